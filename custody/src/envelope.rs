@@ -1,0 +1,442 @@
+//! Content under a data-encryption key, and that key under a group master key.
+
+use std::fmt;
+
+use aws_lc_rs::{
+    aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
+    digest, rand,
+};
+use zeroize::{Zeroize as _, Zeroizing};
+
+use crate::{
+    canonical::Encoder,
+    name::{InstanceId, KeyId, VersionId},
+};
+
+/// The version of the formats that [`Context`] authenticates.
+pub const FORMAT: u8 = 1;
+
+/// A data-encryption key in plaintext, wiped when dropped.
+///
+/// There is one way in and one way out, so `git grep expose` lists every place
+/// that touches key bytes. It cannot be printed:
+///
+/// ```compile_fail
+/// fn leak(dek: custody::envelope::PlaintextDek) -> String {
+///     format!("{dek}")
+/// }
+/// ```
+///
+/// nor copied:
+///
+/// ```compile_fail
+/// fn copy(dek: &custody::envelope::PlaintextDek) -> custody::envelope::PlaintextDek {
+///     dek.clone()
+/// }
+/// ```
+pub struct PlaintextDek(Box<Zeroizing<[u8; Self::LEN]>>);
+
+impl PlaintextDek {
+    /// Length of a DEK in bytes (AES-256).
+    pub const LEN: usize = 32;
+
+    /// Makes a fresh one from the system's random number generator.
+    ///
+    /// # Errors
+    ///
+    /// If the generator fails.
+    pub fn generate() -> Result<Self, Failed> {
+        let mut dek = Box::new(Zeroizing::new([0; Self::LEN]));
+        rand::fill(&mut dek[..]).map_err(|_| Failed::Random)?;
+        Ok(Self(dek))
+    }
+
+    /// Moves `bytes` in, wiping the buffer they came in. `None` if they are not as
+    /// many as needed; the buffer is wiped all the same.
+    pub fn take(bytes: &mut [u8]) -> Option<Self> {
+        let mut dek = Box::new(Zeroizing::new([0; Self::LEN]));
+        let fits = bytes.len() == Self::LEN;
+        if fits {
+            dek.copy_from_slice(bytes);
+        }
+        bytes.zeroize();
+        fits.then_some(Self(dek))
+    }
+
+    /// The key itself.
+    pub fn expose(&self) -> &[u8; Self::LEN] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for PlaintextDek {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PlaintextDek(..)")
+    }
+}
+
+/// What a secret holds, in plaintext: the encoded fields of its type. Wiped when
+/// dropped, not `Clone`, and its `Debug` says nothing.
+pub struct Content(Zeroizing<Vec<u8>>);
+
+impl Content {
+    /// The most bytes a version holds.
+    pub const MAX_LEN: usize = 1 << 20;
+
+    /// Takes `bytes` over.
+    pub fn take(bytes: Vec<u8>) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// The bytes themselves.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Content(..)")
+    }
+}
+
+/// How a token wraps: an algorithm, by the name that is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Wrapping {
+    /// The DEK as data under AES-256-GCM (`C_Encrypt`), nonce from the caller, the
+    /// context as additional authenticated data. The blob is nonce ‖ ciphertext ‖ tag.
+    Aes256Gcm,
+    /// AES key wrap with padding, RFC 5649 (`C_WrapKey`). The context is not bound by
+    /// the wrap, only by the content.
+    AesKwp,
+}
+
+impl Wrapping {
+    /// Every algorithm, the preferred first.
+    pub const ALL: [Self; 2] = [Self::Aes256Gcm, Self::AesKwp];
+
+    /// The name that is stored and shown.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Aes256Gcm => "aes-256-gcm",
+            Self::AesKwp => "aes-kwp",
+        }
+    }
+
+    /// The algorithm of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|wrapping| wrapping.name() == name)
+    }
+}
+
+impl fmt::Display for Wrapping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A key wrapped in the token. Only the token can tell whether it is whole.
+#[derive(Clone, PartialEq, Eq)]
+pub struct WrappedDek(Box<[u8]>);
+
+impl WrappedDek {
+    /// Takes what the token, or the database, gave.
+    pub fn from_blob(blob: impl Into<Box<[u8]>>) -> Self {
+        Self(blob.into())
+    }
+
+    /// The blob, as its [`Wrapping`] lays it out.
+    pub fn blob(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for WrappedDek {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "WrappedDek({} bytes)", self.0.len())
+    }
+}
+
+/// What is authenticated along with a ciphertext, so that it opens nowhere else.
+#[derive(Clone, Copy, Debug)]
+pub enum Context<'a> {
+    /// Content of a version, under its DEK. It does not name the GMK: a version may
+    /// have wraps under several.
+    Content {
+        /// The version.
+        version: &'a VersionId,
+        /// Name of the secret's type.
+        kind: &'a str,
+    },
+    /// The DEK of a version, under a GMK.
+    Dek {
+        /// The version.
+        version: &'a VersionId,
+        /// Name of the secret's type.
+        kind: &'a str,
+        /// The GMK.
+        gmk: &'a KeyId,
+    },
+    /// The row key, under the system GMK.
+    RowKey {
+        /// The installation.
+        instance: &'a InstanceId,
+        /// The system GMK.
+        gmk: &'a KeyId,
+    },
+    /// The value that a GMK protected at birth.
+    Canary {
+        /// The GMK.
+        gmk: &'a KeyId,
+    },
+}
+
+impl Context<'_> {
+    /// The canonical encoding: format, purpose, then the parts in order.
+    pub fn encode(&self) -> Vec<u8> {
+        let start = Encoder::new("custodyd context").byte(FORMAT);
+        let version = |encoder: Encoder, version: &VersionId, kind: &str| {
+            encoder
+                .text(version.secret.group.as_str())
+                .text(version.secret.name.as_str())
+                .u32(version.number)
+                .text(kind)
+        };
+        match *self {
+            Context::Content { version: id, kind } => version(start.byte(1), id, kind),
+            Context::Dek {
+                version: id,
+                kind,
+                gmk,
+            } => version(start.byte(2), id, kind).bytes(gmk.as_bytes()),
+            Context::RowKey { instance, gmk } => start
+                .byte(3)
+                .bytes(instance.as_bytes())
+                .bytes(gmk.as_bytes()),
+            Context::Canary { gmk } => start.byte(4).bytes(gmk.as_bytes()),
+        }
+        .finish()
+    }
+}
+
+/// The value that GMK `id` protects at birth and opens after every connection.
+pub fn canary(id: &KeyId) -> [u8; PlaintextDek::LEN] {
+    let encoded = Encoder::new("custodyd canary")
+        .bytes(id.as_bytes())
+        .finish();
+    let digest = digest::digest(&digest::SHA256, &encoded);
+    digest.as_ref().try_into().expect("SHA-256 gives 32 bytes")
+}
+
+/// Content encrypted with AES-256-GCM under a DEK of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedContent {
+    /// The nonce. Random; the DEK encrypts nothing else.
+    pub nonce: [u8; NONCE_LEN],
+    /// Ciphertext, then the tag of 16 bytes.
+    pub ciphertext: Vec<u8>,
+}
+
+/// SHA-256 of sealed content: what a version's row says of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct SealedDigest([u8; 32]);
+
+impl SealedDigest {
+    /// The digest with these bytes.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for SealedDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SealedDigest({})", hex::encode(self.0))
+    }
+}
+
+/// An envelope that could not be made or opened.
+#[derive(Debug, thiserror::Error, PartialEq, Eq, Clone, Copy)]
+pub enum Failed {
+    /// The system's random number generator failed.
+    #[error("the system's random number generator failed")]
+    Random,
+    /// The ciphertext, the key or the context is not the one it was sealed with.
+    #[error("the content does not open under its key and context")]
+    DoesNotOpen,
+}
+
+impl SealedContent {
+    /// Seals `content` under `dek`, which must never seal anything else.
+    ///
+    /// # Errors
+    ///
+    /// If the system's random number generator fails.
+    pub fn seal(
+        content: &Content,
+        dek: &PlaintextDek,
+        context: Context<'_>,
+    ) -> Result<Self, Failed> {
+        let mut nonce = [0; NONCE_LEN];
+        rand::fill(&mut nonce).map_err(|_| Failed::Random)?;
+        // Room for the tag, so that appending it does not move the plaintext.
+        let mut buffer = Zeroizing::new(Vec::with_capacity(
+            content.expose().len() + AES_256_GCM.tag_len(),
+        ));
+        buffer.extend_from_slice(content.expose());
+        aead(dek)
+            .seal_in_place_append_tag(
+                Nonce::assume_unique_for_key(nonce),
+                Aad::from(context.encode()),
+                &mut *buffer,
+            )
+            .expect("content is bounded far below the limit of GCM");
+        Ok(Self {
+            nonce,
+            ciphertext: std::mem::take(&mut *buffer),
+        })
+    }
+
+    /// Opens it. Outside this crate content is opened by [`crate::release::Claim`] only.
+    pub(crate) fn open(
+        mut self,
+        dek: &PlaintextDek,
+        context: Context<'_>,
+    ) -> Result<Content, Failed> {
+        let nonce = Nonce::assume_unique_for_key(self.nonce);
+        let length = aead(dek)
+            .open_in_place(nonce, Aad::from(context.encode()), &mut self.ciphertext)
+            .map_err(|_| Failed::DoesNotOpen)?
+            .len();
+        let mut content = Content::take(self.ciphertext);
+        content.0.truncate(length);
+        Ok(content)
+    }
+
+    /// What the version's row says of this content.
+    pub fn digest(&self) -> SealedDigest {
+        let mut context = digest::Context::new(&digest::SHA256);
+        context.update(&self.nonce);
+        context.update(&self.ciphertext);
+        let digest = context.finish();
+        SealedDigest(digest.as_ref().try_into().expect("SHA-256 gives 32 bytes"))
+    }
+}
+
+fn aead(dek: &PlaintextDek) -> LessSafeKey {
+    let key = UnboundKey::new(&AES_256_GCM, dek.expose()).expect("a DEK has the length of the key");
+    LessSafeKey::new(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(text: &str, number: u32) -> VersionId {
+        let (group, name) = text.split_once('/').unwrap();
+        VersionId {
+            secret: crate::name::SecretId {
+                group: group.parse().unwrap(),
+                name: name.parse().unwrap(),
+            },
+            number,
+        }
+    }
+
+    #[test]
+    fn content_opens_in_its_place_and_nowhere_else() {
+        let dek = PlaintextDek::generate().unwrap();
+        let home = id("web/tls", 1);
+        fn at(version: &VersionId) -> Context<'_> {
+            Context::Content {
+                version,
+                kind: "blob",
+            }
+        }
+        let sealed = SealedContent::seal(&Content::take(b"key".to_vec()), &dek, at(&home)).unwrap();
+
+        let opened = sealed.clone().open(&dek, at(&home)).unwrap();
+        assert_eq!(opened.expose(), b"key");
+
+        for elsewhere in [id("web/tls", 2), id("web/tlt", 1), id("wec/tls", 1)] {
+            let result = sealed.clone().open(&dek, at(&elsewhere));
+            assert_eq!(result.unwrap_err(), Failed::DoesNotOpen, "{elsewhere}");
+        }
+        let other_kind = Context::Content {
+            version: &home,
+            kind: "password",
+        };
+        assert!(sealed.clone().open(&dek, other_kind).is_err());
+        let other_dek = PlaintextDek::generate().unwrap();
+        assert!(sealed.open(&other_dek, at(&home)).is_err());
+    }
+
+    #[test]
+    fn every_bit_of_sealed_content_counts() {
+        let dek = PlaintextDek::generate().unwrap();
+        let home = id("web/tls", 1);
+        let context = Context::Content {
+            version: &home,
+            kind: "blob",
+        };
+        let sealed = SealedContent::seal(&Content::take(vec![7; 5]), &dek, context).unwrap();
+        for bit in 0..sealed.ciphertext.len() * 8 {
+            let mut bent = sealed.clone();
+            bent.ciphertext[bit / 8] ^= 1 << (bit % 8);
+            assert!(bent.digest() != sealed.digest());
+            assert!(bent.open(&dek, context).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn purposes_do_not_mix() {
+        let gmk = KeyId::from_bytes(&[1; 16]).unwrap();
+        let instance = InstanceId::from_bytes(&[2; 16]).unwrap();
+        let version = id("a/b", 1);
+        let encodings = [
+            Context::Content {
+                version: &version,
+                kind: "blob",
+            }
+            .encode(),
+            Context::Dek {
+                version: &version,
+                kind: "blob",
+                gmk: &gmk,
+            }
+            .encode(),
+            Context::RowKey {
+                instance: &instance,
+                gmk: &gmk,
+            }
+            .encode(),
+            Context::Canary { gmk: &gmk }.encode(),
+        ];
+        for (i, one) in encodings.iter().enumerate() {
+            for other in &encodings[i + 1..] {
+                assert_ne!(one, other);
+            }
+        }
+    }
+
+    #[test]
+    fn a_dek_of_the_wrong_length_is_refused_and_wiped() {
+        let mut short = [7; 31];
+        assert!(PlaintextDek::take(&mut short).is_none());
+        assert_eq!(short, [0; 31]);
+    }
+
+    #[test]
+    fn secrets_do_not_print() {
+        let dek = PlaintextDek::take(&mut [0x61; 32]).unwrap();
+        let content = Content::take(vec![0x61; 3]);
+        let printed = format!("{dek:?} {content:?}");
+        assert_eq!(printed, "PlaintextDek(..) Content(..)");
+    }
+}
