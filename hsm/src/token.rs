@@ -2,6 +2,8 @@
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
+use crate::Error;
+
 /// Names one token by its label and serial number, never by its slot.
 ///
 /// Displayed and parsed as a `pkcs11:` URI (RFC 7512).
@@ -29,12 +31,24 @@ impl TokenSelector {
     }
 
     /// Whether it is the token so described.
-    pub(crate) fn matches(&self, token: &TokenDescription) -> bool {
+    fn matches(&self, token: &TokenDescription) -> bool {
         let same = |wanted: &str, found: &str| wanted == found.trim_matches(' ');
         same(&self.label, &token.label)
             && same(&self.serial, &token.serial)
             && (self.manufacturer.as_deref()).is_none_or(|wanted| same(wanted, &token.manufacturer))
             && (self.model.as_deref()).is_none_or(|wanted| same(wanted, &token.model))
+    }
+
+    /// The place of the one token in `offered` that is meant.
+    pub(crate) fn select(&self, offered: &[TokenDescription]) -> Result<usize, Error> {
+        let matching = offered.iter().enumerate();
+        let matching = matching.filter(|(_, token)| self.matches(token));
+        let (wanted, candidates) = (Box::new(self.clone()), offered.to_vec());
+        match matching.collect::<Vec<_>>()[..] {
+            [(only, _)] => Ok(only),
+            [] => Err(Error::NoSuchToken { wanted, candidates }),
+            _ => Err(Error::AmbiguousToken { wanted, candidates }),
+        }
     }
 }
 
@@ -206,6 +220,25 @@ mod tests {
         assert!(!selector.matches(&token("my token", "01ac")));
         assert!(!selector.matches(&token("my", "01ab")));
         assert_eq!(selector.to_string().parse(), Ok(selector));
+    }
+
+    #[test]
+    fn none_and_several_are_refused_with_all_that_is_offered() {
+        let selector = TokenSelector::new("a".into(), "2".into());
+        let all = [token("a", "1"), token("a", "2"), token("b", "2")];
+        assert_eq!(selector.select(&all), Ok(1));
+        let wanted = Box::new(selector.clone());
+        let candidates = vec![token("a", "1"), token("a", "3")];
+        assert_eq!(
+            selector.select(&candidates.clone()),
+            Err(Error::NoSuchToken { wanted, candidates })
+        );
+        let wanted = Box::new(selector.clone());
+        let candidates = vec![token("a", "2"), token("a", "2 ")];
+        assert_eq!(
+            selector.select(&candidates.clone()),
+            Err(Error::AmbiguousToken { wanted, candidates })
+        );
     }
 
     #[test]

@@ -220,7 +220,12 @@ impl Driver {
     /// Answers the waiting requests whose time is over.
     pub(super) fn expire(&mut self, error: &Error) {
         let now = Instant::now();
-        while let Some(request) = self.waiting.pop_front_if(|request| request.by <= now) {
+        let due = self
+            .waiting
+            .iter()
+            .take_while(|request| request.by <= now)
+            .count();
+        for request in self.waiting.drain(..due) {
             let _gone = request.reply.send(Err(error.clone()));
         }
     }

@@ -59,25 +59,14 @@ pub(super) fn find(path: &Path, wanted: &TokenSelector) -> Result<Found, Error> 
             }
         }
     }
-    let selected = tokens.iter().filter(|(.., token)| wanted.matches(token));
-    match selected.collect::<Vec<_>>()[..] {
-        [(slot, info, description)] => Ok(Found {
-            module,
-            slot: *slot,
-            info: info.clone(),
-            description: description.clone(),
-        }),
-        ref several => {
-            let missing = several.is_empty();
-            let candidates = tokens.iter().map(|(.., token)| token.clone()).collect();
-            let wanted = Box::new(wanted.clone());
-            Err(if missing {
-                Error::NoSuchToken { wanted, candidates }
-            } else {
-                Error::AmbiguousToken { wanted, candidates }
-            })
-        }
-    }
+    let descriptions: Vec<_> = tokens.iter().map(|(.., token)| token.clone()).collect();
+    let (slot, info, description) = tokens.swap_remove(wanted.select(&descriptions)?);
+    Ok(Found {
+        module,
+        slot,
+        info,
+        description,
+    })
 }
 
 fn describe(info: &TokenInfo, module: &Path) -> TokenDescription {
