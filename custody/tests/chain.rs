@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used, reason = "a test says so by failing")]
 
 use aws_lc_rs::{
-    encoding::AsDer as _,
     rand::SystemRandom,
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _},
 };
@@ -19,27 +18,8 @@ fn pair() -> EcdsaKeyPair {
 }
 
 fn pem(pair: &EcdsaKeyPair) -> String {
-    let der = pair.public_key().as_der().unwrap();
-    to_pem(der.as_ref())
-}
-
-fn to_pem(der: &[u8]) -> String {
-    // 91 bytes in base64: enough of an encoder for a test
-    const TABLE: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::from("-----BEGIN PUBLIC KEY-----\n");
-    for chunk in der.chunks(3) {
-        let bytes = [
-            chunk[0],
-            *chunk.get(1).unwrap_or(&0),
-            *chunk.get(2).unwrap_or(&0),
-        ];
-        let bits = u32::from_be_bytes([0, bytes[0], bytes[1], bytes[2]]);
-        for place in 0..4 {
-            let digit = TABLE[(bits >> (18 - 6 * place)) as usize & 63] as char;
-            text.push(if place > chunk.len() { '=' } else { digit });
-        }
-    }
-    text + "\n-----END PUBLIC KEY-----\n"
+    let point = pair.public_key().as_ref();
+    PublicKey::from_point(point).unwrap().to_pem()
 }
 
 fn instance() -> InstanceId {
@@ -81,6 +61,15 @@ fn verify(lines: &[String], key: Option<PublicKey>) -> Result<Verifier, Broken> 
         verifier.line(line.as_bytes())?;
     }
     Ok(verifier)
+}
+
+#[test]
+fn a_public_key_in_pem_is_what_others_write() {
+    use aws_lc_rs::encoding::AsDer as _;
+    let pair = pair();
+    let der = pair.public_key().as_der().unwrap();
+    let theirs = pem::Pem::new("PUBLIC KEY", der.as_ref());
+    assert_eq!(pem::parse(pem(&pair)).unwrap(), theirs);
 }
 
 #[test]

@@ -197,7 +197,10 @@ mod tests {
             unified_hierarchy(table),
             Some("/sys/fs/cgroup/unified".into())
         );
-        assert_eq!(unified_hierarchy("31 24 0:26 / /x rw - cgroup cgroup rw\n"), None);
+        assert_eq!(
+            unified_hierarchy("31 24 0:26 / /x rw - cgroup cgroup rw\n"),
+            None
+        );
     }
 
     async fn pair() -> (UnixStream, UnixStream) {

@@ -2,7 +2,7 @@
 
 use std::{error::Error as _, io::Write as _, path::PathBuf, process::ExitCode};
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::{config, config::Config, dev, harden, init, log, run};
 
@@ -34,13 +34,13 @@ enum Command {
     /// Serve, until told to stop by SIGTERM or SIGINT; SIGHUP reads the configuration again.
     Run {
         /// The configuration.
-        #[arg(long, value_name = "FILE", default_value = CONFIG)]
+        #[arg(value_name = "FILE", default_value = CONFIG)]
         config: PathBuf,
     },
     /// Make the system's keys in the token, and an empty database and journal. Once.
     Init {
         /// The configuration.
-        #[arg(long, value_name = "FILE", default_value = CONFIG)]
+        #[arg(value_name = "FILE", default_value = CONFIG)]
         config: PathBuf,
     },
     /// Read a configuration, touch nothing, and say what is wrong with it.
@@ -51,6 +51,13 @@ enum Command {
     },
     /// Run a throw-away daemon on a SoftHSM token of its own. Never for real secrets.
     Dev(dev::Options),
+    /// Write the manual pages into a folder.
+    #[command(hide = true)]
+    Man {
+        /// The folder.
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
     /// Hold the token. Started by the daemon itself.
     #[command(hide = true)]
     HsmWorker,
@@ -59,14 +66,25 @@ enum Command {
 impl Arguments {
     pub(crate) fn run(self) -> ExitCode {
         let outcome = match self.command {
-            Command::Run { config } => read(&config).and_then(|read| run::run(read, run::Mode::Production)),
+            Command::Run { config } => {
+                read(&config).and_then(|read| run::run(read, run::Mode::Production))
+            }
             Command::Init { config } => read(&config).and_then(|read| init::init(&read)),
             Command::Check { config } => read(&config).map(|_| {
                 say(&format!("{} is fine", config.display()));
             }),
             Command::Dev(options) => dev::dev(options),
+            Command::Man { directory } => clap_mangen::generate_to(Self::command(), &directory)
+                .map_err(|source| run::Failure::Folder {
+                    what: "written to",
+                    path: directory,
+                    source,
+                }),
             Command::HsmWorker => {
-                log::install(log::Format::from_environment(), log::Level::from_environment());
+                log::install(
+                    log::Format::from_environment(),
+                    log::Level::from_environment(),
+                );
                 harden::process();
                 return hsm::worker();
             }

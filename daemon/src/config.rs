@@ -82,7 +82,9 @@ enum Problem {
     TokenName,
     #[error("token.uri: {0}")]
     TokenUri(hsm::token::ParseError),
-    #[error("token.pin wants {{ credential = NAME }}, {{ file = PATH }}, {{ descriptor = N }} or \"prompt\"")]
+    #[error(
+        "token.pin wants {{ credential = NAME }}, {{ file = PATH }}, {{ descriptor = N }} or \"prompt\""
+    )]
     Pin,
     #[error("token.wrapping knows {known}; {0:?} is not among them", known = Wrapping::ALL.map(Wrapping::name).join(", "))]
     Wrapping(String),
@@ -203,7 +205,9 @@ fn a_minute() -> SignedDuration {
 }
 
 fn all_wrappings() -> Vec<String> {
-    Wrapping::ALL.map(|wrapping| wrapping.name().to_owned()).into()
+    Wrapping::ALL
+        .map(|wrapping| wrapping.name().to_owned())
+        .into()
 }
 
 impl Default for RawJournal {
@@ -251,7 +255,8 @@ fn read_text(path: &Path) -> Result<String, Problem> {
         return Err(Problem::Owner(found.uid()));
     }
     let mut text = String::new();
-    file.read_to_string(&mut text).map_err(Problem::Unreadable)?;
+    file.read_to_string(&mut text)
+        .map_err(Problem::Unreadable)?;
     Ok(text)
 }
 
@@ -278,7 +283,10 @@ impl Raw {
         }
         let checkpoint = CheckpointPolicy {
             entries: self.journal.checkpoint_entries,
-            interval: positive("journal.checkpoint-interval", self.journal.checkpoint_interval)?,
+            interval: positive(
+                "journal.checkpoint-interval",
+                self.journal.checkpoint_interval,
+            )?,
         };
         Ok(Config {
             state_directory,
@@ -372,10 +380,22 @@ impl Config {
     /// The first setting in which `other` differs that a running daemon cannot change.
     pub(crate) fn needs_restart(&self, other: &Self) -> Option<&'static str> {
         let settings = [
-            ("state-directory", self.state_directory == other.state_directory),
-            ("listen", (&self.manager, &self.provider) == (&other.manager, &other.provider)),
-            ("token", format!("{:?}", self.token) == format!("{:?}", other.token)),
-            ("journal.segment-size", self.segment_size == other.segment_size),
+            (
+                "state-directory",
+                self.state_directory == other.state_directory,
+            ),
+            (
+                "listen",
+                (&self.manager, &self.provider) == (&other.manager, &other.provider),
+            ),
+            (
+                "token",
+                format!("{:?}", self.token) == format!("{:?}", other.token),
+            ),
+            (
+                "journal.segment-size",
+                self.segment_size == other.segment_size,
+            ),
             ("limits.connections", self.connections == other.connections),
             ("log.format", self.log_format == other.log_format),
         ];
@@ -466,7 +486,11 @@ mod tests {
             ("label", "sessions = 0\nlabel", "sessions"),
             ("label", "deadline = \"0s\"\nlabel", "token.deadline"),
             ("label", "wrapping = [\"rot13\"]\nlabel", "rot13"),
-            ("[token]", "[journal]\nsegment-size = \"1\"\n[token]", "segment-size"),
+            (
+                "[token]",
+                "[journal]\nsegment-size = \"1\"\n[token]",
+                "segment-size",
+            ),
         ] {
             let error = parse(&FINE.replace(from, to)).unwrap_err().to_string();
             assert!(error.contains(named), "{error}");

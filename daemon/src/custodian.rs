@@ -1,9 +1,7 @@
 //! The part of the daemon that answers requests: the order in which each meets
 //! attestation, policy, journal, database and token.
 
-use std::sync::{
-    Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
-};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use custody::{
     caller::{Caller, Doubt, Drift, Evidence, Operator, Operators},
@@ -28,7 +26,7 @@ use crate::{
 mod changes;
 mod checkpoint;
 
-pub(crate) use changes::Writer;
+pub(crate) use changes::{Writer, now};
 
 /// How many changes a slow watcher may fall behind before it is told to look again.
 const BEHIND: usize = 256;
@@ -169,11 +167,7 @@ impl Custodian {
     }
 
     /// What `peer` is now. If that is in doubt, the doubt goes on record.
-    pub(crate) async fn evidence(
-        &self,
-        peer: &Peer,
-        surface: Surface,
-    ) -> Result<Evidence, Error> {
+    pub(crate) async fn evidence(&self, peer: &Peer, surface: Surface) -> Result<Evidence, Error> {
         match peer.evidence(&self.host) {
             Ok(evidence) => Ok(evidence),
             Err(doubt) => {

@@ -110,7 +110,7 @@ pub(crate) struct Closing(JoinHandle<()>);
 
 impl Journal {
     /// Starts the thread that appends to `segments`. It ends, and [`Closing`] can be
-    /// joined, once the last clone is dropped.
+    /// waited for, once the last clone is dropped.
     pub(crate) fn start(
         segments: Segments,
         checkpoint_entries: u64,
@@ -181,10 +181,9 @@ impl journal::Journal for Journal {
 }
 
 impl Closing {
-    /// Waits for the thread. Every [`Journal`] must be dropped, or this never returns.
-    pub(crate) fn join(self) {
-        // A panic there has aborted the process.
-        drop(self.0.join());
+    /// Whether everything is written: every [`Journal`] was dropped, and the thread ended.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.0.is_finished()
     }
 }
 

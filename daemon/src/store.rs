@@ -39,9 +39,8 @@ impl Database {
         let readers: Vec<_> = (0..READERS)
             .map(|_| Sqlite::open(path))
             .collect::<Result<_, _>>()?;
-        let start = |name, connections| {
-            Workers::start(name, connections, DEPTH).map_err(Error::Thread)
-        };
+        let start =
+            |name, connections| Workers::start(name, connections, DEPTH).map_err(Error::Thread);
         Ok(Self {
             writer: start("db-writer", vec![writer])?,
             readers: start("db-reader", readers)?,

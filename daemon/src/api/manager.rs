@@ -74,14 +74,15 @@ struct Call<'a> {
 impl Call<'_> {
     async fn create_group(self, request: v1::CreateGroupRequest) -> Result<v1::Group, Error> {
         let name: GroupName = parse("name", &request.name)?;
-        self.custodian()
+        self.manager
+            .custodian
             .create_group(self.operator, name.clone(), request.description)
             .await?;
         self.manager.group(&name)
     }
 
     async fn list_groups(self, _: v1::ListGroupsRequest) -> Result<v1::ListGroupsResponse, Error> {
-        let custodian = self.custodian();
+        let custodian = &self.manager.custodian;
         let state = custodian.state();
         let groups = state.groups().map(|group| view::group(group, custodian));
         Ok(v1::ListGroupsResponse {
@@ -102,7 +103,8 @@ impl Call<'_> {
             fields.push(name, std::mem::take(&mut field.value));
         }
         let written = self
-            .custodian()
+            .manager
+            .custodian
             .put_secret(self.operator, id.clone(), kind, fields)
             .await?;
         self.manager.with_secret(&id, |secret| {
@@ -118,7 +120,7 @@ impl Call<'_> {
         request: v1::ListSecretsRequest,
     ) -> Result<v1::ListSecretsResponse, Error> {
         let name: GroupName = parse("group", &request.group)?;
-        let state = self.custodian().state();
+        let state = self.manager.custodian.state();
         let group = state.group(&name).ok_or(change::Error::NoSuchGroup(name))?;
         Ok(v1::ListSecretsResponse {
             secrets: group.secrets().map(view::secret).collect(),
@@ -148,7 +150,11 @@ impl Call<'_> {
         request: v1::DeleteSecretRequest,
     ) -> Result<v1::DeleteSecretResponse, Error> {
         let id = secret_id(&request.group, &request.name)?;
-        let versions = self.custodian().delete_secret(self.operator, id).await?;
+        let versions = self
+            .manager
+            .custodian
+            .delete_secret(self.operator, id)
+            .await?;
         Ok(v1::DeleteSecretResponse { versions })
     }
 
@@ -161,7 +167,8 @@ impl Call<'_> {
             .collect::<Result<_, _>>()?;
         let selectors = Selectors::new(selectors)?;
         let id = self
-            .custodian()
+            .manager
+            .custodian
             .add_grant(self.operator, group, pattern, selectors)
             .await?;
         let state = self.manager.custodian.state();
@@ -173,7 +180,7 @@ impl Call<'_> {
         self,
         request: v1::ListGrantsRequest,
     ) -> Result<v1::ListGrantsResponse, Error> {
-        let state = self.custodian().state();
+        let state = self.manager.custodian.state();
         let grants = match request.group {
             Some(name) => {
                 let name: GroupName = parse("group", &name)?;
@@ -193,12 +200,15 @@ impl Call<'_> {
         request: v1::RevokeGrantRequest,
     ) -> Result<v1::RevokeGrantResponse, Error> {
         let id = parse("id", &request.id)?;
-        self.custodian().revoke_grant(self.operator, id).await?;
+        self.manager
+            .custodian
+            .revoke_grant(self.operator, id)
+            .await?;
         Ok(v1::RevokeGrantResponse {})
     }
 
     async fn status(self, _: v1::StatusRequest) -> Result<v1::StatusResponse, Error> {
-        let custodian = self.custodian();
+        let custodian = &self.manager.custodian;
         let about = &self.manager.about;
         let counts = custodian.state().counts();
         Ok(v1::StatusResponse {
@@ -213,10 +223,6 @@ impl Call<'_> {
             grants: counts.rules,
             memory_locked: about.memory == crate::harden::Memory::Locked,
         })
-    }
-
-    fn custodian(&self) -> &Arc<Custodian> {
-        &self.manager.custodian
     }
 }
 

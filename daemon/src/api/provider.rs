@@ -2,14 +2,10 @@
 
 use std::{pin::Pin, sync::Arc};
 
-use custody::{
-    journal::Surface,
-    policy::Wanted,
-    secret::Fields,
-};
+use custody::{journal::Surface, policy::Wanted, secret::Fields};
 use proto::v1::{
-    FetchRequest, FetchResponse, Field, WatchRequest, WatchResponse, WhoAmIRequest,
-    WhoAmIResponse, provider_server,
+    FetchRequest, FetchResponse, Field, WatchRequest, WatchResponse, WhoAmIRequest, WhoAmIResponse,
+    provider_server,
 };
 use tokio::sync::{broadcast::error::RecvError, mpsc};
 use tokio_stream::{Stream, wrappers::ReceiverStream};
@@ -42,7 +38,8 @@ impl provider_server::Provider for Provider {
         request: Request<WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
         let result = self.tell(request).await;
-        answer(Surface::Provider, "watch", result).map(|stream| Response::new(Box::pin(stream) as _))
+        answer(Surface::Provider, "watch", result)
+            .map(|stream| Response::new(Box::pin(stream) as _))
     }
 
     async fn who_am_i(
@@ -143,7 +140,10 @@ impl Watched {
                 Ok(_) => continue,
                 Err(RecvError::Closed) => return,
             }
-            let current = self.custodian.current(&self.peer, self.wanted.clone()).await;
+            let current = self
+                .custodian
+                .current(&self.peer, self.wanted.clone())
+                .await;
             let current = answer(Surface::Provider, "watch", current);
             let ended = current.is_err();
             if !ended && current.as_ref().is_ok_and(|version| *version == self.told) {

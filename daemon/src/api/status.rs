@@ -112,7 +112,11 @@ mod tests {
         ];
         for denial in denials {
             let seen = known(Surface::Provider, &denial);
-            assert_eq!(seen, (Code::PermissionDenied, DENIED.to_owned()), "{denial}");
+            assert_eq!(
+                seen,
+                (Code::PermissionDenied, DENIED.to_owned()),
+                "{denial}"
+            );
         }
     }
 

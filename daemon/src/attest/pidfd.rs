@@ -83,7 +83,11 @@ fn from_proc(id: u64, pidfd: BorrowedFd<'_>) -> Result<Found, Doubt> {
         return Err(Doubt::Gone);
     }
     let status = fs::read_to_string(format!("/proc/{pid}/status")).map_err(|_| Doubt::Gone)?;
-    let ids = |name| line(&status, name).and_then(four).ok_or(Doubt::Unobservable);
+    let ids = |name| {
+        line(&status, name)
+            .and_then(four)
+            .ok_or(Doubt::Unobservable)
+    };
     Ok(Found {
         id,
         pid,
@@ -121,7 +125,10 @@ mod tests {
         let asked = process(pidfd.as_fd()).unwrap();
         let read = from_proc(asked.id, pidfd.as_fd()).unwrap();
         assert_eq!(asked.pid, own.as_raw_nonzero().get());
-        assert_eq!((asked.pid, asked.uids, asked.gids), (read.pid, read.uids, read.gids));
+        assert_eq!(
+            (asked.pid, asked.uids, asked.gids),
+            (read.pid, read.uids, read.gids)
+        );
     }
 
     #[test]

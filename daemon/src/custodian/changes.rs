@@ -243,7 +243,11 @@ impl Custodian {
             Err(error) => {
                 writer.unsettled = Some(Unsettled::Unknown(Box::new(plan)));
                 let made = self.settle(writer).await.is_ok() && self.is_made(number).await;
-                if made { Ok(()) } else { Err(Error::Database(error)) }
+                if made {
+                    Ok(())
+                } else {
+                    Err(Error::Database(error))
+                }
             }
         }
     }

@@ -133,7 +133,9 @@ impl Segments {
 
 impl Cursor {
     fn write(&mut self, events: &[Event], out: &mut Vec<u8>) {
-        let now = Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
+        let now = Timestamp::now()
+            .strftime("%Y-%m-%dT%H:%M:%S%.3fZ")
+            .to_string();
         for event in events {
             self.head = self.head.append(&now, event, out);
             match event {
@@ -268,7 +270,10 @@ fn resume(path: &Path) -> Result<Option<(Open, Origin, Cursor)>, Error> {
         path: path.to_owned(),
         source,
     };
-    let whole = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+    let whole = text
+        .iter()
+        .rposition(|&byte| byte == b'\n')
+        .map_or(0, |at| at + 1);
     let mut lines = text[..whole].split(|&byte| byte == b'\n');
     // What follows the last newline is empty.
     lines.next_back();
@@ -424,7 +429,11 @@ mod tests {
         let segments = create(&directory, 1 << 20);
         let head = segments.position().head;
         drop(segments);
-        fs::write(directory.join("journal-00000000000000000002.jsonl"), "{\"se").unwrap();
+        fs::write(
+            directory.join("journal-00000000000000000002.jsonl"),
+            "{\"se",
+        )
+        .unwrap();
         let segments = Segments::open(&directory, 1 << 20).unwrap();
         assert_eq!(segments.position().head, head);
         assert_eq!(list(&directory).unwrap().len(), 1);

@@ -250,7 +250,11 @@ pub(super) fn read_system(connection: &Connection) -> Result<Option<(System, Tag
     Ok(Some((system, columns.tag()?)))
 }
 
-pub(super) fn write_system(connection: &Connection, system: &System, tag: Tag) -> Result<(), Error> {
+pub(super) fn write_system(
+    connection: &Connection,
+    system: &System,
+    tag: Tag,
+) -> Result<(), Error> {
     connection.execute(
         "INSERT INTO system (only, instance, gmk, wrapping, canary, row_key, journal_key,
             journal_public_key, token_label, token_serial, created, tag)
@@ -274,7 +278,7 @@ pub(super) fn write_system(connection: &Connection, system: &System, tag: Tag) -
 
 pub(super) fn write(connection: &Connection, tagged: &Tagged) -> Result<(), Error> {
     let (change, tag) = (tagged.change, tagged.tag.as_bytes());
-    let mut run = |statement: &str, values: &[&dyn rusqlite::ToSql]| {
+    let run = |statement: &str, values: &[&dyn rusqlite::ToSql]| {
         connection.prepare_cached(statement)?.execute(values)
     };
     match &tagged.row {
@@ -379,7 +383,7 @@ pub(super) fn write(connection: &Connection, tagged: &Tagged) -> Result<(), Erro
 }
 
 pub(super) fn delete(connection: &Connection, id: &RowId) -> Result<(), Error> {
-    let mut run = |statement: &str, values: &[&dyn rusqlite::ToSql]| {
+    let run = |statement: &str, values: &[&dyn rusqlite::ToSql]| {
         connection.prepare_cached(statement)?.execute(values)
     };
     match id {

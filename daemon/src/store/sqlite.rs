@@ -11,7 +11,7 @@ use std::{
 use custody::{
     envelope::SealedContent,
     name::VersionId,
-    row::{RowId, System, Tag, Tagged},
+    row::{System, Tag, Tagged},
     state::Plan,
     store::Store,
 };
@@ -94,6 +94,13 @@ impl Sqlite {
         file.set_permissions(Permissions::from_mode(0o600))
             .map_err(opened)?;
         Self::open(path)
+    }
+}
+
+impl Sqlite {
+    /// Closes the connection, after which the file stands alone.
+    pub(crate) fn close(self) -> Result<(), Error> {
+        self.0.close().map_err(|(_, error)| error.into())
     }
 }
 

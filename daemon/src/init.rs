@@ -1,0 +1,170 @@
+//! `custodyd init`: the system's keys in the token, an empty database and journal.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::Write as _,
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+};
+
+use comfy_table::{Table, presets::NOTHING};
+use custody::{
+    envelope::{Context, PlaintextDek},
+    journal::{Change, Event},
+    name::InstanceId,
+    row::{RowKey, System},
+    state::{Edit, State},
+    store::Store as _,
+};
+
+use crate::{
+    cli::say,
+    config::Config,
+    custodian::now,
+    harden,
+    journal::Segments,
+    log,
+    run::{self, Failure},
+    store::Sqlite,
+};
+
+/// Number of the change that `init` is.
+const FIRST: u64 = 1;
+
+/// Makes everything that a daemon needs to start, and prints what it made.
+pub(crate) fn init(config: &Config) -> Result<(), Failure> {
+    log::install(config.log_format, config.live.log_level);
+    harden::process();
+    let _lock = run::own(&config.state_directory)?;
+    for there in [config.database(), config.journal()] {
+        if there.exists() {
+            return Err(Failure::Initialised(there));
+        }
+    }
+    let system = run::runtime()?.block_on(make(config))?;
+    say(&describe(config, &system).to_string());
+    Ok(())
+}
+
+async fn make(config: &Config) -> Result<System, Failure> {
+    let hsm = hsm::Client::start(config.worker()).await?;
+    let made = make_keys(&hsm).await;
+    hsm.stop().await;
+    let (system, row_key) = made?;
+    write(config, &system, row_key)?;
+    Ok(system)
+}
+
+async fn make_keys(hsm: &hsm::Client) -> Result<(System, RowKey), Failure> {
+    let instance = InstanceId::random().map_err(|_| Failure::Random)?;
+    let gmk = hsm.generate_gmk("custodyd system").await?;
+    let journal_key = hsm.generate_journal_key("custodyd journal").await?;
+    let row_key = PlaintextDek::generate().map_err(|_| Failure::Random)?;
+    let context = Context::RowKey {
+        instance: &instance,
+        gmk: &gmk.id,
+    };
+    let wrapped = hsm.protect_dek(&gmk.id, &row_key, context).await?;
+    let token = hsm.token();
+    let system = System {
+        instance,
+        gmk: gmk.id,
+        wrapping: gmk.wrapping,
+        canary: gmk.canary,
+        row_key: wrapped,
+        journal_key: journal_key.id,
+        journal_public_key: journal_key.public_key,
+        token_label: token.label,
+        token_serial: token.serial,
+        created: now(),
+    };
+    Ok((system, RowKey::take(row_key)))
+}
+
+/// Writes everything aside, and moves the database to its place last: a daemon starts
+/// on all of it, or on nothing.
+fn write(config: &Config, system: &System, row_key: RowKey) -> Result<(), Failure> {
+    let aside = tempfile::Builder::new()
+        .prefix(".init-")
+        .tempdir_in(&config.state_directory)
+        .map_err(failed("written to", &config.state_directory))?;
+    let origin = run::origin(system)?;
+    let public_key = origin.public_key.clone();
+    let journal = aside.path().join("journal");
+    let mut segments = Segments::create(&journal, origin, config.segment_size)?;
+
+    let database = aside.path().join("custody.db");
+    let mut sqlite = Sqlite::make(&database)?;
+    sqlite.create(system, row_key.system_tag(system))?;
+    let plan = State::empty(row_key).plan(Edit::default(), FIRST);
+    sqlite.apply(&plan)?;
+    sqlite.close()?;
+    segments.append(&[
+        Event::Prepare {
+            number: FIRST,
+            operator: None,
+            change: Change::Init {
+                system_key: system.gmk,
+                journal_key: system.journal_key,
+            },
+            state: hex::encode(plan.digest.as_bytes()),
+        },
+        Event::Commit { number: FIRST },
+    ])?;
+    drop(segments);
+
+    write_public_key(&config.public_key(), &public_key)?;
+    for (from, to) in [(journal, config.journal()), (database, config.database())] {
+        fs::rename(&from, &to).map_err(failed("put in its place", &to))?;
+    }
+    let folder = fs::File::open(&config.state_directory);
+    folder
+        .and_then(|folder| folder.sync_all())
+        .map_err(failed("synchronised", &config.state_directory))
+}
+
+fn write_public_key(path: &Path, pem: &str) -> Result<(), Failure> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o644)
+        .open(path)
+        .map_err(failed("made", path))?;
+    file.write_all(pem.as_bytes())
+        .and_then(|()| file.sync_all())
+        .map_err(failed("written", path))
+}
+
+fn failed<'a>(
+    what: &'static str,
+    path: &'a Path,
+) -> impl FnOnce(std::io::Error) -> Failure + use<'a> {
+    move |source| Failure::Folder {
+        what,
+        path: path.to_owned(),
+        source,
+    }
+}
+
+fn describe(config: &Config, system: &System) -> Table {
+    let mut table = Table::new();
+    table.load_style(NOTHING);
+    let path = |path: PathBuf| path.display().to_string();
+    let token = format!("{} (serial {})", system.token_label, system.token_serial);
+    let gmk = format!(
+        "AES-256, CKA_ID {}, wraps by {}",
+        system.gmk, system.wrapping
+    );
+    let journal_key = format!("EC P-256, CKA_ID {}", system.journal_key);
+    table.add_rows([
+        ["installation", &system.instance.to_string()],
+        ["token", &token],
+        ["system GMK", &gmk],
+        ["journal key", &journal_key],
+        ["its public half", &path(config.public_key())],
+        ["database", &path(config.database())],
+        ["journal", &path(config.journal())],
+    ]);
+    table
+}

@@ -1,0 +1,419 @@
+//! The order of starting and of stopping.
+
+use std::{
+    fs::{DirBuilder, File},
+    io,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use custody::{
+    group::Millis,
+    journal::{Event, Journal as _, Surface},
+};
+use hsm::{Health, WorkerState};
+use proto::v1::{manager_server::ManagerServer, provider_server::ProviderServer};
+use rustix::fs::{FlockOperation, flock};
+use sd_notify::NotifyState;
+use tokio::{
+    net::UnixListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+use tonic::transport::Server;
+use tonic_health::{ServingStatus, server::HealthReporter};
+
+use crate::{
+    api::{manager::Manager, provider::Provider},
+    config::{self, Config, Live},
+    custodian::Custodian,
+    harden::{self, Memory},
+    journal,
+    listen::{self, connections},
+    log, store,
+};
+
+mod open;
+
+pub(crate) use open::{Opened, open, origin};
+
+/// What kind of daemon it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mode {
+    Production,
+    /// Throw-away; says so wherever it can.
+    Development,
+}
+
+/// What the daemon can say of itself.
+#[derive(Debug)]
+pub(crate) struct About {
+    pub(crate) started: Millis,
+    pub(crate) mode: Mode,
+    pub(crate) memory: Memory,
+}
+
+impl About {
+    pub(crate) fn is_development(&self) -> bool {
+        self.mode == Mode::Development
+    }
+}
+
+/// Why the daemon, or one of its commands, came to an end it did not want.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("the configuration is not usable")]
+    Config(#[from] config::Error),
+    #[error("{} cannot be {what}", .path.display())]
+    Folder {
+        what: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    #[error("others may enter {}: chmod 700 it", .0.display())]
+    LaxFolder(PathBuf),
+    #[error("another custodyd works in {}", .0.display())]
+    Locked(PathBuf),
+    #[error("nothing is set up in {}: run `custodyd init` first", .0.display())]
+    NotInitialised(PathBuf),
+    #[error("{} is there already: `init` is done once; nothing was changed", .0.display())]
+    Initialised(PathBuf),
+    #[error("{} is of a throw-away daemon: only `custodyd dev` runs it", .0.display())]
+    Development(PathBuf),
+    #[error("{} is no folder of a throw-away daemon", .0.display())]
+    NotDevelopment(PathBuf),
+    #[error("the token is not usable")]
+    Hsm(#[from] hsm::Error),
+    #[error("the journal is not usable")]
+    Journal(#[from] journal::Error),
+    #[error("the database is not usable")]
+    Database(#[from] store::Error),
+    #[error(
+        "the database or the journal is not what was written: {0}; \
+         put both back from one backup, and find out who changed them"
+    )]
+    Tampered(String),
+    #[error("the sockets are not usable")]
+    Listen(#[from] listen::Error),
+    #[error("the runtime could not be started")]
+    Runtime(#[source] io::Error),
+    #[error("the throw-away token could not be made: {0}")]
+    SoftHsm(String),
+    #[error("the server ended")]
+    Server(#[from] tonic::transport::Error),
+    #[error("the system's random number generator failed")]
+    Random,
+}
+
+impl Failure {
+    /// As sysexits.h has them.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Tampered(_) | Self::Journal(journal::Error::Broken { .. }) => 65,
+            Self::Hsm(error) if stays_refused(error) => 77,
+            Self::Hsm(_) | Self::SoftHsm(_) => 69,
+            Self::Initialised(_) => 73,
+            Self::Config(_)
+            | Self::LaxFolder(_)
+            | Self::NotInitialised(_)
+            | Self::Development(_)
+            | Self::NotDevelopment(_) => 78,
+            _ => 1,
+        })
+    }
+}
+
+/// Whether another start would only try a PIN again that the token has refused.
+fn stays_refused(error: &hsm::Error) -> bool {
+    matches!(
+        error,
+        hsm::Error::PinRefused { .. } | hsm::Error::PinLatched { .. } | hsm::Error::PinLocked
+    )
+}
+
+/// Runs the daemon until it is told to stop.
+pub(crate) fn run(config: Config, mode: Mode) -> Result<(), Failure> {
+    log::install(config.log_format, config.live.log_level);
+    let memory = harden::process();
+    let _lock = own(&config.state_directory)?;
+    check_mode(&config.state_directory, mode)?;
+    if mode == Mode::Development {
+        tracing::warn!("this is a throw-away daemon: never give it a real secret");
+    }
+    runtime()?.block_on(serve(
+        config,
+        About {
+            started: crate::custodian::now(),
+            mode,
+            memory,
+        },
+    ))
+}
+
+pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::Runtime)
+}
+
+/// Makes the state directory ours alone, as long as what is returned lives.
+pub(crate) fn own(directory: &Path) -> Result<File, Failure> {
+    let failed = |what| {
+        move |source| Failure::Folder {
+            what,
+            path: directory.to_owned(),
+            source,
+        }
+    };
+    match DirBuilder::new().mode(0o700).create(directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(failed("made")(error));
+        }
+        _ => {}
+    }
+    let folder = File::open(directory).map_err(failed("opened"))?;
+    let found = folder.metadata().map_err(failed("looked at"))?;
+    if found.mode() & 0o077 != 0 {
+        return Err(Failure::LaxFolder(directory.to_owned()));
+    }
+    match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(folder),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(Failure::Locked(directory.to_owned())),
+        Err(error) => Err(failed("locked")(error.into())),
+    }
+}
+
+/// The file that marks a throw-away daemon's state.
+pub(crate) fn development_mark(state: &Path) -> PathBuf {
+    state.join("development")
+}
+
+fn check_mode(state: &Path, mode: Mode) -> Result<(), Failure> {
+    match (development_mark(state).exists(), mode) {
+        (true, Mode::Production) => Err(Failure::Development(state.to_owned())),
+        (false, Mode::Development) => Err(Failure::NotDevelopment(state.to_owned())),
+        _ => Ok(()),
+    }
+}
+
+async fn serve(config: Config, about: About) -> Result<(), Failure> {
+    let Opened {
+        custodian,
+        journal_closing,
+    } = open(&config).await?;
+    let [manager, provider] = listen::sockets([&config.manager, &config.provider])?;
+    let token = custodian.hsm().token();
+    let start = Event::Start {
+        version: env!("CARGO_PKG_VERSION"),
+        token_label: token.label,
+        token_serial: token.serial,
+        development: about.is_development(),
+    };
+    custodian.journal().append(start).await?;
+
+    let live = Arc::new(Mutex::new(config.live.clone()));
+    let interval = {
+        let live = Arc::clone(&live);
+        move || lock(&live).checkpoint.interval
+    };
+    let signing = tokio::spawn({
+        let custodian = Arc::clone(&custodian);
+        async move { custodian.keep_checkpoints(interval).await }
+    });
+    let (stop, stopping) = watch::channel(false);
+    let servers = tokio::spawn(both(
+        Arc::clone(&custodian),
+        Arc::new(about),
+        manager,
+        provider,
+        config.connections,
+        stopping,
+    ));
+    notify(&[NotifyState::Ready]);
+    tracing::info!(
+        manager = %config.manager.display(),
+        provider = %config.provider.display(),
+        "serving"
+    );
+    until_told(&config, &live, &custodian).await;
+
+    notify(&[NotifyState::Stopping]);
+    tracing::info!("stopping: open requests may finish");
+    stop.send_replace(true);
+    let drain = lock(&live).drain;
+    if tokio::time::timeout(drain, servers).await.is_err() {
+        tracing::warn!(?drain, "some requests did not finish in time");
+    }
+    signing.abort();
+    finish(&custodian).await;
+    custodian.hsm().stop().await;
+    drop(custodian);
+    journal_closing.join_within(drain);
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// The last entries: that it ends here, and a signature over everything.
+async fn finish(custodian: &Custodian) {
+    let stopped = custodian.record(Event::Stop).await;
+    let signed = custodian.checkpoint().await;
+    if let Err(error) = stopped.map(drop).and(signed) {
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            "the journal does not end in a signature"
+        );
+    }
+}
+
+fn lock(live: &Mutex<Live>) -> std::sync::MutexGuard<'_, Live> {
+    live.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!(%error, "the service manager could not be told");
+    }
+}
+
+/// Waits for SIGTERM or SIGINT; at each SIGHUP reads the configuration again.
+async fn until_told(config: &Config, live: &Mutex<Live>, custodian: &Arc<Custodian>) {
+    let handled = |kind| signal(kind).expect("these signals can be handled");
+    let mut terminate = handled(SignalKind::terminate());
+    let mut interrupt = handled(SignalKind::interrupt());
+    let mut hang_up = handled(SignalKind::hangup());
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => return,
+            _ = interrupt.recv() => return,
+            _ = hang_up.recv() => {
+                let now = NotifyState::monotonic_usec_now();
+                notify(&[NotifyState::Reloading]);
+                if let Ok(now) = now {
+                    notify(&[now]);
+                }
+                reload(config, live, custodian);
+                notify(&[NotifyState::Ready]);
+            }
+        }
+    }
+}
+
+/// Takes over the configuration as a whole, or not at all.
+fn reload(config: &Config, live: &Mutex<Live>, custodian: &Custodian) {
+    let new = match config::read(&config.path) {
+        Ok(new) => new,
+        Err(error) => {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the configuration stays as it was"
+            );
+            return;
+        }
+    };
+    if let Some(setting) = config.needs_restart(&new) {
+        tracing::error!(
+            setting,
+            "the configuration stays as it was: this setting needs a restart"
+        );
+        return;
+    }
+    log::set_level(new.live.log_level);
+    custodian.set_operators(new.live.operators.clone());
+    custodian
+        .journal()
+        .set_checkpoint_entries(new.live.checkpoint.entries);
+    *lock(live) = new.live;
+    tracing::info!("the configuration was read again");
+}
+
+/// Serves both surfaces until `stopping` says so, and then what is open.
+async fn both(
+    custodian: Arc<Custodian>,
+    about: Arc<About>,
+    manager: UnixListener,
+    provider: UnixListener,
+    limit: usize,
+    stopping: watch::Receiver<bool>,
+) -> Result<(), Failure> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let reporting = tokio::spawn(report(Arc::clone(&custodian), reporter));
+    let stopped = |mut stopping: watch::Receiver<bool>| async move {
+        // An error means that whoever would tell us is gone.
+        drop(stopping.wait_for(|stop| *stop).await);
+    };
+    let managers = ManagerServer::new(Manager {
+        custodian: Arc::clone(&custodian),
+        about,
+    });
+    let manager = Server::builder()
+        .add_service(health.clone())
+        .add_service(managers)
+        .serve_with_incoming_shutdown(
+            connections(manager, Surface::Manager, Arc::clone(&custodian), limit),
+            stopped(stopping.clone()),
+        );
+    let provider = Server::builder()
+        .add_service(health)
+        .add_service(ProviderServer::new(Provider(Arc::clone(&custodian))))
+        .serve_with_incoming_shutdown(
+            connections(provider, Surface::Provider, custodian, limit),
+            stopped(stopping),
+        );
+    let ended = tokio::try_join!(manager, provider);
+    reporting.abort();
+    ended?;
+    Ok(())
+}
+
+/// Tells gRPC health, the log and the journal how the token's worker is.
+async fn report(custodian: Arc<Custodian>, reporter: HealthReporter) {
+    let mut health = custodian.hsm().health();
+    let mut generation = health.borrow().generation;
+    loop {
+        let now: Health = health.borrow_and_update().clone();
+        let serving = match now.state {
+            WorkerState::Serving => ServingStatus::Serving,
+            _ => ServingStatus::NotServing,
+        };
+        for service in ["", "custody.v1.Manager", "custody.v1.Provider"] {
+            reporter.set_service_status(service, serving).await;
+        }
+        let (state, problem) = match now.state {
+            WorkerState::Serving if now.generation != generation => ("serving", None),
+            WorkerState::Failed { problem, .. } => ("failed", Some(problem)),
+            _ => ("", None),
+        };
+        if !state.is_empty() {
+            generation = now.generation;
+            let event = Event::Token {
+                generation,
+                state,
+                problem,
+            };
+            tracing::info!(?event, "the token's worker changed");
+            if let Err(error) = custodian.record(event).await {
+                tracing::warn!(%error, "a change of the token's worker is not on record");
+            }
+        }
+        if health.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// How often the journal's thread is looked at while it ends.
+const LOOK: Duration = Duration::from_millis(10);
+
+impl journal::Closing {
+    /// Waits for the thread, but not for ever: a watcher that is stuck may hold on to it.
+    fn join_within(self, limit: Duration) {
+        let end = std::time::Instant::now() + limit;
+        while !self.is_finished() && std::time::Instant::now() < end {
+            std::thread::sleep(LOOK);
+        }
+    }
+}
