@@ -83,7 +83,9 @@ fuzz: ## Fuzz each parser for FUZZ_SECONDS (needs a nightly toolchain and cargo-
 	    exit 1; }
 	@for target in $(FUZZ_TARGETS); do \
 	    echo "fuzz $$target for $(FUZZ_SECONDS) s"; \
-	    $(CARGO) +nightly fuzz run "$$target" -- -max_total_time=$(FUZZ_SECONDS); \
+	    mkdir -p "fuzz/corpus/$$target"; \
+	    seeds="fuzz/seeds/$$target"; [[ -d $$seeds ]] || seeds=; \
+	    $(CARGO) +nightly fuzz run "$$target" "fuzz/corpus/$$target" $$seeds -- -max_total_time=$(FUZZ_SECONDS); \
 	done
 
 .PHONY: install
