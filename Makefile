@@ -90,7 +90,7 @@ fuzz: ## Fuzz each parser for FUZZ_SECONDS (needs a nightly toolchain and cargo-
 
 .PHONY: install
 install: build ## Install under PREFIX (default /usr/local); DESTDIR for packagers
-	install -d $(addprefix $(DESTDIR),$(BINDIR) $(MANDIR)/man1 $(MANDIR)/man8 $(SYSTEMDDIR) $(SYSUSERSDIR) $(TMPFILESDIR) $(DOCDIR)/examples)
+	install -d $(addprefix $(DESTDIR),$(BINDIR) $(MANDIR)/man1 $(SYSTEMDDIR) $(SYSUSERSDIR) $(TMPFILESDIR) $(DOCDIR)/examples)
 	install -m 0755 "$(TARGET)/release/custodyd" "$(TARGET)/release/custodyctl" "$(DESTDIR)$(BINDIR)/"
 	for unit in systemd/*.service systemd/*.socket; do \
 	    sed 's,/usr/bin/,$(BINDIR)/,g' "$$unit" | install -m 0644 /dev/stdin "$(DESTDIR)$(SYSTEMDDIR)/$${unit##*/}"; \
@@ -108,7 +108,7 @@ install: build ## Install under PREFIX (default /usr/local); DESTDIR for package
 	    "$(TARGET)/release/custodyctl" completions "$${shell%%:*}" | install -m 0644 /dev/stdin "$$file"; \
 	done
 	"$(TARGET)/release/custodyctl" man "$(DESTDIR)$(MANDIR)/man1"
-	"$(TARGET)/release/custodyd" man "$(DESTDIR)$(MANDIR)/man8"
+	"$(TARGET)/release/custodyd" man "$(DESTDIR)$(MANDIR)/man1"
 
 .PHONY: clean
 clean: ## Remove what was built
