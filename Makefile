@@ -1,0 +1,115 @@
+# Needs cargo and, for what is missing besides, either apt-get with root's rights or
+# the packages that scripts/setup names.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+CARGO ?= cargo
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+export CARGO_TERM_PROGRESS_WHEN ?= never
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+BINDIR ?= $(PREFIX)/bin
+MANDIR ?= $(PREFIX)/share/man
+SYSTEMDDIR ?= $(PREFIX)/lib/systemd/system
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
+DOCDIR ?= $(PREFIX)/share/doc/custodyd
+
+FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
+FUZZ_SECONDS ?= 60
+SCRIPTS := scripts/setup scripts/demo .ci/run
+
+.PHONY: help
+help: ## Show this list
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | \
+	    while IFS=$$'\t' read -r target text; do printf '  make %-10s %s\n' "$$target" "$$text"; done
+
+.PHONY: demo
+demo: ## Watch the whole of it at work on a throw-away token (about a minute)
+	@scripts/setup cargo cc softhsm openssl
+	$(CARGO) build --quiet --locked --bin custodyd --bin custodyctl
+	@scripts/demo "$(TARGET)/debug"
+
+.PHONY: build
+build: ## Build the release binaries
+	@scripts/setup cargo cc
+	$(CARGO) build --locked --release --bin custodyd --bin custodyctl
+
+.PHONY: test
+test: ## Run every test, against a real token, database and sockets
+	@scripts/setup cargo cc softhsm openssl nginx sqlite setpriv
+	$(CARGO) build --locked --bin custodyd --bin custodyctl
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+	    echo '$(CARGO) nextest run --locked --workspace'; \
+	    $(CARGO) nextest run --locked --workspace; \
+	else \
+	    echo '$(CARGO) test --locked --workspace --lib --bins --tests'; \
+	    $(CARGO) test --locked --workspace --lib --bins --tests; \
+	fi
+	$(CARGO) test --locked --workspace --doc
+
+.PHONY: bench
+bench: ## Measure: the token alone, an empty call, a fetch
+	@scripts/setup cargo cc softhsm
+	$(CARGO) build --locked --release --bin custodyd --bin custodyctl
+	$(CARGO) bench --locked -p softhsm-tests --bench fetch
+
+.PHONY: lint
+lint: ## Check formatting, lints, documentation, licences, examples and scripts
+	@scripts/setup cargo cc
+	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --locked --workspace --document-private-items --no-deps
+	$(CARGO) build --quiet --locked --bin custodyd
+	@for example in systemd/*.toml; do \
+	    echo "custodyd check $$example"; \
+	    "$(TARGET)/debug/custodyd" check "$$example"; \
+	done
+	@for script in $(SCRIPTS); do bash -n "$$script"; done
+	@if command -v shellcheck >/dev/null; then shellcheck $(SCRIPTS); \
+	    else echo 'shellcheck: skipped, not installed'; fi
+	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --locked check --hide-inclusion-graph; \
+	    else echo 'cargo deny: skipped, not installed'; fi
+
+.PHONY: fuzz
+fuzz: ## Fuzz each parser for FUZZ_SECONDS (needs a nightly toolchain and cargo-fuzz)
+	@rustup run nightly cargo fuzz --version >/dev/null 2>&1 || { \
+	    echo 'fuzz: needs "rustup toolchain install nightly" and "cargo install --locked cargo-fuzz"' >&2; \
+	    exit 1; }
+	@for target in $(FUZZ_TARGETS); do \
+	    echo "fuzz $$target for $(FUZZ_SECONDS) s"; \
+	    mkdir -p "fuzz/corpus/$$target"; \
+	    seeds="fuzz/seeds/$$target"; [[ -d $$seeds ]] || seeds=; \
+	    $(CARGO) +nightly fuzz run "$$target" "fuzz/corpus/$$target" $$seeds -- -max_total_time=$(FUZZ_SECONDS); \
+	done
+
+.PHONY: install
+install: build ## Install under PREFIX (default /usr/local); DESTDIR for packagers
+	install -d $(addprefix $(DESTDIR),$(BINDIR) $(MANDIR)/man1 $(SYSTEMDDIR) $(SYSUSERSDIR) $(TMPFILESDIR) $(DOCDIR)/examples)
+	install -m 0755 "$(TARGET)/release/custodyd" "$(TARGET)/release/custodyctl" "$(DESTDIR)$(BINDIR)/"
+	for unit in systemd/*.service systemd/*.socket; do \
+	    sed 's,/usr/bin/,$(BINDIR)/,g' "$$unit" | install -m 0644 /dev/stdin "$(DESTDIR)$(SYSTEMDDIR)/$${unit##*/}"; \
+	done
+	install -m 0644 systemd/custodyd.sysusers.conf "$(DESTDIR)$(SYSUSERSDIR)/custodyd.conf"
+	install -m 0644 systemd/custodyd.tmpfiles.conf "$(DESTDIR)$(TMPFILESDIR)/custodyd.conf"
+	install -m 0644 systemd/custodyd.toml "$(DESTDIR)$(DOCDIR)/custodyd.toml"
+	for example in systemd/examples/*; do \
+	    sed 's,/usr/bin/custody,$(BINDIR)/custody,g' "$$example" | install -m 0644 /dev/stdin "$(DESTDIR)$(DOCDIR)/examples/$${example##*/}"; \
+	done
+	install -m 0644 README.md CHANGELOG.md SECURITY.md LICENSE docs/*.md "$(DESTDIR)$(DOCDIR)/"
+	for shell in bash:bash-completion/completions/custodyctl zsh:zsh/site-functions/_custodyctl fish:fish/vendor_completions.d/custodyctl.fish; do \
+	    file="$(DESTDIR)$(PREFIX)/share/$${shell#*:}"; \
+	    install -d "$${file%/*}"; \
+	    "$(TARGET)/release/custodyctl" completions "$${shell%%:*}" | install -m 0644 /dev/stdin "$$file"; \
+	done
+	"$(TARGET)/release/custodyctl" man "$(DESTDIR)$(MANDIR)/man1"
+	"$(TARGET)/release/custodyd" man "$(DESTDIR)$(MANDIR)/man1"
+
+.PHONY: clean
+clean: ## Remove what was built
+	$(CARGO) clean
