@@ -96,13 +96,15 @@ impl Failure {
                 )),
                 _ => None,
             }),
-            Self::Provider(call) => hint(call, "--provider-socket").or_else(|| match call {
+            Self::Provider(call) => hint(call, "--provider-socket").or_else(|| {
+                match call {
                 Call::Denied => Some(
                     "'custodyctl whoami' shows what custodyd sees of you; an operator sees what is \
                      granted with 'custodyctl grant list'"
                         .to_owned(),
                 ),
                 _ => None,
+            }
             }),
             Self::Content(error) => error.hint(),
             Self::Fetch(error) => error.hint(),

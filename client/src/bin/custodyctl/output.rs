@@ -6,7 +6,6 @@ use std::{
 };
 
 use clap::ValueEnum;
-use client::v1;
 use comfy_table::{ContentArrangement, Table, presets};
 use nix::errno::Errno;
 use serde::Serialize;
@@ -131,7 +130,7 @@ pub(crate) fn properties<'a>(
 fn bare() -> Table {
     let mut table = Table::new();
     table
-        .apply_style(presets::NOTHING)
+        .load_style(presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Dynamic);
     table
 }
@@ -145,7 +144,8 @@ fn finish(mut table: Table) -> String {
 
 /// The text without what would make a terminal do things: some of it was chosen by others.
 pub(crate) fn plain(text: &str) -> String {
-    let hidden = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let hidden =
+        |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     text.chars()
         .map(|c| match c {
             '\n' => c,
@@ -156,7 +156,7 @@ pub(crate) fn plain(text: &str) -> String {
 }
 
 /// RFC 3339 in UTC, to the second.
-pub(crate) fn time(timestamp: Option<&v1::Timestamp>) -> Option<String> {
+pub(crate) fn time(timestamp: Option<&prost_types::Timestamp>) -> Option<String> {
     jiff::Timestamp::from_second(timestamp?.seconds)
         .ok()
         .map(|time| time.to_string())
@@ -164,7 +164,10 @@ pub(crate) fn time(timestamp: Option<&v1::Timestamp>) -> Option<String> {
 
 /// The value, or a dash for people to see that there is none.
 pub(crate) fn or_dash(value: Option<&str>) -> String {
-    value.filter(|text| !text.is_empty()).unwrap_or("-").to_owned()
+    value
+        .filter(|text| !text.is_empty())
+        .unwrap_or("-")
+        .to_owned()
 }
 
 #[cfg(test)]
