@@ -104,6 +104,12 @@ pub enum Doubt {
     /// Likewise for gids.
     #[error("the process's group ids are not all the same")]
     MixedGids,
+    /// The process ended before it could be observed.
+    #[error("the process has ended")]
+    Gone,
+    /// The kernel did not answer.
+    #[error("the kernel does not say who the process is")]
+    Unobservable,
 }
 
 /// What changed about a process that should not have.
@@ -362,7 +368,8 @@ mod tests {
 
     #[test]
     fn any_doubt_is_no_evidence() {
-        let doubts: [(fn(&mut Observation), Doubt); 6] = [
+        type Bend = fn(&mut Observation);
+        let doubts: [(Bend, Doubt); 6] = [
             (|s| s.connected.pid = 0, Doubt::OutsidePidNamespace),
             (|s| s.process.pid = 8, Doubt::OtherProcess),
             (|s| s.process.uids[1] = 0, Doubt::MixedUids),
@@ -391,7 +398,8 @@ mod tests {
     fn drift_is_noticed_in_every_respect() {
         let before = Evidence::examine(seen()).unwrap();
         assert_eq!(before.unchanged(&before), Ok(()));
-        let drifts: [(fn(&mut Evidence), Drift); 7] = [
+        type Bend = fn(&mut Evidence);
+        let drifts: [(Bend, Drift); 7] = [
             (|e| e.process = 1, Drift::Process),
             (|e| e.pid = 1, Drift::Process),
             (|e| e.uid = 0, Drift::Ids),

@@ -16,6 +16,11 @@ impl Encoder {
         Self::default().text(domain)
     }
 
+    /// Starts an encoding of about `capacity` bytes.
+    pub fn with_capacity(capacity: usize) -> Self {
+        Self(Vec::with_capacity(capacity))
+    }
+
     /// Appends one byte.
     #[must_use]
     pub fn byte(mut self, value: u8) -> Self {
@@ -71,11 +76,9 @@ impl Encoder {
     ///
     /// If it has more than 2³² elements.
     #[must_use]
-    pub fn list<T>(self, values: &[T], mut write: impl FnMut(Self, &T) -> Self) -> Self {
+    pub fn list<T>(self, values: &[T], write: impl FnMut(Self, &T) -> Self) -> Self {
         let length = u32::try_from(values.len()).expect("inputs are bounded far below 2^32");
-        values
-            .iter()
-            .fold(self.u32(length), |encoder, value| write(encoder, value))
+        values.iter().fold(self.u32(length), write)
     }
 
     /// The encoding.

@@ -1,4 +1,317 @@
-//! x
-/// Where an entry of the journal is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+//! The journal: what is written down before it happens.
+
+use std::{future::Future, time::Duration};
+
+use serde::Serialize;
+
+use crate::{
+    caller::{Doubt, Drift, Evidence},
+    name::{GroupName, InstanceId, KeyId, RuleId, SecretName},
+    policy::{Decision, Denial, Operation, Permit, Reason},
+};
+
+pub mod chain;
+
+/// Where an entry of the journal is: its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
 pub struct Receipt(u64);
+
+impl Receipt {
+    /// The receipt for entry `seq`, which is durable: it would survive a power loss
+    /// that happened now. Whoever makes one vouches for that.
+    pub fn of_durable(seq: u64) -> Self {
+        Self(seq)
+    }
+
+    /// The entry's number.
+    pub fn seq(self) -> u64 {
+        self.0
+    }
+}
+
+/// An append-only log.
+pub trait Journal {
+    /// Why an entry could not be written.
+    type Error;
+
+    /// Appends `event`. Returns only once the entry would survive a crash; if it fails,
+    /// the journal does not hold the entry, and never will.
+    fn append(&self, event: Event) -> impl Future<Output = Result<Receipt, Self::Error>> + Send;
+}
+
+/// Why there is no permit.
+#[derive(Debug)]
+pub enum Refusal<E> {
+    /// Policy said no; that is on record.
+    Denied(Box<Denial>),
+    /// The decision, whichever it was, could not be recorded.
+    Unrecorded(E),
+}
+
+/// Records `decision`, then turns a grant into a permit.
+///
+/// A decision that cannot be recorded is refused, whichever way it went.
+///
+/// # Errors
+///
+/// The [`Refusal`].
+pub async fn record<Op: Operation, J: Journal>(
+    decision: Decision<Op>,
+    journal: &J,
+) -> Result<Permit<Op>, Refusal<J::Error>> {
+    let event = Event::of(&decision);
+    let receipt = journal.append(event).await.map_err(Refusal::Unrecorded)?;
+    let grant = decision.map_err(Refusal::Denied)?;
+    Ok(Permit { grant, receipt })
+}
+
+/// What an entry says.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Event {
+    /// A segment begins. The first entry of every segment, so that each can be read
+    /// alone; the first of all is the journal's beginning.
+    Segment {
+        /// The installation.
+        instance: InstanceId,
+        /// The journal key's public half: SubjectPublicKeyInfo, PEM.
+        public_key: String,
+        /// The newest change that is settled, if there is one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        settled: Option<Settled>,
+    },
+    /// The daemon serves.
+    Start {
+        /// Its version.
+        version: &'static str,
+        /// Label of the token.
+        token_label: String,
+        /// Serial number of the token.
+        token_serial: String,
+        /// Whether it is a throw-away daemon.
+        development: bool,
+    },
+    /// The daemon stops in an orderly way.
+    Stop,
+    /// A caller may do something: it is about to.
+    Allow {
+        /// Name of the operation.
+        operation: &'static str,
+        /// The caller.
+        caller: Evidence,
+        /// The group.
+        group: GroupName,
+        /// The secret's name in it.
+        secret: SecretName,
+        /// The version.
+        version: u32,
+        /// The grant that allows it.
+        grant: RuleId,
+        /// The master key that protects the version.
+        master_key: KeyId,
+    },
+    /// A caller may not.
+    Deny {
+        /// Name of the operation.
+        operation: &'static str,
+        /// The caller.
+        caller: Evidence,
+        /// The group asked for.
+        group: GroupName,
+        /// The name asked for.
+        secret: SecretName,
+        /// The version asked for.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        version: Option<u32>,
+        /// Why not.
+        reason: Reason,
+    },
+    /// What an earlier entry allowed was not delivered. Without such an entry, assume
+    /// that it was.
+    Undelivered {
+        /// Number of the entry that allowed it.
+        allowed: Receipt,
+        /// Why not.
+        reason: Undelivered,
+    },
+    /// A peer could not be attested.
+    Unattested {
+        /// Which door it came to.
+        surface: Surface,
+        /// Its process id, when it connected.
+        pid: i32,
+        /// Its user id, when it connected.
+        uid: u32,
+        /// What is wrong with it.
+        doubt: Doubt,
+    },
+    /// A process that is no operator came to the Manager surface.
+    NoOperator {
+        /// The process.
+        caller: Evidence,
+        /// The call it made.
+        operation: String,
+    },
+    /// A change to the database begins. It has happened once there is a [`Event::Commit`].
+    Prepare {
+        /// Its number: higher than any before it.
+        number: u64,
+        /// The operator; none for what the daemon does by itself.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        operator: Option<Evidence>,
+        /// What changes.
+        change: Change,
+        /// The digest of the state after it, in hexadecimal.
+        state: String,
+    },
+    /// The change is in the database.
+    Commit {
+        /// Its number.
+        number: u64,
+    },
+    /// The change never reached the database, and never will.
+    Abort {
+        /// Its number.
+        number: u64,
+    },
+    /// Stored data is not what was written.
+    Tampering {
+        /// The thing, and what is wrong with it.
+        what: String,
+    },
+    /// The token's worker began or ceased to serve.
+    Token {
+        /// Which life of the worker.
+        generation: u64,
+        /// "serving" or "failed".
+        state: &'static str,
+        /// What is wrong.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        problem: Option<String>,
+    },
+    /// The journal key vouches for everything up to an entry.
+    Checkpoint {
+        /// The entry's number.
+        covers: u64,
+        /// Its hash, in hexadecimal.
+        hash: String,
+        /// ECDSA P-256 with SHA-256 over [`chain::checkpoint_message`], r ‖ s, in
+        /// hexadecimal.
+        signature: String,
+    },
+}
+
+/// A change that is known to be in the database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct Settled {
+    /// Its number.
+    pub number: u64,
+    /// The digest of the state after it, in hexadecimal.
+    pub state: String,
+}
+
+/// What a change changes.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "change", rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "each field is named for what it holds")]
+pub enum Change {
+    /// `custodyd init`.
+    Init {
+        system_key: KeyId,
+        journal_key: KeyId,
+    },
+    /// A group and its first master key.
+    CreateGroup { group: GroupName, master_key: KeyId },
+    /// A version of a secret.
+    PutSecret {
+        group: GroupName,
+        secret: SecretName,
+        version: u32,
+        r#type: &'static str,
+        master_key: KeyId,
+    },
+    /// A secret with all its versions.
+    DeleteSecret {
+        group: GroupName,
+        secret: SecretName,
+        versions: u32,
+    },
+    /// A grant.
+    AddGrant {
+        grant: RuleId,
+        group: GroupName,
+        pattern: String,
+        selectors: Vec<String>,
+    },
+    /// A grant, taken back.
+    RevokeGrant { grant: RuleId, group: GroupName },
+}
+
+/// Why something that was allowed did not reach the caller.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "cause", rename_all = "kebab-case")]
+pub enum Undelivered {
+    /// The caller is not the one that was attested any more.
+    Drift {
+        /// In what.
+        drift: Drift,
+    },
+    /// The token did not unwrap.
+    Token {
+        /// Why not.
+        problem: String,
+    },
+    /// What is stored is not what was written.
+    Tampered {
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The database did not answer.
+    Database {
+        /// Why not.
+        problem: String,
+    },
+}
+
+/// A door of the daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "named in the design")]
+pub enum Surface {
+    Manager,
+    Provider,
+}
+
+impl Event {
+    fn of<Op: Operation>(decision: &Decision<Op>) -> Self {
+        match decision {
+            Ok(grant) => Self::Allow {
+                operation: Op::NAME,
+                caller: grant.caller.evidence().clone(),
+                group: grant.found.version.secret.group.clone(),
+                secret: grant.found.version.secret.name.clone(),
+                version: grant.found.version.number,
+                grant: grant.found.rule,
+                master_key: grant.found.gmk,
+            },
+            Err(denial) => Self::Deny {
+                operation: denial.operation,
+                caller: denial.evidence.clone(),
+                group: denial.wanted.group.clone(),
+                secret: denial.wanted.name.clone(),
+                version: denial.wanted.version,
+                reason: denial.reason,
+            },
+        }
+    }
+}
+
+/// When the journal key signs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckpointPolicy {
+    /// At the latest after so many entries.
+    pub entries: u64,
+    /// At the latest after so long, if there is anything new.
+    pub interval: Duration,
+}

@@ -21,6 +21,7 @@
 
 pub mod caller;
 pub mod canonical;
+pub mod change;
 pub mod envelope;
 pub mod group;
 pub mod journal;

@@ -1,1 +1,396 @@
-//! x
+//! Database rows, and what tells a true one from a forged or an old one.
+//!
+//! Every row carries a [`Tag`]: an HMAC under the row key over all its columns, its
+//! identity and the number of the change that wrote it. That no row is missing,
+//! added or old is told by the [`Digest`] over all tags, which the journal keeps.
+
+use std::fmt;
+
+use aws_lc_rs::{constant_time, hmac};
+
+use crate::{
+    canonical::Encoder,
+    envelope::{PlaintextDek, WrappedDek, Wrapping},
+    group::{Group, MasterKey, Millis},
+    name::{GroupName, InstanceId, KeyId, RuleId, SecretId, VersionId},
+    policy::Rule,
+    secret::{Secret, Version, Wrap},
+};
+
+/// What `custodyd init` made: the root of everything else.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct System {
+    /// Name of the installation.
+    pub instance: InstanceId,
+    /// The system GMK.
+    pub gmk: KeyId,
+    /// How the system GMK wraps.
+    pub wrapping: Wrapping,
+    /// The canary that the system GMK protected at birth.
+    pub canary: WrappedDek,
+    /// The row key, under the system GMK.
+    pub row_key: WrappedDek,
+    /// The journal key.
+    pub journal_key: KeyId,
+    /// Its public half: an uncompressed point on P-256.
+    pub journal_public_key: Vec<u8>,
+    /// Label of the token that holds these keys.
+    pub token_label: String,
+    /// Serial number of that token.
+    pub token_serial: String,
+    /// When they were made.
+    pub created: Millis,
+}
+
+/// A row of the database, content aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each is named for what it holds")]
+pub enum Row {
+    Group(Group),
+    MasterKey(MasterKey),
+    Secret(Secret),
+    Version(Version),
+    Wrap(Wrap),
+    Rule(Rule),
+}
+
+/// Which row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each is named for what it identifies")]
+pub enum RowId {
+    Group(GroupName),
+    MasterKey(GroupName, u32),
+    Secret(SecretId),
+    Version(VersionId),
+    Wrap(VersionId, KeyId),
+    Rule(GroupName, RuleId),
+}
+
+impl fmt::Display for RowId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Group(name) => write!(f, "group {name}"),
+            Self::MasterKey(group, generation) => {
+                write!(f, "master key {generation} of group {group}")
+            }
+            Self::Secret(id) => write!(f, "secret {id}"),
+            Self::Version(id) => write!(f, "version {id}"),
+            Self::Wrap(version, gmk) => write!(f, "wrap of {version} under {gmk}"),
+            Self::Rule(group, id) => write!(f, "grant {id} of group {group}"),
+        }
+    }
+}
+
+/// A row as it is stored.
+#[derive(Clone, Debug)]
+pub struct Tagged {
+    /// The row.
+    pub row: Row,
+    /// Number of the change that wrote it.
+    pub change: u64,
+    /// What authenticates both.
+    pub tag: Tag,
+}
+
+/// HMAC-SHA-256 of a row.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Tag([u8; 32]);
+
+/// HMAC-SHA-256 of a whole state after one change.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Digest([u8; 32]);
+
+macro_rules! bytes32 {
+    ($name:ident) => {
+        impl $name {
+            /// The one with these bytes.
+            pub fn from_bytes(bytes: [u8; 32]) -> Self {
+                Self(bytes)
+            }
+
+            /// Its bytes.
+            pub fn as_bytes(&self) -> &[u8; 32] {
+                &self.0
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({})", stringify!($name), hex::encode(self.0))
+            }
+        }
+    };
+}
+
+bytes32!(Tag);
+bytes32!(Digest);
+
+/// The sum of all rows of a state: an incremental multiset hash.
+///
+/// Each row adds a pseudorandom number of 256 bits that only the row key's owner can
+/// compute; rows come and go in any order (MSet-Add-Hash of Clarke et al., "Incremental
+/// multiset hash functions", 2003).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SetHash {
+    limbs: [u64; 4],
+    count: u64,
+}
+
+impl SetHash {
+    fn add(&mut self, element: [u64; 4]) {
+        let mut carry = false;
+        for (limb, more) in self.limbs.iter_mut().zip(element) {
+            let (sum, over) = limb.overflowing_add(more);
+            let (sum, over_again) = sum.overflowing_add(u64::from(carry));
+            (*limb, carry) = (sum, over || over_again);
+        }
+        self.count = self.count.wrapping_add(1);
+    }
+
+    fn remove(&mut self, element: [u64; 4]) {
+        let mut borrow = false;
+        for (limb, less) in self.limbs.iter_mut().zip(element) {
+            let (rest, under) = limb.overflowing_sub(less);
+            let (rest, under_again) = rest.overflowing_sub(u64::from(borrow));
+            (*limb, borrow) = (rest, under || under_again);
+        }
+        self.count = self.count.wrapping_sub(1);
+    }
+}
+
+/// The key that authenticates the database. It is a data key in the sense of the
+/// token, which wraps it under the system GMK; in memory it is used in this form only.
+pub struct RowKey(hmac::Key);
+
+impl RowKey {
+    /// Takes the key that the token unwrapped.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "the plaintext form ends here"
+    )]
+    pub fn take(key: PlaintextDek) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, key.expose()))
+    }
+
+    /// The tag of `row`, written by change number `change`.
+    pub fn tag(&self, row: &Row, change: u64) -> Tag {
+        Tag(self.mac(&row.encode(change)))
+    }
+
+    /// The tag of the system row.
+    pub fn system_tag(&self, system: &System) -> Tag {
+        Tag(self.mac(&system.encode()))
+    }
+
+    /// Whether `tag` is the tag of the system row, compared in constant time.
+    pub fn verifies_system(&self, system: &System, tag: Tag) -> bool {
+        equal(self.system_tag(system), tag)
+    }
+
+    /// Whether `tagged` was made with this key, compared in constant time.
+    pub fn verifies(&self, tagged: &Tagged) -> bool {
+        equal(self.tag(&tagged.row, tagged.change), tagged.tag)
+    }
+
+    /// Puts a row's tag into `set`.
+    pub fn add(&self, set: &mut SetHash, tag: Tag) {
+        set.add(self.element(tag));
+    }
+
+    /// Takes a row's tag out of `set`.
+    pub fn remove(&self, set: &mut SetHash, tag: Tag) {
+        set.remove(self.element(tag));
+    }
+
+    /// What the journal keeps of a state that holds the rows of `set` after change number `change`.
+    pub fn digest(&self, set: &SetHash, change: u64) -> Digest {
+        let encoder = Encoder::new("custodyd state").u64(change).u64(set.count);
+        let encoder = set.limbs.iter().fold(encoder, |e, &limb| e.u64(limb));
+        Digest(self.mac(&encoder.finish()))
+    }
+
+    fn element(&self, tag: Tag) -> [u64; 4] {
+        let mac = self.mac(&Encoder::new("custodyd element").bytes(&tag.0).finish());
+        std::array::from_fn(|limb| {
+            let bytes = mac[limb * 8..][..8].try_into().expect("eight bytes");
+            u64::from_le_bytes(bytes)
+        })
+    }
+
+    fn mac(&self, encoded: &[u8]) -> [u8; 32] {
+        let tag = hmac::sign(&self.0, encoded);
+        tag.as_ref().try_into().expect("SHA-256 gives 32 bytes")
+    }
+}
+
+impl fmt::Debug for RowKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("RowKey(..)")
+    }
+}
+
+fn equal(a: Tag, b: Tag) -> bool {
+    constant_time::verify_slices_are_equal(&a.0, &b.0).is_ok()
+}
+
+impl System {
+    fn encode(&self) -> Vec<u8> {
+        Encoder::new("custodyd system row")
+            .bytes(self.instance.as_bytes())
+            .bytes(self.gmk.as_bytes())
+            .text(self.wrapping.name())
+            .bytes(self.canary.blob())
+            .bytes(self.row_key.blob())
+            .bytes(self.journal_key.as_bytes())
+            .bytes(&self.journal_public_key)
+            .text(&self.token_label)
+            .text(&self.token_serial)
+            .u64(self.created)
+            .finish()
+    }
+}
+
+impl Row {
+    /// Which row it is.
+    pub fn id(&self) -> RowId {
+        match self {
+            Self::Group(group) => RowId::Group(group.name.clone()),
+            Self::MasterKey(key) => RowId::MasterKey(key.group.clone(), key.generation),
+            Self::Secret(secret) => RowId::Secret(secret.id.clone()),
+            Self::Version(version) => RowId::Version(version.id.clone()),
+            Self::Wrap(wrap) => RowId::Wrap(wrap.version.clone(), wrap.gmk),
+            Self::Rule(rule) => RowId::Rule(rule.group.clone(), rule.id),
+        }
+    }
+
+    fn encode(&self, change: u64) -> Vec<u8> {
+        let start = |kind: &str| Encoder::new("custodyd row").text(kind).u64(change);
+        match self {
+            Self::Group(group) => start("group")
+                .text(group.name.as_str())
+                .text(&group.description)
+                .u64(group.created)
+                .u32(group.created_by),
+            Self::MasterKey(key) => start("master-key")
+                .bytes(key.id.as_bytes())
+                .text(key.group.as_str())
+                .u32(key.generation)
+                .text(key.state.name())
+                .text(key.wrapping.name())
+                .bytes(key.canary.blob())
+                .text(&key.token_label)
+                .text(&key.token_serial)
+                .u64(key.created),
+            Self::Secret(secret) => secret_id(start("secret"), &secret.id)
+                .text(secret.kind.name())
+                .u32(secret.current)
+                .u64(secret.created)
+                .u32(secret.created_by),
+            Self::Version(version) => version_id(start("version"), &version.id)
+                .u64(version.size)
+                .bytes(version.sealed.as_bytes())
+                .list(&version.properties, |encoder, (name, value)| {
+                    encoder.text(name).text(value)
+                })
+                .u64(version.created)
+                .u32(version.created_by),
+            Self::Wrap(wrap) => version_id(start("wrap"), &wrap.version)
+                .bytes(wrap.gmk.as_bytes())
+                .bytes(wrap.wrapped.blob()),
+            Self::Rule(rule) => start("grant")
+                .bytes(rule.id.as_bytes())
+                .text(rule.group.as_str())
+                .text(&rule.pattern.to_string())
+                .list(rule.selectors.as_slice(), |encoder, selector| {
+                    encoder.text(&selector.to_string())
+                })
+                .u64(rule.created)
+                .u32(rule.created_by),
+        }
+        .finish()
+    }
+}
+
+fn secret_id(encoder: Encoder, id: &SecretId) -> Encoder {
+    encoder.text(id.group.as_str()).text(id.name.as_str())
+}
+
+fn version_id(encoder: Encoder, id: &VersionId) -> Encoder {
+    secret_id(encoder, &id.secret).u32(id.number)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn key(byte: u8) -> RowKey {
+        RowKey::take(PlaintextDek::take(&mut [byte; 32]).unwrap())
+    }
+
+    fn tag(byte: u8) -> Tag {
+        Tag([byte; 32])
+    }
+
+    #[test]
+    fn a_tag_binds_columns_number_and_key() {
+        let group = |description: &str| {
+            Row::Group(Group {
+                name: "web".parse().unwrap(),
+                description: description.into(),
+                created: 1,
+                created_by: 2,
+            })
+        };
+        let tagged = Tagged {
+            tag: key(1).tag(&group("a"), 5),
+            row: group("a"),
+            change: 5,
+        };
+        assert!(key(1).verifies(&tagged));
+        assert!(!key(2).verifies(&tagged));
+        assert!(!key(1).verifies(&Tagged {
+            change: 6,
+            ..tagged.clone()
+        }));
+        assert!(!key(1).verifies(&Tagged {
+            row: group("b"),
+            ..tagged
+        }));
+    }
+
+    #[test]
+    fn a_digest_binds_every_row_and_the_entry() {
+        let key = key(1);
+        let mut set = SetHash::default();
+        key.add(&mut set, tag(1));
+        let one = key.digest(&set, 7);
+        assert_ne!(one, key.digest(&set, 8));
+        key.add(&mut set, tag(2));
+        assert_ne!(one, key.digest(&set, 7));
+        key.remove(&mut set, tag(2));
+        assert_eq!(one, key.digest(&set, 7));
+    }
+
+    proptest! {
+        #[test]
+        fn a_set_is_its_rows_in_any_order(mut tags in proptest::collection::vec(any::<u8>(), 1..20), seed in any::<usize>()) {
+            let key = key(1);
+            let sum = |tags: &[u8]| {
+                let mut set = SetHash::default();
+                tags.iter().for_each(|&byte| key.add(&mut set, tag(byte)));
+                set
+            };
+            let before = sum(&tags);
+            let length = tags.len();
+            tags.rotate_left(seed % length);
+            prop_assert_eq!(before, sum(&tags));
+            let gone = tags.pop().unwrap();
+            let mut less = before;
+            key.remove(&mut less, tag(gone));
+            prop_assert_eq!(less, sum(&tags));
+            prop_assert_ne!(less, before);
+        }
+    }
+}

@@ -1,1 +1,460 @@
-//! x
+//! Everything that is decided by, in memory as it was verified.
+
+use std::{collections::BTreeMap, marker::PhantomData};
+
+use crate::{
+    caller::{Caller, Evidence},
+    envelope::SealedContent,
+    group::{Group, KeyState, MasterKey},
+    name::{GroupName, KeyId, RuleId, SecretId, SecretName, VersionId},
+    policy::{Decision, Denial, Found, Grant, Operation, Reason, Rule, Wanted},
+    row::{Digest, Row, RowId, RowKey, SetHash, Tag, Tagged},
+    secret::{Secret, Version, Wrap},
+};
+
+/// Rows that are no state.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Broken {
+    /// The row was not written by us, or was changed since.
+    #[error("the row of {0} does not verify")]
+    Forged(RowId),
+    /// What the row belongs to is not there.
+    #[error("the row of {0} belongs to nothing")]
+    Orphan(RowId),
+    /// There are two of it.
+    #[error("there are two rows of {0}")]
+    Twice(RowId),
+}
+
+/// The state of an installation: all rows but the contents.
+#[derive(Debug)]
+pub struct State {
+    key: RowKey,
+    set: SetHash,
+    groups: BTreeMap<GroupName, InGroup>,
+}
+
+#[derive(Debug)]
+struct Held<T> {
+    row: T,
+    tag: Tag,
+}
+
+#[derive(Debug)]
+struct InGroup {
+    group: Held<Group>,
+    keys: BTreeMap<u32, Held<MasterKey>>,
+    secrets: BTreeMap<SecretName, InSecret>,
+    rules: BTreeMap<RuleId, Held<Rule>>,
+}
+
+#[derive(Debug)]
+struct InSecret {
+    secret: Held<Secret>,
+    versions: BTreeMap<u32, InVersion>,
+}
+
+#[derive(Debug)]
+struct InVersion {
+    version: Held<Version>,
+    wraps: Vec<Held<Wrap>>,
+}
+
+/// Rows to write and to remove, together or not at all.
+#[derive(Debug, Default)]
+pub struct Edit {
+    /// Rows to write, parents first.
+    pub puts: Vec<Row>,
+    /// Rows to remove, children first.
+    pub deletes: Vec<RowId>,
+    /// Content to write.
+    pub content: Option<(VersionId, SealedContent)>,
+}
+
+/// An edit that is ready to be written: authenticated, numbered, and with the digest of
+/// the state it leads to.
+#[derive(Debug)]
+pub struct Plan {
+    /// Number of the change.
+    pub change: u64,
+    /// Rows to write, parents first.
+    pub rows: Vec<Tagged>,
+    /// Rows to remove, children first.
+    pub deletes: Vec<RowId>,
+    /// Content to write.
+    pub content: Option<(VersionId, SealedContent)>,
+    /// The digest of the state after it.
+    pub digest: Digest,
+    set: SetHash,
+}
+
+impl State {
+    /// A state without rows, authenticated by `key`.
+    pub fn empty(key: RowKey) -> Self {
+        Self {
+            key,
+            set: SetHash::default(),
+            groups: BTreeMap::new(),
+        }
+    }
+
+    /// Takes in a stored row; what it belongs to must have come before.
+    ///
+    /// # Errors
+    ///
+    /// If it does not verify, or does not fit what is there.
+    pub fn load(&mut self, tagged: Tagged) -> Result<(), Broken> {
+        if !self.key.verifies(&tagged) {
+            return Err(Broken::Forged(tagged.row.id()));
+        }
+        let id = tagged.row.id();
+        if self.tag(&id).is_some() {
+            return Err(Broken::Twice(id));
+        }
+        self.key.add(&mut self.set, tagged.tag);
+        self.insert(tagged.row, tagged.tag)
+            .ok_or(Broken::Orphan(id))
+    }
+
+    /// The digest of this state, if `change` was the last to change it.
+    pub fn digest(&self, change: u64) -> Digest {
+        self.key.digest(&self.set, change)
+    }
+
+    /// Authenticates `edit` as change number `change`.
+    pub fn plan(&self, edit: Edit, change: u64) -> Plan {
+        let mut set = self.set;
+        for id in &edit.deletes {
+            if let Some(tag) = self.tag(id) {
+                self.key.remove(&mut set, tag);
+            }
+        }
+        let mut rows = Vec::with_capacity(edit.puts.len());
+        for row in edit.puts {
+            if let Some(old) = self.tag(&row.id()) {
+                self.key.remove(&mut set, old);
+            }
+            let tag = self.key.tag(&row, change);
+            self.key.add(&mut set, tag);
+            rows.push(Tagged { row, change, tag });
+        }
+        Plan {
+            change,
+            rows,
+            deletes: edit.deletes,
+            content: edit.content,
+            digest: self.key.digest(&set, change),
+            set,
+        }
+    }
+
+    /// Follows `plan`, which was made of this very state and is in the database.
+    pub fn adopt(&mut self, plan: &Plan) {
+        for id in &plan.deletes {
+            self.remove(id);
+        }
+        for tagged in &plan.rows {
+            self.insert(tagged.row.clone(), tagged.tag);
+        }
+        self.set = plan.set;
+    }
+
+    /// Decides whether `caller` may do `Op` to what it wants.
+    ///
+    /// Whether a grant matches is looked at before whether the secret exists, so a
+    /// caller without one learns nothing. A wish that finds nothing is a denial like
+    /// any other: it is recorded, and looks the same from outside.
+    ///
+    /// # Errors
+    ///
+    /// The [`Denial`].
+    pub fn decide<Op: Operation>(&self, caller: Caller, wanted: Wanted) -> Decision<Op> {
+        match self.find::<Op>(caller.evidence(), &wanted) {
+            Ok(found) => Ok(Grant {
+                caller,
+                found,
+                op: PhantomData,
+            }),
+            Err(reason) => Err(Box::new(Denial {
+                evidence: caller.evidence().clone(),
+                operation: Op::NAME,
+                wanted,
+                reason,
+            })),
+        }
+    }
+
+    fn find<Op: Operation>(&self, evidence: &Evidence, wanted: &Wanted) -> Result<Found, Reason> {
+        let group = self.groups.get(&wanted.group).ok_or(Reason::NoGrant)?;
+        let matches = |rule: &&Held<Rule>| {
+            rule.row.pattern.matches(&wanted.name) && rule.row.selectors.match_all(evidence)
+        };
+        let rule = group.rules.values().find(matches).ok_or(Reason::NoGrant)?;
+        let held = group
+            .secrets
+            .get(&wanted.name)
+            .ok_or(Reason::NoSuchSecret)?;
+        let secret = &held.secret.row;
+        let version = held
+            .versions
+            .get(&wanted.version.unwrap_or(secret.current))
+            .ok_or(Reason::NoSuchVersion)?;
+        let (wrap, key) = group.reveal::<Op>(version)?;
+        Ok(Found {
+            rule: rule.row.id,
+            version: version.version.row.id.clone(),
+            kind: secret.kind,
+            sealed: version.version.row.sealed,
+            gmk: key.id,
+            wrapping: key.wrapping,
+            wrapped: wrap.wrapped.clone(),
+        })
+    }
+
+    /// All groups, by name.
+    pub fn groups(&self) -> impl Iterator<Item = GroupView<'_>> {
+        self.groups.values().map(GroupView)
+    }
+
+    /// One group.
+    pub fn group(&self, name: &GroupName) -> Option<GroupView<'_>> {
+        self.groups.get(name).map(GroupView)
+    }
+
+    /// The grant called `id`.
+    pub fn rule(&self, id: &RuleId) -> Option<&Rule> {
+        let mut found = self.groups.values().filter_map(|group| group.rules.get(id));
+        found.next().map(|held| &held.row)
+    }
+
+    /// How many rows there are.
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for group in self.groups.values() {
+            counts.groups += 1;
+            counts.secrets += group.secrets.len() as u64;
+            counts.rules += group.rules.len() as u64;
+        }
+        counts
+    }
+
+    fn in_secret(&self, id: &SecretId) -> Option<&InSecret> {
+        self.groups.get(&id.group)?.secrets.get(&id.name)
+    }
+
+    fn tag(&self, id: &RowId) -> Option<Tag> {
+        Some(match id {
+            RowId::Group(name) => self.groups.get(name)?.group.tag,
+            RowId::MasterKey(group, generation) => {
+                self.groups.get(group)?.keys.get(generation)?.tag
+            }
+            RowId::Secret(id) => self.in_secret(id)?.secret.tag,
+            RowId::Version(id) => {
+                let secret = self.in_secret(&id.secret)?;
+                secret.versions.get(&id.number)?.version.tag
+            }
+            RowId::Wrap(version, gmk) => {
+                let secret = self.in_secret(&version.secret)?;
+                let wraps = &secret.versions.get(&version.number)?.wraps;
+                wraps.iter().find(|wrap| wrap.row.gmk == *gmk)?.tag
+            }
+            RowId::Rule(group, id) => self.groups.get(group)?.rules.get(id)?.tag,
+        })
+    }
+
+    /// Puts a row in its place, over the one that is there. `None` if there is no place.
+    fn insert(&mut self, row: Row, tag: Tag) -> Option<()> {
+        match row {
+            Row::Group(row) => match self.groups.get_mut(&row.name) {
+                Some(group) => group.group = Held { row, tag },
+                None => {
+                    let name = row.name.clone();
+                    self.groups.insert(name, InGroup::new(Held { row, tag }));
+                }
+            },
+            Row::MasterKey(row) => {
+                let keys = &mut self.groups.get_mut(&row.group)?.keys;
+                keys.insert(row.generation, Held { row, tag });
+            }
+            Row::Secret(row) => {
+                let secrets = &mut self.groups.get_mut(&row.id.group)?.secrets;
+                match secrets.get_mut(&row.id.name) {
+                    Some(secret) => secret.secret = Held { row, tag },
+                    None => {
+                        let name = row.id.name.clone();
+                        secrets.insert(name, InSecret::new(Held { row, tag }));
+                    }
+                }
+            }
+            Row::Version(row) => {
+                let versions = &mut self.in_secret_mut(&row.id.secret)?.versions;
+                let wraps = Vec::new();
+                let version = Held { row, tag };
+                versions.insert(version.row.id.number, InVersion { version, wraps });
+            }
+            Row::Wrap(row) => {
+                let secret = self.in_secret_mut(&row.version.secret)?;
+                let wraps = &mut secret.versions.get_mut(&row.version.number)?.wraps;
+                wraps.retain(|wrap| wrap.row.gmk != row.gmk);
+                wraps.push(Held { row, tag });
+            }
+            Row::Rule(row) => {
+                let rules = &mut self.groups.get_mut(&row.group)?.rules;
+                rules.insert(row.id, Held { row, tag });
+            }
+        }
+        Some(())
+    }
+
+    fn in_secret_mut(&mut self, id: &SecretId) -> Option<&mut InSecret> {
+        self.groups.get_mut(&id.group)?.secrets.get_mut(&id.name)
+    }
+
+    fn remove(&mut self, id: &RowId) -> Option<()> {
+        match id {
+            RowId::Group(name) => {
+                self.groups.remove(name);
+            }
+            RowId::MasterKey(group, generation) => {
+                self.groups.get_mut(group)?.keys.remove(generation);
+            }
+            RowId::Secret(id) => {
+                self.groups.get_mut(&id.group)?.secrets.remove(&id.name);
+            }
+            RowId::Version(id) => {
+                self.in_secret_mut(&id.secret)?.versions.remove(&id.number);
+            }
+            RowId::Wrap(version, gmk) => {
+                let secret = self.in_secret_mut(&version.secret)?;
+                let wraps = &mut secret.versions.get_mut(&version.number)?.wraps;
+                wraps.retain(|wrap| wrap.row.gmk != *gmk);
+            }
+            RowId::Rule(group, id) => {
+                self.groups.get_mut(group)?.rules.remove(id);
+            }
+        }
+        Some(())
+    }
+}
+
+impl InGroup {
+    fn new(group: Held<Group>) -> Self {
+        Self {
+            group,
+            keys: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            rules: BTreeMap::new(),
+        }
+    }
+
+    fn key(&self, id: &KeyId) -> Option<&MasterKey> {
+        let mut keys = self.keys.values().map(|held| &held.row);
+        keys.find(|key| key.id == *id)
+    }
+
+    /// A wrap of `version`, and the master key that made it, which may do what `Op` needs.
+    fn reveal<'a, Op: Operation>(
+        &'a self,
+        version: &'a InVersion,
+    ) -> Result<(&'a Wrap, &'a MasterKey), Reason> {
+        let mut last = KeyState::Destroyed;
+        for held in &version.wraps {
+            if let Some(key) = self.key(&held.row.gmk) {
+                if key.state.reveals() || !Op::REVEALS {
+                    return Ok((&held.row, key));
+                }
+                last = key.state;
+            }
+        }
+        Err(Reason::KeyState(last))
+    }
+}
+
+impl InSecret {
+    fn new(secret: Held<Secret>) -> Self {
+        Self {
+            secret,
+            versions: BTreeMap::new(),
+        }
+    }
+}
+
+/// How much there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Groups.
+    pub groups: u64,
+    /// Secrets in all groups.
+    pub secrets: u64,
+    /// Grants in all groups.
+    pub rules: u64,
+}
+
+/// A group and what is in it.
+#[derive(Clone, Copy, Debug)]
+pub struct GroupView<'a>(&'a InGroup);
+
+impl<'a> GroupView<'a> {
+    /// The group's row.
+    pub fn row(self) -> &'a Group {
+        &self.0.group.row
+    }
+
+    /// The generations of its master key, oldest first.
+    pub fn keys(self) -> impl ExactSizeIterator<Item = &'a MasterKey> {
+        self.0.keys.values().map(|held| &held.row)
+    }
+
+    /// Its grants.
+    pub fn rules(self) -> impl ExactSizeIterator<Item = &'a Rule> {
+        self.0.rules.values().map(|held| &held.row)
+    }
+
+    /// Its secrets, by name.
+    pub fn secrets(self) -> impl ExactSizeIterator<Item = SecretView<'a>> {
+        self.0.secrets.values().map(SecretView)
+    }
+
+    /// One of its secrets.
+    pub fn secret(self, name: &SecretName) -> Option<SecretView<'a>> {
+        self.0.secrets.get(name).map(SecretView)
+    }
+}
+
+/// A secret and its versions.
+#[derive(Clone, Copy, Debug)]
+pub struct SecretView<'a>(&'a InSecret);
+
+impl<'a> SecretView<'a> {
+    /// The secret's row.
+    pub fn row(self) -> &'a Secret {
+        &self.0.secret.row
+    }
+
+    /// Its versions, oldest first.
+    pub fn versions(self) -> impl ExactSizeIterator<Item = VersionView<'a>> {
+        self.0.versions.values().map(VersionView)
+    }
+
+    /// The version that a request without a number gets.
+    pub fn current(self) -> Option<VersionView<'a>> {
+        let current = self.0.secret.row.current;
+        self.0.versions.get(&current).map(VersionView)
+    }
+}
+
+/// A version and its wraps.
+#[derive(Clone, Copy, Debug)]
+pub struct VersionView<'a>(&'a InVersion);
+
+impl<'a> VersionView<'a> {
+    /// The version's row.
+    pub fn row(self) -> &'a Version {
+        &self.0.version.row
+    }
+
+    /// The master keys that wrap its data key.
+    pub fn wraps(self) -> impl ExactSizeIterator<Item = &'a Wrap> {
+        self.0.wraps.iter().map(|held| &held.row)
+    }
+}

@@ -1,0 +1,177 @@
+//! The journal's chain: what a verifier notices.
+
+use aws_lc_rs::{
+    encoding::AsDer as _,
+    rand::SystemRandom,
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _},
+};
+use custody::{
+    journal::{
+        Event,
+        chain::{Broken, Head, PublicKey, Verifier, checkpoint_message},
+    },
+    name::InstanceId,
+};
+
+fn pair() -> EcdsaKeyPair {
+    EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap()
+}
+
+fn pem(pair: &EcdsaKeyPair) -> String {
+    let der = pair.public_key().as_der().unwrap();
+    to_pem(der.as_ref())
+}
+
+fn to_pem(der: &[u8]) -> String {
+    // 91 bytes in base64: enough of an encoder for a test
+    const TABLE: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::from("-----BEGIN PUBLIC KEY-----\n");
+    for chunk in der.chunks(3) {
+        let bytes = [
+            chunk[0],
+            *chunk.get(1).unwrap_or(&0),
+            *chunk.get(2).unwrap_or(&0),
+        ];
+        let bits = u32::from_be_bytes([0, bytes[0], bytes[1], bytes[2]]);
+        for place in 0..4 {
+            let digit = TABLE[(bits >> (18 - 6 * place)) as usize & 63] as char;
+            text.push(if place > chunk.len() { '=' } else { digit });
+        }
+    }
+    text + "\n-----END PUBLIC KEY-----\n"
+}
+
+fn instance() -> InstanceId {
+    InstanceId::from_bytes(&[4; 16]).unwrap()
+}
+
+/// A segment entry, three others, a checkpoint over the first four, and one more.
+fn journal(pair: &EcdsaKeyPair) -> Vec<String> {
+    let mut out = Vec::new();
+    let time = "2026-01-01T00:00:00Z";
+    let segment = Event::Segment {
+        instance: instance(),
+        public_key: pem(pair),
+        settled: None,
+    };
+    let mut head = Head::START.append(time, &segment, &mut out);
+    for _ in 0..3 {
+        head = head.append(time, &Event::Stop, &mut out);
+    }
+    let message = checkpoint_message(&instance(), head);
+    let signature = pair.sign(&SystemRandom::new(), &message).unwrap();
+    let checkpoint = Event::Checkpoint {
+        covers: head.seq,
+        hash: head.hash.to_string(),
+        signature: hex::encode(signature),
+    };
+    head = head.append(time, &checkpoint, &mut out);
+    head.append(time, &Event::Stop, &mut out);
+    String::from_utf8(out)
+        .unwrap()
+        .lines()
+        .map(str::to_owned)
+        .collect()
+}
+
+fn verify(lines: &[String], key: Option<PublicKey>) -> Result<Verifier, Broken> {
+    let mut verifier = Verifier::new(key);
+    for line in lines {
+        verifier.line(line.as_bytes())?;
+    }
+    Ok(verifier)
+}
+
+#[test]
+fn a_whole_journal_verifies() {
+    let pair = pair();
+    let key = PublicKey::from_pem(&pem(&pair)).unwrap();
+    let verifier = verify(&journal(&pair), Some(key)).unwrap();
+    let report = verifier.report();
+    assert_eq!((report.first, report.last), (1, 6));
+    assert_eq!((report.checkpoints, report.covered), (1, 4));
+}
+
+#[test]
+fn every_character_counts() {
+    let pair = pair();
+    let whole = journal(&pair);
+    let text = whole.join("\n");
+    // the last line is vouched for by nothing yet
+    let covered = text.len() - whole[5].len() - 1;
+    for at in (0..covered).step_by(7) {
+        let mut bent = text.clone().into_bytes();
+        if bent[at] == b'\n' {
+            continue;
+        }
+        bent[at] = if bent[at] == b'1' { b'2' } else { b'1' };
+        if bent == text.as_bytes() {
+            continue;
+        }
+        let lines: Vec<_> = String::from_utf8(bent)
+            .unwrap()
+            .lines()
+            .map(str::to_owned)
+            .collect();
+        assert!(verify(&lines, None).is_err(), "byte {at}");
+    }
+}
+
+#[test]
+fn a_line_taken_out_put_in_or_moved_is_noticed() {
+    let pair = pair();
+    let whole = journal(&pair);
+    for at in 0..5 {
+        let mut less = whole.clone();
+        less.remove(at);
+        assert!(verify(&less, None).is_err(), "without {at}");
+        let mut more = whole.clone();
+        more.insert(at, whole[at].clone());
+        assert!(verify(&more, None).is_err(), "twice {at}");
+        let mut moved = whole.clone();
+        moved.swap(at, at + 1);
+        assert!(verify(&moved, None).is_err(), "moved {at}");
+    }
+}
+
+#[test]
+fn a_journal_rewritten_under_another_key_is_noticed() {
+    let (ours, theirs) = (pair(), pair());
+    let key = PublicKey::from_pem(&pem(&ours)).unwrap();
+    let forged = journal(&theirs);
+    assert!(verify(&forged, None).is_ok(), "it is whole in itself");
+    assert!(matches!(
+        verify(&forged, Some(key)),
+        Err(Broken::OtherOrigin { seq: 1 })
+    ));
+}
+
+#[test]
+fn a_checkpoint_for_another_history_is_noticed() {
+    let pair = pair();
+    let mut out = Vec::new();
+    let segment = Event::Segment {
+        instance: instance(),
+        public_key: pem(&pair),
+        settled: None,
+    };
+    let head = Head::START.append("t", &segment, &mut out);
+    let other = Head::START.append("u", &segment, &mut Vec::new());
+    let message = checkpoint_message(&instance(), other);
+    let signature = pair.sign(&SystemRandom::new(), &message).unwrap();
+    let checkpoint = Event::Checkpoint {
+        covers: other.seq,
+        hash: other.hash.to_string(),
+        signature: hex::encode(signature),
+    };
+    head.append("t", &checkpoint, &mut out);
+    let lines: Vec<_> = String::from_utf8(out)
+        .unwrap()
+        .lines()
+        .map(str::to_owned)
+        .collect();
+    assert!(matches!(
+        verify(&lines, None),
+        Err(Broken::Covers { seq: 2, covers: 1 })
+    ));
+}
