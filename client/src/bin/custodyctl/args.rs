@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use client::{MANAGER_SOCKET, Manager, PROVIDER_SOCKET, Provider};
 
-use crate::{failure::Failure, fetch, grant, group, output::Format, secret};
+use crate::{failure::Failure, fetch, grant, group, journal, output::Format, secret};
 
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -68,6 +68,9 @@ pub(crate) enum Command {
     Whoami,
     /// Show the state of custodyd, its token and its journal.
     Status,
+    /// Verify and show the journal, from its files.
+    #[command(subcommand)]
+    Journal(journal::Command),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.

@@ -4,7 +4,7 @@ use std::{io, process::ExitCode};
 
 use client::Error as Call;
 
-use crate::{content, fetch, files, grant};
+use crate::{content, fetch, files, grant, journal};
 
 /// Exit codes, which scripts can tell apart. Those of the command line are clap's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,9 +41,11 @@ pub(crate) enum Failure {
     Fetch(#[from] fetch::Error),
     #[error(transparent)]
     Files(#[from] files::Error),
+    #[error(transparent)]
+    Journal(#[from] journal::Error),
     #[error("declined")]
     Declined,
-    #[error("will not {question} unasked, and there is no terminal to ask on")]
+    #[error("cannot ask whether to {question}: standard input is no terminal")]
     NobodyToAsk {
         question: String,
         way_out: &'static str,
@@ -74,6 +76,7 @@ impl Failure {
             },
             Self::Content(error) => error.exit(),
             Self::Fetch(error) => error.exit(),
+            Self::Journal(error) => error.exit(),
             Self::Grant(_) => Exit::Invalid,
             Self::Declined => Exit::Declined,
             Self::NobodyToAsk { .. } => Exit::Usage,
@@ -108,6 +111,7 @@ impl Failure {
             }),
             Self::Content(error) => error.hint(),
             Self::Fetch(error) => error.hint(),
+            Self::Journal(error) => error.hint(),
             Self::NobodyToAsk { way_out, .. } => Some((*way_out).to_owned()),
             _ => None,
         }

@@ -12,6 +12,7 @@ mod fetch;
 mod files;
 mod grant;
 mod group;
+mod journal;
 mod output;
 mod secret;
 
@@ -54,6 +55,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Fetch(args) => runtime.block_on(fetch::run(&global, args)),
         Command::Whoami => runtime.block_on(daemon::whoami(&global)),
         Command::Status => runtime.block_on(daemon::status(&global)),
+        Command::Journal(command) => runtime.block_on(journal::run(&global, command)),
         Command::Completions { shell } => docs::completions(shell),
         Command::Man { directory } => docs::man(&directory),
     }

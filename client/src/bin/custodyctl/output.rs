@@ -115,13 +115,13 @@ pub(crate) fn columns<const N: usize>(
 }
 
 /// Names and their values, one a line; what has no value is left out.
-pub(crate) fn properties<'a>(
-    pairs: impl IntoIterator<Item = (&'a str, Option<String>)>,
+pub(crate) fn properties<N: AsRef<str>>(
+    pairs: impl IntoIterator<Item = (N, Option<String>)>,
 ) -> Option<String> {
     let mut table = bare();
     for (name, value) in pairs {
         if let Some(value) = value {
-            table.add_row([plain(name), plain(&value)]);
+            table.add_row([plain(name.as_ref()), plain(&value)]);
         }
     }
     (!table.is_empty()).then(|| finish(table))

@@ -126,7 +126,7 @@ async fn put(
 async fn delete(global: &Global, secret: SecretId, yes: bool) -> Result<(), Failure> {
     if !yes {
         confirm(
-            &format!("destroy {secret} and all its versions, for good"),
+            &format!("destroy {secret} and all its versions for good"),
             "--yes destroys it without asking",
         )?;
     }
