@@ -1,0 +1,198 @@
+//! The journal's verification, as an auditor has it: with files alone.
+
+use std::{fs, path::PathBuf, process::Output};
+
+use aws_lc_rs::{
+    encoding::{AsDer as _, PublicKeyX509Der},
+    rand::SystemRandom,
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _},
+};
+use custody::{
+    journal::{
+        Event,
+        chain::{Head, checkpoint_message},
+    },
+    name::InstanceId,
+};
+
+use crate::canned::Daemon;
+
+/// A journal of one segment with five entries, the fourth of which signs the third.
+struct Journal {
+    daemon: Daemon,
+    instance: InstanceId,
+}
+
+fn key() -> EcdsaKeyPair {
+    EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap()
+}
+
+fn pem(key: &EcdsaKeyPair) -> String {
+    let der: PublicKeyX509Der<'_> = key.public_key().as_der().unwrap();
+    let text = base64(der.as_ref());
+    format!("-----BEGIN PUBLIC KEY-----\n{text}\n-----END PUBLIC KEY-----\n")
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let word = chunk
+            .iter()
+            .fold(0_u32, |word, &b| word << 8 | u32::from(b));
+        let word = word << (8 * (3 - chunk.len()));
+        for place in 0..4 {
+            let index = (word >> (18 - 6 * place)) & 63;
+            let symbol = ALPHABET[usize::try_from(index).unwrap()];
+            text.push(if place > chunk.len() {
+                '='
+            } else {
+                char::from(symbol)
+            });
+        }
+    }
+    text
+}
+
+impl Journal {
+    fn write() -> Self {
+        let this = Self {
+            daemon: Daemon::start(),
+            instance: InstanceId::random().unwrap(),
+        };
+        let key = key();
+        let mut out = Vec::new();
+        let add = |head: Head, event: &Event, out: &mut Vec<u8>| {
+            head.append("2026-01-02T03:04:05Z", event, out)
+        };
+        let segment = Event::Segment {
+            instance: this.instance,
+            public_key: pem(&key),
+            settled: None,
+        };
+        let head = add(Head::START, &segment, &mut out);
+        let head = add(head, &Event::Commit { number: 1 }, &mut out);
+        let covers = add(head, &Event::Commit { number: 2 }, &mut out);
+        let message = checkpoint_message(&this.instance, covers);
+        let signature = key.sign(&SystemRandom::new(), &message).unwrap();
+        let checkpoint = Event::Checkpoint {
+            covers: covers.seq,
+            hash: covers.hash.to_string(),
+            signature: signature
+                .as_ref()
+                .iter()
+                .map(|b| format!("{b:02x}"))
+                .collect(),
+        };
+        let head = add(covers, &checkpoint, &mut out);
+        add(head, &Event::Stop, &mut out);
+        fs::write(this.segment(), out).unwrap();
+        fs::write(this.daemon.path("key.pem"), pem(&key)).unwrap();
+        this
+    }
+
+    fn segment(&self) -> PathBuf {
+        self.daemon.path("journal-00000000000000000001.jsonl")
+    }
+
+    /// Changes the text of the segment.
+    fn edit(&self, change: impl FnOnce(String) -> String) {
+        let text = fs::read_to_string(self.segment()).unwrap();
+        fs::write(self.segment(), change(text)).unwrap();
+    }
+
+    fn verify(&self, more: &[&str]) -> Output {
+        let args = ["journal", "verify", ".", "--public-key", "key.pem"];
+        let output = self.daemon.run(args.iter().chain(more));
+        assert!(self.daemon.calls().is_empty(), "an auditor has no custodyd");
+        output
+    }
+}
+
+fn refused(output: &Output, because: &str) {
+    assert_eq!(output.status.code(), Some(8));
+    let stderr = String::from_utf8(output.stderr.clone()).unwrap();
+    assert!(stderr.contains(because), "{stderr}");
+}
+
+#[test]
+fn a_whole_journal_verifies_without_custodyd() {
+    let journal = Journal::write();
+    let output = journal.verify(&["--instance", &journal.instance.to_string()]);
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("1 to 5"), "{text}");
+    assert!(
+        text.contains("up to entry 3; the last 2 are not yet"),
+        "{text}"
+    );
+}
+
+#[test]
+fn an_edited_entry_is_noticed() {
+    let journal = Journal::write();
+    journal.edit(|text| text.replace(r#""number":1"#, r#""number":9"#));
+    refused(&journal.verify(&[]), "entry 3 was not written after");
+}
+
+#[test]
+fn the_journal_of_another_key_is_refused() {
+    let journal = Journal::write();
+    fs::write(journal.daemon.path("key.pem"), pem(&key())).unwrap();
+    refused(&journal.verify(&[]), "another installation or journal key");
+}
+
+#[test]
+fn the_journal_of_another_installation_is_refused() {
+    let journal = Journal::write();
+    refused(
+        &journal.verify(&["--instance", &"00".repeat(16)]),
+        "not of 0000",
+    );
+}
+
+#[test]
+fn a_journal_that_nobody_signed_is_refused() {
+    let journal = Journal::write();
+    journal.edit(|text| text.split_inclusive('\n').take(3).collect());
+    refused(&journal.verify(&[]), "no entry of it is signed");
+}
+
+#[test]
+fn a_journal_that_is_shorter_than_custodyd_says_is_refused() {
+    let journal = Journal::write();
+    let args = ["journal", "verify", ".", "--public-key", "key.pem"];
+    // The folder is asked of custodyd, and its answer names entry 17.
+    let output = journal
+        .daemon
+        .run(args.into_iter().filter(|arg| *arg != "."));
+    assert_eq!(
+        output.status.code(),
+        Some(1),
+        "the canned folder is not there"
+    );
+}
+
+#[test]
+fn an_entry_that_is_being_written_is_no_break() {
+    let journal = Journal::write();
+    journal.edit(|text| text + r#"{"seq":6,"ti"#);
+    let output = journal.verify(&[]);
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(
+        text.contains("12 bytes at the end are no entry yet"),
+        "{text}"
+    );
+}
+
+#[test]
+fn the_tail_is_the_newest_entries() {
+    let journal = Journal::write();
+    let output = journal.daemon.run(["journal", "tail", ".", "-n", "2"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    assert!(lines[0].contains("checkpoint") && lines[0].contains("covers=3"));
+    assert!(lines[1].contains("stop"));
+}
