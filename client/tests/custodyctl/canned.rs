@@ -37,6 +37,8 @@ struct Answers {
     kind: Arc<Mutex<String>>,
     /// Lengths of the fields of the last put.
     put: Arc<Mutex<Vec<(String, usize)>>>,
+    /// What `status` says of the journal.
+    journal: Arc<Mutex<v1::JournalStatus>>,
 }
 
 impl Daemon {
@@ -44,6 +46,7 @@ impl Daemon {
         let folder = tempfile::tempdir().unwrap();
         let answers = Answers::default();
         *answers.kind.lock().unwrap() = "password".into();
+        *answers.journal.lock().unwrap() = journal();
         let runtime = Runtime::new().unwrap();
         {
             let _context = runtime.enter();
@@ -84,6 +87,11 @@ impl Daemon {
 
     pub(crate) fn put(&self) -> Vec<(String, usize)> {
         self.answers.put.lock().unwrap().clone()
+    }
+
+    /// Has `status` say this of the journal.
+    pub(crate) fn tell(&self, journal: v1::JournalStatus) {
+        *self.answers.journal.lock().unwrap() = journal;
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -195,17 +203,21 @@ fn status() -> v1::StatusResponse {
             problem: Some("the token is not there".into()),
             worker_generation: 3,
         }),
-        journal: Some(v1::JournalStatus {
-            sequence: 17,
-            hash: "ab".repeat(32),
-            checkpoint: Some(12),
-            public_key: "-----BEGIN PUBLIC KEY-----\n".into(),
-            directory: "/var/lib/custodyd/journal".into(),
-        }),
+        journal: None,
         groups: 1,
         secrets: 1,
         grants: 1,
         memory_locked: false,
+    }
+}
+
+fn journal() -> v1::JournalStatus {
+    v1::JournalStatus {
+        sequence: 17,
+        hash: "ab".repeat(32),
+        checkpoint: Some(12),
+        public_key: "-----BEGIN PUBLIC KEY-----\n".into(),
+        directory: "/var/lib/custodyd/journal".into(),
     }
 }
 
@@ -253,7 +265,12 @@ manager! {
     revoke_grant(this, _ => RevokeGrantRequest) -> RevokeGrantResponse {
         v1::RevokeGrantResponse {}
     }
-    status(this, _ => StatusRequest) -> StatusResponse { status() }
+    status(this, _ => StatusRequest) -> StatusResponse {
+        v1::StatusResponse {
+            journal: Some(this.journal.lock().unwrap().clone()),
+            ..status()
+        }
+    }
 }
 
 #[tonic::async_trait]

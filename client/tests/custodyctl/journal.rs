@@ -15,6 +15,9 @@ use custody::{
     name::InstanceId,
 };
 
+use client::v1;
+use serde_json::Value;
+
 use crate::canned::Daemon;
 
 /// A journal of one segment with five entries, the fourth of which signs the third.
@@ -158,19 +161,49 @@ fn a_journal_that_nobody_signed_is_refused() {
     refused(&journal.verify(&[]), "no entry of it is signed");
 }
 
+/// Verifies against a custodyd that says the journal's last entry is `sequence`.
+fn verify_against_custodyd(journal: &Journal, sequence: u64, hash: &str) -> Output {
+    journal.daemon.tell(v1::JournalStatus {
+        sequence,
+        hash: hash.to_owned(),
+        checkpoint: None,
+        public_key: fs::read_to_string(journal.daemon.path("key.pem")).unwrap(),
+        directory: journal.daemon.folder.path().to_str().unwrap().to_owned(),
+    });
+    let instance = journal.instance.to_string();
+    let args = ["journal", "verify", "--instance", &instance, "-o", "json"];
+    journal.daemon.run(args)
+}
+
 #[test]
-fn a_journal_that_is_shorter_than_custodyd_says_is_refused() {
+fn a_journal_that_was_cut_off_is_noticed_while_custodyd_runs() {
     let journal = Journal::write();
-    let args = ["journal", "verify", ".", "--public-key", "key.pem"];
-    // The folder is asked of custodyd, and its answer names entry 17.
-    let output = journal
-        .daemon
-        .run(args.into_iter().filter(|arg| *arg != "."));
-    assert_eq!(
-        output.status.code(),
-        Some(1),
-        "the canned folder is not there"
+    refused(
+        &verify_against_custodyd(&journal, 6, ""),
+        "ends at entry 5, but custodyd has written 6",
     );
+}
+
+#[test]
+fn a_journal_that_was_written_anew_is_noticed_while_custodyd_runs() {
+    let journal = Journal::write();
+    let other = "00".repeat(32);
+    refused(
+        &verify_against_custodyd(&journal, 5, &other),
+        "entry 5 is not the one",
+    );
+}
+
+#[test]
+fn custodyd_can_be_asked_for_what_is_not_given() {
+    let journal = Journal::write();
+    let verified: Value = serde_json::from_slice(&journal.verify(&["-o", "json"]).stdout).unwrap();
+    assert_eq!(verified["public_key"], "file");
+    let hash = verified["hash"].as_str().unwrap();
+    let output = verify_against_custodyd(&journal, 5, hash);
+    assert!(output.status.success());
+    let verified: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(verified["public_key"], "custodyd");
 }
 
 #[test]

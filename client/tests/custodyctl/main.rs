@@ -1,5 +1,5 @@
 //! The command against a custodyd that fails on demand, over real sockets.
-#![allow(missing_docs, reason = "tests")]
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
 mod canned;
 mod failing;

@@ -95,7 +95,10 @@ impl View for Release {
         let files: Vec<_> = self
             .files
             .iter()
-            .map(|file| format!("wrote {} ({})", file.path.display(), file.fields.join(", ")))
+            .map(|file| {
+                let fields = output::plain(&file.fields.join(", "));
+                format!("wrote {} ({fields})", file.path.display())
+            })
             .collect();
         Some(format!(
             "{}\nfetched {}/{}@{}, journal entry {}",

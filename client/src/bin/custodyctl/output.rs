@@ -109,7 +109,7 @@ pub(crate) fn columns<const N: usize>(
     let mut table = bare();
     table.set_header(heading);
     for row in rows {
-        table.add_row(row.map(|cell| plain(&cell)));
+        table.add_row(row.map(|text| cell(&text)));
     }
     (!table.is_empty()).then(|| finish(table))
 }
@@ -121,7 +121,7 @@ pub(crate) fn properties<N: AsRef<str>>(
     let mut table = bare();
     for (name, value) in pairs {
         if let Some(value) = value {
-            table.add_row([plain(name.as_ref()), plain(&value)]);
+            table.add_row([plain(name.as_ref()), cell(&value)]);
         }
     }
     (!table.is_empty()).then(|| finish(table))
@@ -142,15 +142,22 @@ fn finish(mut table: Table) -> String {
     table.trim_fmt()
 }
 
-/// The text without what would make a terminal do things: some of it was chosen by others.
+/// Plain text of one or more lines, which stay within their column.
+fn cell(text: &str) -> String {
+    text.split('\n').map(plain).collect::<Vec<_>>().join("\n")
+}
+
+/// One line without what would make a terminal do things: some of it was chosen by others.
 pub(crate) fn plain(text: &str) -> String {
-    let hidden =
+    let acts =
         |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     text.chars()
-        .map(|c| match c {
-            '\n' => c,
-            c if hidden(c) => char::REPLACEMENT_CHARACTER,
-            c => c,
+        .map(|c| {
+            if acts(c) {
+                char::REPLACEMENT_CHARACTER
+            } else {
+                c
+            }
         })
         .collect()
 }
@@ -177,6 +184,6 @@ mod tests {
     #[test]
     fn a_description_cannot_move_the_cursor() {
         assert_eq!(plain("a\x1b[2Jb\u{202e}c"), "a\u{fffd}[2Jb\u{fffd}c");
-        assert_eq!(plain("grüße\nzwei"), "grüße\nzwei");
+        assert_eq!(plain("grüße\nzwei"), "grüße\u{fffd}zwei");
     }
 }

@@ -124,9 +124,9 @@ impl From<Vec<v1::Version>> for Versions {
 }
 
 impl Version {
-    fn facts(&self) -> impl Iterator<Item = (&str, Option<String>)> {
+    fn facts<'a>(&'a self, label: &'a str) -> impl Iterator<Item = (&'a str, Option<String>)> {
         let fixed = [
-            ("version", Some(self.number.to_string())),
+            (label, Some(self.number.to_string())),
             ("stored", self.created.clone()),
             ("stored by", Some(format!("uid {}", self.created_by))),
             ("size", Some(format!("{} bytes", self.size))),
@@ -151,7 +151,7 @@ impl View for Secret {
             ("created", self.created.clone()),
             ("versions", Some(self.versions.to_string())),
         ];
-        let current = self.current.iter().flat_map(Version::facts);
+        let current = self.current.iter().flat_map(|v| v.facts("current version"));
         properties(fixed.into_iter().chain(current))
     }
 }
@@ -210,7 +210,7 @@ impl View for Stored {
             ("secret", Some(format!("{}/{}", self.group, self.name))),
             ("type", Some(self.r#type.clone())),
         ];
-        properties(secret.into_iter().chain(self.version.facts()))
+        properties(secret.into_iter().chain(self.version.facts("version")))
     }
 }
 
