@@ -3,6 +3,7 @@
 use std::{
     collections::VecDeque,
     ffi::OsStr,
+    fs,
     path::PathBuf,
     process::{Command, Output, Stdio},
     sync::{Arc, Mutex},
@@ -24,7 +25,7 @@ pub(crate) const CONTENT: &str = "correct horse battery staple";
 pub(crate) struct Daemon {
     pub(crate) folder: TempDir,
     answers: Answers,
-    _runtime: Runtime,
+    runtime: Runtime,
 }
 
 #[derive(Clone, Default)]
@@ -47,26 +48,21 @@ impl Daemon {
         let answers = Answers::default();
         *answers.kind.lock().unwrap() = "password".into();
         *answers.journal.lock().unwrap() = journal();
-        let runtime = Runtime::new().unwrap();
-        {
-            let _context = runtime.enter();
-            let listen = |name: &str| {
-                UnixListenerStream::new(UnixListener::bind(folder.path().join(name)).unwrap())
-            };
-            let manager = Server::builder()
-                .add_service(ManagerServer::new(answers.clone()))
-                .serve_with_incoming(listen("manager.sock"));
-            let provider = Server::builder()
-                .add_service(ProviderServer::new(answers.clone()))
-                .serve_with_incoming(listen("provider.sock"));
-            runtime.spawn(manager);
-            runtime.spawn(provider);
-        }
         Self {
+            runtime: serve(&folder, &answers),
             folder,
             answers,
-            _runtime: runtime,
         }
+    }
+
+    /// Ends as if killed, and starts again.
+    pub(crate) fn restart(&mut self) {
+        let successor = Runtime::new().unwrap();
+        std::mem::replace(&mut self.runtime, successor).shutdown_background();
+        for socket in SOCKETS {
+            fs::remove_file(self.path(socket)).unwrap();
+        }
+        self.runtime = serve(&self.folder, &self.answers);
     }
 
     pub(crate) fn failing(failures: impl IntoIterator<Item = Status>) -> Self {
@@ -112,6 +108,27 @@ impl Daemon {
     pub(crate) fn run(&self, args: impl IntoIterator<Item: AsRef<OsStr>>) -> Output {
         self.command().args(args).output().unwrap()
     }
+}
+
+const SOCKETS: [&str; 2] = ["manager.sock", "provider.sock"];
+
+fn serve(folder: &TempDir, answers: &Answers) -> Runtime {
+    let runtime = Runtime::new().unwrap();
+    let context = runtime.enter();
+    let [manager, provider] = SOCKETS
+        .map(|name| UnixListenerStream::new(UnixListener::bind(folder.path().join(name)).unwrap()));
+    runtime.spawn(
+        Server::builder()
+            .add_service(ManagerServer::new(answers.clone()))
+            .serve_with_incoming(manager),
+    );
+    runtime.spawn(
+        Server::builder()
+            .add_service(ProviderServer::new(answers.clone()))
+            .serve_with_incoming(provider),
+    );
+    drop(context);
+    runtime
 }
 
 impl Answers {

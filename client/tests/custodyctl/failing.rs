@@ -177,3 +177,17 @@ fn the_library_tells_versions_until_the_watch_ends() {
     });
     assert_eq!(daemon.calls(), ["watch", "watch"]);
 }
+
+#[test]
+fn a_connection_outlives_custodyd() {
+    let mut daemon = Daemon::start();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let provider = client::Provider::connect(daemon.path("provider.sock"));
+    let provider = runtime.block_on(provider).unwrap();
+    for _ in 0..3 {
+        runtime
+            .block_on(provider.fetch("web", "tls", None))
+            .unwrap();
+        daemon.restart();
+    }
+}

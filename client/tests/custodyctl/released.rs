@@ -119,6 +119,16 @@ fn a_fetch_that_fails_leaves_the_old_file() {
 }
 
 #[test]
+fn a_place_that_cannot_be_written_is_found_before_the_fetch() {
+    let daemon = Daemon::start();
+    for out in ["missing/file", "missing/folder/"] {
+        let output = daemon.run(["fetch", "web/tls", "--out", out]);
+        assert_eq!(output.status.code(), Some(1), "{out}");
+    }
+    assert!(daemon.calls().is_empty());
+}
+
+#[test]
 fn a_name_that_cannot_be_replaced_leaves_no_file_behind() {
     let daemon = Daemon::with_kind("keystore");
     let folder = daemon.path("out");

@@ -22,7 +22,8 @@ fn at_a_terminal(daemon: &Daemon, args: &[&str], answer: &str) -> (Option<i32>, 
         .stderr(pty.slave)
         .spawn()
         .unwrap();
-    writeln!(person, "{answer}").unwrap();
+    // A line, and then the end of what is typed.
+    write!(person, "{answer}\n\x04").unwrap();
     let mut shown = Vec::new();
     let mut buffer = [0; 4096];
     // EIO, pty(7): the command was the last to have the terminal open.

@@ -95,6 +95,7 @@ pub(crate) struct Global {
         global = true,
         value_name = "PATH",
         env = "CUSTODY_MANAGER",
+        hide_env_values = true,
         default_value = MANAGER_SOCKET
     )]
     pub(crate) manager_socket: PathBuf,
@@ -104,11 +105,19 @@ pub(crate) struct Global {
         global = true,
         value_name = "PATH",
         env = "CUSTODY_PROVIDER",
+        hide_env_values = true,
         default_value = PROVIDER_SOCKET
     )]
     pub(crate) provider_socket: PathBuf,
     /// A table for people, or a JSON document for programs.
-    #[arg(short, long, global = true, value_enum, default_value_t)]
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t
+    )]
     pub(crate) output: Format,
 }
 

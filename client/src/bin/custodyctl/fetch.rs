@@ -113,7 +113,10 @@ impl View for Release {
 
 pub(crate) async fn run(global: &Global, args: Fetch) -> Result<(), Failure> {
     let target = args.out.as_deref().map(Target::of).transpose()?;
-    if target.is_none() {
+    if let Some(target) = &target {
+        // A release that cannot be kept should not be on record.
+        target.probe()?;
+    } else {
         if global.output == Format::Json {
             return Err(Error::JsonContent.into());
         }

@@ -45,6 +45,18 @@ impl Target {
             Err(error) => Err(Error::Write(path.to_owned(), error)),
         }
     }
+
+    /// Finds out early whether files can be made here, without leaving one.
+    pub(crate) fn probe(&self) -> Result<(), Error> {
+        let (path, place) = match self {
+            Self::Folder(path) if path.exists() => (path, path.as_path()),
+            Self::Folder(path) | Self::File(path) => (path, folder(path)),
+        };
+        match tempfile::tempfile_in(place) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(Error::Write(path.to_owned(), error)),
+        }
+    }
 }
 
 /// Makes a folder that only we can enter, unless it is there.

@@ -47,13 +47,9 @@ struct Verified {
 
 impl View for Verified {
     fn text(&self) -> Option<String> {
-        let signed = match self.last - self.covered {
-            0 => format!("all, by {} signatures", self.checkpoints),
-            1 => format!("up to entry {}; the last one is not yet", self.covered),
-            n => format!("up to entry {}; the last {n} are not yet", self.covered),
-        };
+        let signed = format!("up to entry {}, by the journal key", self.covered);
         let key = match self.public_key {
-            "custodyd" => "custodyd's own word for it; an auditor brings one with --public-key",
+            "custodyd" => "as custodyd says; an auditor brings one with --public-key",
             _ => "as given",
         };
         let unfinished = (self.unfinished > 0)
