@@ -1,6 +1,11 @@
 //! The journal's verification, as an auditor has it: with files alone.
 
-use std::{fs, path::PathBuf, process::Output};
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    path::PathBuf,
+    process::{Output, Stdio},
+};
 
 use aws_lc_rs::{
     encoding::{AsDer as _, PublicKeyX509Der},
@@ -225,4 +230,28 @@ fn the_tail_is_the_newest_entries() {
     assert_eq!(lines.len(), 2, "{text}");
     assert!(lines[0].contains("checkpoint") && lines[0].contains("covers=3"));
     assert!(lines[1].contains("stop"));
+}
+
+#[test]
+fn the_tail_follows_into_the_next_segment() {
+    let journal = Journal::write();
+    let mut child = journal
+        .daemon
+        .command()
+        .args(["journal", "tail", ".", "-n", "1", "--follow", "-o", "json"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut next = || lines.next().unwrap().unwrap();
+    assert!(next().contains(r#""kind":"stop""#));
+    journal.edit(|text| text + "six\n");
+    assert_eq!(next(), "six");
+    // The end of one segment and the beginning of the next, between two looks.
+    journal.edit(|text| text + "seven\n");
+    let segment = journal.daemon.path("journal-00000000000000000008.jsonl");
+    fs::write(segment, "eight\n").unwrap();
+    assert_eq!([next(), next()], ["seven", "eight"]);
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
