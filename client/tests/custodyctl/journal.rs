@@ -5,6 +5,9 @@ use std::{
     io::{BufRead as _, BufReader},
     path::PathBuf,
     process::{Output, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 
 use aws_lc_rs::{
@@ -242,8 +245,14 @@ fn the_tail_follows_into_the_next_segment() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let mut next = || lines.next().unwrap().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        lines
+            .map_while(Result::ok)
+            .try_for_each(|line| sender.send(line))
+    });
+    let next = || receiver.recv_timeout(Duration::from_secs(20)).unwrap();
     assert!(next().contains(r#""kind":"stop""#));
     journal.edit(|text| text + "six\n");
     assert_eq!(next(), "six");
