@@ -32,3 +32,4 @@ pub mod row;
 pub mod secret;
 pub mod selector;
 pub mod state;
+pub mod store;

@@ -292,8 +292,6 @@ pub struct Permit<Op> {
 pub struct Tampered {
     /// The version.
     pub version: VersionId,
-    /// The release it was asked for.
-    pub receipt: Receipt,
     /// What is wrong with it.
     pub what: Wrong,
 }
@@ -327,7 +325,6 @@ impl Permit<Deliver> {
         let found = grant.found;
         let tampered = |what| Tampered {
             version: found.version.clone(),
-            receipt,
             what,
         };
         let sealed = stored.ok_or_else(|| tampered(Wrong::Missing))?;
@@ -344,6 +341,13 @@ impl Permit<Deliver> {
             sealed,
             receipt,
         })
+    }
+}
+
+impl<Op> Permit<Op> {
+    /// Where the grant is recorded.
+    pub fn receipt(&self) -> Receipt {
+        self.receipt
     }
 }
 

@@ -46,6 +46,11 @@ impl Claim {
         &self.wrapped
     }
 
+    /// Where the release is recorded.
+    pub fn receipt(&self) -> Receipt {
+        self.receipt
+    }
+
     /// The context that the wrap is bound to.
     pub fn context(&self) -> Context<'_> {
         Context::Dek {
@@ -109,11 +114,6 @@ pub struct Delivery {
 }
 
 impl Released {
-    /// Where the release is recorded.
-    pub fn receipt(&self) -> Receipt {
-        self.receipt
-    }
-
     /// Gives the content up for sending, if `now`, observed just before, is of the
     /// caller that was attested, unchanged.
     ///

@@ -1,4 +1,5 @@
 //! The journal's chain: what a verifier notices.
+#![allow(clippy::unwrap_used, reason = "a test says so by failing")]
 
 use aws_lc_rs::{
     encoding::AsDer as _,

@@ -1,4 +1,5 @@
 //! The way of a request through the pure rules, with a journal that can be told to fail.
+#![allow(clippy::unwrap_used, reason = "a test says so by failing")]
 
 use std::{
     future::Future,

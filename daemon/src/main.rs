@@ -1,2 +1,30 @@
-//! x
-fn main() {}
+//! The process `custodyd`: parses its arguments, does what they say, prints why not.
+
+use std::{alloc::System, process::ExitCode};
+
+use clap::Parser as _;
+use zeroizing_alloc::ZeroAlloc;
+
+mod api;
+mod attest;
+mod cli;
+mod config;
+mod custodian;
+mod dev;
+mod harden;
+mod init;
+mod journal;
+mod listen;
+mod log;
+mod run;
+mod store;
+mod threads;
+
+/// Every block of memory is wiped when it is freed: buffers of tonic, prost and
+/// cryptoki, too, which no type of ours reaches.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
+
+fn main() -> ExitCode {
+    cli::Arguments::parse().run()
+}

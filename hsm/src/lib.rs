@@ -1,1 +1,27 @@
-//! x
+//! The token of custodyd: the worker process that alone holds it, and the client that talks to the worker.
+//!
+//! The vendor's PKCS#11 library runs in a process of its own, [`worker`], which has one
+//! life: initialise, find the token, log in once, resolve the keys, open the canaries,
+//! serve, exit. A dead session is replaced within it; anything worse ends it, and
+//! [`Client`] starts a successor. The PIN is known to workers only.
+//!
+//! A wrong PIN is tried once: see [`Settings::pin_latch`].
+#![forbid(unsafe_code)]
+
+mod client;
+mod error;
+mod latch;
+pub mod settings;
+pub mod token;
+mod wire;
+mod worker;
+
+pub use client::{
+    Client,
+    health::{Health, WorkerState},
+    key::{KeyRole, KnownKey, NewGmk, NewJournalKey},
+};
+pub use error::{Error, PinProblem, Refusal};
+pub use settings::{PinSource, Settings};
+pub use token::{TokenDescription, TokenSelector};
+pub use worker::worker;

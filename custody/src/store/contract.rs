@@ -1,0 +1,186 @@
+//! What every store must do. Each implementation's tests call [`keeps`] with a way to
+//! make an empty one.
+
+use std::fmt::Debug;
+
+use super::Store;
+use crate::{
+    envelope::{PlaintextDek, SealedContent, SealedDigest, WrappedDek, Wrapping},
+    group::{Group, KeyState, MasterKey},
+    name::{InstanceId, KeyId, RuleId, SecretId, VersionId},
+    policy::{Rule, Selectors},
+    row::{Row, RowId, RowKey, System},
+    secret::{Kind, Secret, Version, Wrap},
+    state::{Edit, State},
+};
+
+/// Asserts that a store keeps what it is given, and forgets what it is told to.
+///
+/// # Panics
+///
+/// If it does not.
+pub fn keeps<S: Store<Error: Debug>>(mut store: S) {
+    let row_key = || RowKey::take(PlaintextDek::take(&mut [3; 32]).expect("32 bytes"));
+    let mut state = State::empty(row_key());
+
+    assert!(store.system().expect("read").is_none());
+    let system = system();
+    let tag = row_key().system_tag(&system);
+    store.create(&system, tag).expect("create");
+    assert!(store.create(&system, tag).is_err(), "created twice");
+    assert_eq!(store.system().expect("read"), Some((system, tag)));
+    assert_eq!(store.change().expect("read"), 0);
+
+    let rows = rows();
+    let ids: Vec<_> = rows.iter().map(Row::id).collect();
+    let sealed = SealedContent {
+        nonce: [7; 12],
+        ciphertext: vec![0, 255, 0],
+    };
+    let first = state.plan(
+        Edit {
+            puts: rows,
+            deletes: Vec::new(),
+            content: Some((version(), sealed.clone())),
+        },
+        1,
+    );
+    store.apply(&first).expect("apply");
+    state.adopt(&first);
+    assert_eq!(store.change().expect("read"), 1);
+    assert_eq!(store.content(&version()).expect("read"), Some(sealed));
+    assert_eq!(reload(&mut store).digest(1), state.digest(1));
+
+    assert!(store.apply(&first).is_err(), "content is written once");
+    assert_eq!(store.change().expect("read"), 1);
+
+    let mut group = group();
+    group.description = "changed".into();
+    let second = state.plan(
+        Edit {
+            puts: vec![Row::Group(group)],
+            ..Edit::default()
+        },
+        2,
+    );
+    store.apply(&second).expect("apply");
+    state.adopt(&second);
+    assert_eq!(reload(&mut store).digest(2), state.digest(2));
+
+    let deletes: Vec<RowId> = ids.into_iter().rev().collect();
+    let third = state.plan(
+        Edit {
+            deletes,
+            ..Edit::default()
+        },
+        3,
+    );
+    store.apply(&third).expect("apply");
+    state.adopt(&third);
+    assert_eq!(store.content(&version()).expect("read"), None);
+    assert_eq!(
+        reload(&mut store).digest(3),
+        State::empty(row_key()).digest(3)
+    );
+    assert_eq!(store.change().expect("read"), 3);
+}
+
+fn reload<S: Store<Error: Debug>>(store: &mut S) -> State {
+    let key = RowKey::take(PlaintextDek::take(&mut [3; 32]).expect("32 bytes"));
+    let mut state = State::empty(key);
+    store
+        .rows(&mut |tagged| state.load(tagged).expect("what was stored"))
+        .expect("read");
+    state
+}
+
+fn key_id() -> KeyId {
+    KeyId::from_bytes(&[9; KeyId::LEN]).expect("its length")
+}
+
+fn version() -> VersionId {
+    VersionId {
+        secret: SecretId {
+            group: group().name,
+            name: "tls".parse().expect("a name"),
+        },
+        number: 1,
+    }
+}
+
+fn system() -> System {
+    System {
+        instance: InstanceId::from_bytes(&[1; InstanceId::LEN]).expect("its length"),
+        gmk: key_id(),
+        wrapping: Wrapping::AesKwp,
+        canary: WrappedDek::from_blob([1; 40]),
+        row_key: WrappedDek::from_blob([2; 40]),
+        journal_key: key_id(),
+        journal_public_key: vec![4; 65],
+        token_label: "a token".into(),
+        token_serial: "00ff".into(),
+        created: 1,
+    }
+}
+
+fn group() -> Group {
+    Group {
+        name: "web".parse().expect("a name"),
+        description: "für alle".into(),
+        created: 1,
+        created_by: 2,
+    }
+}
+
+/// One row of every kind, parents first.
+fn rows() -> Vec<Row> {
+    let master_key = MasterKey {
+        id: key_id(),
+        group: group().name,
+        generation: 1,
+        state: KeyState::Active,
+        wrapping: Wrapping::Aes256Gcm,
+        canary: WrappedDek::from_blob([1; 60]),
+        token_label: "a token".into(),
+        token_serial: "00ff".into(),
+        created: 1,
+    };
+    let secret = Secret {
+        id: version().secret,
+        kind: Kind::from_name("blob").expect("a type"),
+        current: 1,
+        created: u64::from(u32::MAX) + 1,
+        created_by: u32::MAX,
+    };
+    let row = Version {
+        id: version(),
+        size: 3,
+        sealed: SealedDigest::from_bytes([6; 32]),
+        properties: vec![("a".into(), "b".into()), ("c".into(), "\"".into())],
+        created: 1,
+        created_by: 0,
+    };
+    let wrap = Wrap {
+        version: version(),
+        gmk: key_id(),
+        wrapped: WrappedDek::from_blob([5; 60]),
+    };
+    let selectors = ["unix:uid:33", "unix:path:/usr/sbin/nginx"];
+    let selectors = selectors.map(|text| text.parse().expect("a selector"));
+    let rule = Rule {
+        id: RuleId::from_bytes(&[8; RuleId::LEN]).expect("its length"),
+        group: group().name,
+        pattern: "t*".parse().expect("a pattern"),
+        selectors: Selectors::new(selectors.into()).expect("enough"),
+        created: 1,
+        created_by: 0,
+    };
+    vec![
+        Row::Group(group()),
+        Row::MasterKey(master_key),
+        Row::Secret(secret),
+        Row::Version(row),
+        Row::Wrap(wrap),
+        Row::Rule(rule),
+    ]
+}

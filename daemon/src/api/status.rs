@@ -1,0 +1,128 @@
+//! The one table from what happened to what a client may know of it.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use custody::{change, journal::Surface};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use crate::custodian::Error;
+
+/// When a client may try again what failed for want of something that comes back.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// Number of a request, to find in the log what the client was not told.
+static REQUESTS: AtomicU64 = AtomicU64::new(1);
+
+/// Turns what `operation` came to into an answer. Loses detail on purpose: the log has
+/// it, under the request's id, which the client gets.
+pub(crate) fn answer<T>(
+    surface: Surface,
+    operation: &'static str,
+    result: Result<T, Error>,
+) -> Result<T, Status> {
+    result.map_err(|error| {
+        let request = REQUESTS.fetch_add(1, Ordering::Relaxed);
+        let (code, sentence) = known(surface, &error);
+        let cause = &error as &dyn std::error::Error;
+        match code {
+            Code::Internal | Code::DataLoss => {
+                tracing::error!(request, operation, ?code, error.cause = cause, "refused");
+            }
+            Code::Unavailable => {
+                tracing::warn!(request, operation, ?code, error.cause = cause, "refused");
+            }
+            _ => tracing::info!(request, operation, ?code, error.cause = cause, "refused"),
+        }
+        let mut details = ErrorDetails::new();
+        details.set_request_info(format!("{request}"), "");
+        if code == Code::Unavailable {
+            details.set_retry_info(Some(RETRY));
+        }
+        Status::with_error_details(code, sentence, details)
+    })
+}
+
+const DENIED: &str = "denied";
+const LATER: &str = "try again later";
+const DAMAGED: &str = "what is stored is not what was written; the operator has to act";
+const INTERNAL: &str = "internal error";
+
+/// The code, and the sentence that goes with it. What is wrong with an operator's own
+/// input is said in full; a service learns no more than whether it may, and when.
+fn known(surface: Surface, error: &Error) -> (Code, String) {
+    let fixed = |code, sentence: &str| (code, sentence.to_owned());
+    match error {
+        Error::Unattested(_) | Error::Denied(_) | Error::Drift(_) => {
+            fixed(Code::PermissionDenied, DENIED)
+        }
+        Error::NoOperator(refused) => (Code::PermissionDenied, refused.to_string()),
+        Error::Unrecorded(_) | Error::Database(_) | Error::Stopping => {
+            fixed(Code::Unavailable, LATER)
+        }
+        Error::Unsettled(_) => fixed(
+            Code::Unavailable,
+            "the change was made, but the journal could not confirm it; look before you repeat it",
+        ),
+        Error::Hsm(error) if error.is_transient() => fixed(Code::Unavailable, LATER),
+        Error::Hsm(error) if error.is_bad_data() => fixed(Code::DataLoss, DAMAGED),
+        Error::Hsm(error) if surface == Surface::Manager => (Code::Internal, error.to_string()),
+        Error::Hsm(_) | Error::Seal(_) | Error::Random => fixed(Code::Internal, INTERNAL),
+        Error::Tampered(_) => fixed(Code::DataLoss, DAMAGED),
+        Error::Malformed { .. } | Error::Content(_) | Error::Weak(_) => {
+            (Code::InvalidArgument, error.to_string())
+        }
+        Error::Change(change) => (code_of(change), change.to_string()),
+    }
+}
+
+fn code_of(error: &change::Error) -> Code {
+    match error {
+        change::Error::GroupExists(_) => Code::AlreadyExists,
+        change::Error::NoSuchGroup(_)
+        | change::Error::NoSuchSecret(_)
+        | change::Error::NoSuchGrant(_) => Code::NotFound,
+        change::Error::LongDescription(_) => Code::InvalidArgument,
+        change::Error::OtherKind { .. }
+        | change::Error::NoProtectingKey { .. }
+        | change::Error::NoMoreVersions(_) => Code::FailedPrecondition,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use custody::{
+        caller::{Doubt, Drift},
+        policy::Reason,
+    };
+
+    use super::*;
+
+    #[test]
+    fn every_denial_looks_the_same() {
+        let denials = [
+            Error::Denied(Reason::NoGrant),
+            Error::Denied(Reason::NoSuchSecret),
+            Error::Denied(Reason::NoSuchVersion),
+            Error::Unattested(Doubt::MixedUids),
+            Error::Drift(Drift::Exe),
+        ];
+        for denial in denials {
+            let seen = known(Surface::Provider, &denial);
+            assert_eq!(seen, (Code::PermissionDenied, DENIED.to_owned()), "{denial}");
+        }
+    }
+
+    #[test]
+    fn what_may_work_later_says_when() {
+        let result: Result<(), _> = Err(Error::Stopping);
+        let status = answer(Surface::Provider, "fetch", result).unwrap_err();
+        let details = status.get_error_details();
+        let retry = details.retry_info().unwrap();
+        assert_eq!(retry.retry_delay, Some(RETRY));
+        assert!(details.request_info().is_some());
+    }
+}

@@ -1,0 +1,103 @@
+//! The arguments, and what each sub-command does with them.
+
+use std::{error::Error as _, io::Write as _, path::PathBuf, process::ExitCode};
+
+use clap::{Parser, Subcommand};
+
+use crate::{config, config::Config, dev, harden, init, log, run};
+
+/// Keeps the keys to secrets in an HSM and delivers the secrets to local services that
+/// the kernel vouches for.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXIT_CODES)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+   0  done
+   1  unexpected failure
+   2  wrong arguments
+  65  the database or the journal is not what was written
+  69  the token is not usable now
+  73  there is something in the way of `init`
+  77  the PIN was refused, and is not tried again
+  78  the configuration or the installation is not usable";
+
+/// Where the configuration is when nothing else is said.
+const CONFIG: &str = "/etc/custodyd/custodyd.toml";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve, until told to stop by SIGTERM or SIGINT; SIGHUP reads the configuration again.
+    Run {
+        /// The configuration.
+        #[arg(long, value_name = "FILE", default_value = CONFIG)]
+        config: PathBuf,
+    },
+    /// Make the system's keys in the token, and an empty database and journal. Once.
+    Init {
+        /// The configuration.
+        #[arg(long, value_name = "FILE", default_value = CONFIG)]
+        config: PathBuf,
+    },
+    /// Read a configuration, touch nothing, and say what is wrong with it.
+    Check {
+        /// The configuration.
+        #[arg(value_name = "FILE", default_value = CONFIG)]
+        config: PathBuf,
+    },
+    /// Run a throw-away daemon on a SoftHSM token of its own. Never for real secrets.
+    Dev(dev::Options),
+    /// Hold the token. Started by the daemon itself.
+    #[command(hide = true)]
+    HsmWorker,
+}
+
+impl Arguments {
+    pub(crate) fn run(self) -> ExitCode {
+        let outcome = match self.command {
+            Command::Run { config } => read(&config).and_then(|read| run::run(read, run::Mode::Production)),
+            Command::Init { config } => read(&config).and_then(|read| init::init(&read)),
+            Command::Check { config } => read(&config).map(|_| {
+                say(&format!("{} is fine", config.display()));
+            }),
+            Command::Dev(options) => dev::dev(options),
+            Command::HsmWorker => {
+                log::install(log::Format::from_environment(), log::Level::from_environment());
+                harden::process();
+                return hsm::worker();
+            }
+        };
+        match outcome {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => {
+                complain(&failure);
+                failure.exit_code()
+            }
+        }
+    }
+}
+
+fn read(path: &std::path::Path) -> Result<Config, run::Failure> {
+    Ok(config::read(path)?)
+}
+
+/// Prints for whoever started the command.
+pub(crate) fn say(text: &str) {
+    // Nobody may be listening; that is no reason to fail.
+    drop(writeln!(std::io::stdout().lock(), "{text}"));
+}
+
+fn complain(failure: &run::Failure) {
+    let mut text = format!("custodyd: {failure}");
+    let mut source = failure.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    drop(writeln!(std::io::stderr().lock(), "{text}"));
+}

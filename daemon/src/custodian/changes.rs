@@ -1,0 +1,282 @@
+//! Changes: planned in memory, announced in the journal, made in the database, confirmed
+//! in the journal, and only then acknowledged.
+
+use std::sync::Arc;
+
+use custody::{
+    caller::Operator,
+    change,
+    envelope::{Context, PlaintextDek, SealedContent},
+    group::{Group, KeyState, MasterKey, Millis},
+    journal::{Change, Event},
+    name::{GroupName, RuleId, SecretId, VersionId},
+    policy::{Pattern, Selectors},
+    secret::{Fields, Kind},
+    state::{Edit, Plan},
+};
+use jiff::Timestamp;
+use tokio::sync::MutexGuard;
+
+use super::{Custodian, Error};
+
+/// The one who may change things: there is one at a time.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    /// Number of the next change.
+    next: u64,
+    unsettled: Option<Unsettled>,
+}
+
+/// A change whose outcome is not on record yet.
+#[derive(Debug)]
+enum Unsettled {
+    /// The database did not say whether it took it.
+    Unknown(Box<Plan>),
+    /// It is in the database.
+    Made(u64),
+    /// It is not.
+    NotMade(u64),
+}
+
+impl Writer {
+    /// Goes on after change number `last`.
+    pub(crate) fn after(last: u64) -> Self {
+        Self {
+            next: last + 1,
+            unsettled: None,
+        }
+    }
+}
+
+/// Runs a change to its end, whether or not anyone still waits for it.
+async fn to_its_end<T: Send + 'static>(
+    change: impl Future<Output = Result<T, Error>> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::spawn(change).await.map_err(|_| Error::Stopping)?
+}
+
+/// The time now.
+pub(crate) fn now() -> Millis {
+    Millis::try_from(Timestamp::now().as_millisecond()).unwrap_or(0)
+}
+
+impl Custodian {
+    /// Makes a group, and its first master key in the token.
+    pub(crate) async fn create_group(
+        self: &Arc<Self>,
+        operator: Operator,
+        name: GroupName,
+        description: String,
+    ) -> Result<(), Error> {
+        let this = Arc::clone(self);
+        to_its_end(async move {
+            let writer = &mut *this.writer().await?;
+            change::check_new_group(&this.state(), &name, &description)?;
+            let made = this
+                .hsm
+                .generate_gmk(&format!("custodyd {name} 1"))
+                .await
+                .map_err(Error::Hsm)?;
+            let token = this.hsm.token();
+            let now = now();
+            let first = MasterKey {
+                id: made.id,
+                group: name.clone(),
+                generation: 1,
+                state: KeyState::Active,
+                wrapping: made.wrapping,
+                canary: made.canary,
+                token_label: token.label,
+                token_serial: token.serial,
+                created: now,
+            };
+            let group = Group {
+                name,
+                description,
+                created: now,
+                created_by: operator.evidence().uid,
+            };
+            let (edit, change) = change::create_group(&this.state(), group, first)?;
+            let written = this.commit(writer, &operator, edit, change).await;
+            if written.is_err() {
+                tracing::warn!(key = %made.id, "a key was made in the token for a group that was not");
+            }
+            written
+        })
+        .await
+    }
+
+    /// Writes a version of a secret, sealed under a data key of its own.
+    pub(crate) async fn put_secret(
+        self: &Arc<Self>,
+        operator: Operator,
+        id: SecretId,
+        kind: Kind,
+        fields: Fields,
+    ) -> Result<VersionId, Error> {
+        let accepted = kind.accept(fields)?;
+        let this = Arc::clone(self);
+        to_its_end(async move {
+            let writer = &mut *this.writer().await?;
+            let place = change::next_version(&this.state(), &id, kind)?;
+            let version = place.version.clone();
+            let dek = PlaintextDek::generate().map_err(Error::Seal)?;
+            let kind = kind.name();
+            let context = Context::Content {
+                version: &version,
+                kind,
+            };
+            let sealed =
+                SealedContent::seal(&accepted.content, &dek, context).map_err(Error::Seal)?;
+            let context = Context::Dek {
+                version: &version,
+                kind,
+                gmk: &place.gmk,
+            };
+            let wrapped = this
+                .hsm
+                .protect_dek(&place.gmk, &dek, context)
+                .await
+                .map_err(Error::Hsm)?;
+            let (edit, change) =
+                change::put_secret(place, &accepted, sealed, wrapped, &operator, now());
+            this.commit(writer, &operator, edit, change).await?;
+            this.announce(id);
+            Ok(version)
+        })
+        .await
+    }
+
+    /// Destroys a secret with all its versions; says how many there were.
+    pub(crate) async fn delete_secret(
+        self: &Arc<Self>,
+        operator: Operator,
+        id: SecretId,
+    ) -> Result<u32, Error> {
+        let this = Arc::clone(self);
+        to_its_end(async move {
+            let writer = &mut *this.writer().await?;
+            let (edit, change) = change::delete_secret(&this.state(), &id)?;
+            let versions = match &change {
+                Change::DeleteSecret { versions, .. } => *versions,
+                _ => 0,
+            };
+            this.commit(writer, &operator, edit, change).await?;
+            this.announce(id);
+            Ok(versions)
+        })
+        .await
+    }
+
+    /// Adds a grant.
+    pub(crate) async fn add_grant(
+        self: &Arc<Self>,
+        operator: Operator,
+        group: GroupName,
+        pattern: Pattern,
+        selectors: Selectors,
+    ) -> Result<RuleId, Error> {
+        let this = Arc::clone(self);
+        to_its_end(async move {
+            let writer = &mut *this.writer().await?;
+            let rule = change::new_rule(group, pattern, selectors, &operator, now())
+                .map_err(|_| Error::Random)?;
+            let id = rule.id;
+            let (edit, change) = change::add_grant(&this.state(), rule)?;
+            this.commit(writer, &operator, edit, change).await?;
+            Ok(id)
+        })
+        .await
+    }
+
+    /// Takes a grant back.
+    pub(crate) async fn revoke_grant(
+        self: &Arc<Self>,
+        operator: Operator,
+        id: RuleId,
+    ) -> Result<(), Error> {
+        let this = Arc::clone(self);
+        to_its_end(async move {
+            let writer = &mut *this.writer().await?;
+            let (edit, change) = change::revoke_grant(&this.state(), &id)?;
+            this.commit(writer, &operator, edit, change).await
+        })
+        .await
+    }
+
+    /// Waits for its turn to change things, after whatever was left unsettled.
+    async fn writer(&self) -> Result<MutexGuard<'_, Writer>, Error> {
+        let mut writer = self.writer.lock().await;
+        self.settle(&mut writer).await?;
+        Ok(writer)
+    }
+
+    fn announce(&self, id: SecretId) {
+        // Nobody may be watching.
+        drop(self.changed.send(id));
+    }
+
+    async fn commit(
+        &self,
+        writer: &mut Writer,
+        operator: &Operator,
+        edit: Edit,
+        change: Change,
+    ) -> Result<(), Error> {
+        let number = writer.next;
+        writer.next += 1;
+        let plan = self.state().plan(edit, number);
+        self.record(Event::Prepare {
+            number,
+            operator: Some(operator.evidence().clone()),
+            change,
+            state: hex::encode(plan.digest.as_bytes()),
+        })
+        .await?;
+        let (plan, written) = self.database.apply(plan).await;
+        match written {
+            Ok(()) => {
+                self.state_mut().adopt(&plan);
+                writer.unsettled = Some(Unsettled::Made(number));
+                self.settle(writer).await
+            }
+            Err(error) => {
+                writer.unsettled = Some(Unsettled::Unknown(Box::new(plan)));
+                let made = self.settle(writer).await.is_ok() && self.is_made(number).await;
+                if made { Ok(()) } else { Err(Error::Database(error)) }
+            }
+        }
+    }
+
+    async fn is_made(&self, number: u64) -> bool {
+        matches!(self.database.change().await, Ok(newest) if newest == number)
+    }
+
+    /// Puts the outcome of the last change on record, if it is not there yet.
+    async fn settle(&self, writer: &mut Writer) -> Result<(), Error> {
+        if let Some(Unsettled::Unknown(plan)) = &writer.unsettled {
+            let newest = self.database.change().await.map_err(Error::Database)?;
+            let number = plan.change;
+            let settled = if newest == number {
+                self.state_mut().adopt(plan);
+                Unsettled::Made(number)
+            } else {
+                Unsettled::NotMade(number)
+            };
+            writer.unsettled = Some(settled);
+        }
+        let event = match writer.unsettled {
+            Some(Unsettled::Made(number)) => Event::Commit { number },
+            Some(Unsettled::NotMade(number)) => Event::Abort { number },
+            _ => return Ok(()),
+        };
+        match self.record(event).await {
+            Ok(_) => {
+                writer.unsettled = None;
+                Ok(())
+            }
+            Err(Error::Unrecorded(error)) => Err(Error::Unsettled(error)),
+            Err(error) => Err(error),
+        }
+    }
+}

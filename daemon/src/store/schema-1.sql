@@ -1,0 +1,109 @@
+-- Format 1. docs/formats.md says what each column means and what authenticates it.
+
+CREATE TABLE system (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    instance BLOB NOT NULL,
+    gmk BLOB NOT NULL,
+    wrapping TEXT NOT NULL,
+    canary BLOB NOT NULL,
+    row_key BLOB NOT NULL,
+    journal_key BLOB NOT NULL,
+    journal_public_key BLOB NOT NULL,
+    token_label TEXT NOT NULL,
+    token_serial TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    tag BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE head (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    change INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE "group" (
+    name TEXT PRIMARY KEY,
+    description TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    created_by INTEGER NOT NULL,
+    change INTEGER NOT NULL,
+    tag BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE master_key (
+    "group" TEXT NOT NULL REFERENCES "group" (name),
+    generation INTEGER NOT NULL,
+    id BLOB NOT NULL UNIQUE,
+    state TEXT NOT NULL,
+    wrapping TEXT NOT NULL,
+    canary BLOB NOT NULL,
+    token_label TEXT NOT NULL,
+    token_serial TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    change INTEGER NOT NULL,
+    tag BLOB NOT NULL,
+    PRIMARY KEY ("group", generation)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE secret (
+    "group" TEXT NOT NULL REFERENCES "group" (name),
+    name TEXT NOT NULL,
+    type TEXT NOT NULL,
+    current INTEGER NOT NULL,
+    created INTEGER NOT NULL,
+    created_by INTEGER NOT NULL,
+    change INTEGER NOT NULL,
+    tag BLOB NOT NULL,
+    PRIMARY KEY ("group", name)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE version (
+    "group" TEXT NOT NULL,
+    name TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    sealed BLOB NOT NULL,
+    properties TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    created_by INTEGER NOT NULL,
+    change INTEGER NOT NULL,
+    tag BLOB NOT NULL,
+    PRIMARY KEY ("group", name, number),
+    FOREIGN KEY ("group", name) REFERENCES secret ("group", name)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE wrap (
+    "group" TEXT NOT NULL,
+    name TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    gmk BLOB NOT NULL REFERENCES master_key (id),
+    wrapped BLOB NOT NULL,
+    change INTEGER NOT NULL,
+    tag BLOB NOT NULL,
+    PRIMARY KEY ("group", name, number, gmk),
+    FOREIGN KEY ("group", name, number) REFERENCES version ("group", name, number)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX wrap_by_gmk ON wrap (gmk);
+
+CREATE TABLE content (
+    id INTEGER PRIMARY KEY,
+    "group" TEXT NOT NULL,
+    name TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    nonce BLOB NOT NULL,
+    ciphertext BLOB NOT NULL,
+    UNIQUE ("group", name, number),
+    FOREIGN KEY ("group", name, number)
+        REFERENCES version ("group", name, number) ON DELETE CASCADE
+) STRICT;
+
+CREATE TABLE "grant" (
+    id BLOB PRIMARY KEY,
+    "group" TEXT NOT NULL REFERENCES "group" (name),
+    pattern TEXT NOT NULL,
+    selectors TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    created_by INTEGER NOT NULL,
+    change INTEGER NOT NULL,
+    tag BLOB NOT NULL
+) STRICT, WITHOUT ROWID;

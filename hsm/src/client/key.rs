@@ -1,0 +1,210 @@
+//! Keys as the client knows them, remembered from worker to worker.
+
+use std::{
+    collections::HashMap,
+    sync::{PoisonError, RwLock},
+};
+
+use custody::{
+    envelope::{WrappedDek, Wrapping},
+    name::KeyId,
+};
+
+use super::MAX_BLOB;
+use crate::{
+    Error,
+    wire::{self, Load, Proof},
+};
+
+/// A key that is in the token, and what proves it.
+#[derive(Clone, Debug)]
+pub struct KnownKey {
+    /// Its `CKA_ID`.
+    pub id: KeyId,
+    /// What it is for.
+    pub role: KeyRole,
+}
+
+/// What a key is for.
+#[derive(Clone, Debug)]
+pub enum KeyRole {
+    /// It wraps data keys.
+    Gmk {
+        /// How.
+        wrapping: Wrapping,
+        /// The value that it protected at birth.
+        canary: WrappedDek,
+    },
+    /// It signs the journal.
+    Journal {
+        /// Its public half: an uncompressed point of P-256, 65 bytes.
+        public_key: Vec<u8>,
+    },
+}
+
+/// A group master key, just made. It is in the token for good; what is here must be stored.
+#[derive(Clone, Debug)]
+pub struct NewGmk {
+    /// Its `CKA_ID`.
+    pub id: KeyId,
+    /// How it wraps.
+    pub wrapping: Wrapping,
+    /// The value that it protected at birth.
+    pub canary: WrappedDek,
+}
+
+/// A journal key, just made.
+#[derive(Clone, Debug)]
+pub struct NewJournalKey {
+    /// Its `CKA_ID`.
+    pub id: KeyId,
+    /// Its public half: an uncompressed point of P-256, 65 bytes.
+    pub public_key: Vec<u8>,
+}
+
+impl KnownKey {
+    /// Refuses what no key of ours can have, before it is sent anywhere.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        match &self.role {
+            KeyRole::Gmk { canary, .. } if canary.blob().len() > MAX_BLOB => {
+                Err(Error::CanaryDoesNotOpen { id: self.id })
+            }
+            KeyRole::Journal { public_key } if public_key.len() > MAX_BLOB => {
+                let why = "its public key is too long".to_owned();
+                Err(Error::NonConforming { id: self.id, why })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn to_wire(&self) -> Load {
+        let id = self.id.as_bytes().to_vec();
+        let proof = match &self.role {
+            KeyRole::Gmk { wrapping, canary } => Proof::Gmk(wire::Gmk {
+                id: id.clone(),
+                wrapping: wrapping.name().to_owned(),
+                canary: canary.blob().to_vec(),
+            }),
+            KeyRole::Journal { public_key } => Proof::Journal(public_key.clone()),
+        };
+        Load {
+            id,
+            proof: Some(proof),
+        }
+    }
+}
+
+impl NewGmk {
+    pub(super) fn from_wire(made: wire::Gmk) -> Option<Self> {
+        Some(Self {
+            id: KeyId::from_bytes(&made.id)?,
+            wrapping: Wrapping::from_name(&made.wrapping)?,
+            canary: WrappedDek::from_blob(made.canary),
+        })
+    }
+
+    fn known(self) -> KnownKey {
+        let Self {
+            id,
+            wrapping,
+            canary,
+        } = self;
+        let role = KeyRole::Gmk { wrapping, canary };
+        KnownKey { id, role }
+    }
+}
+
+impl NewJournalKey {
+    pub(super) fn from_wire(made: wire::Journal) -> Option<Self> {
+        Some(Self {
+            id: KeyId::from_bytes(&made.id)?,
+            public_key: made.public_key,
+        })
+    }
+
+    fn known(self) -> KnownKey {
+        let Self { id, public_key } = self;
+        let role = KeyRole::Journal { public_key };
+        KnownKey { id, role }
+    }
+}
+
+/// The keys that every worker loads.
+#[derive(Default)]
+pub(super) struct Keys(RwLock<HashMap<KeyId, Entry>>);
+
+struct Entry {
+    key: KnownKey,
+    refused: Option<String>,
+}
+
+impl Keys {
+    pub(super) fn remember(&self, key: KnownKey) {
+        let entry = Entry { key, refused: None };
+        let mut keys = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        keys.insert(entry.key.id, entry);
+    }
+
+    /// Remembers what a worker has just made.
+    pub(super) fn remember_made(&self, answer: &wire::Done) {
+        let known = match answer {
+            wire::Done::Gmk(made) => NewGmk::from_wire(wire::Gmk {
+                id: made.id.clone(),
+                wrapping: made.wrapping.clone(),
+                canary: made.canary.clone(),
+            })
+            .map(NewGmk::known),
+            wire::Done::Journal(made) => NewJournalKey::from_wire(wire::Journal {
+                id: made.id.clone(),
+                public_key: made.public_key.clone(),
+            })
+            .map(NewJournalKey::known),
+            _ => None,
+        };
+        if let Some(known) = known {
+            self.remember(known);
+        }
+    }
+
+    /// Notes how a load went.
+    pub(super) fn settle(&self, id: &KeyId, outcome: &Result<(), Error>) {
+        let refused = match outcome {
+            Ok(()) => None,
+            Err(error) if error.refuses_key() => Some(error.to_string()),
+            Err(_) => return,
+        };
+        let mut keys = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = keys.get_mut(id) {
+            entry.refused = refused;
+        }
+    }
+
+    pub(super) fn refused(&self, id: &KeyId) -> Option<String> {
+        let keys = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        keys.get(id)?.refused.clone()
+    }
+
+    /// Whether a request for the key is worth sending.
+    pub(super) fn usable(&self, id: &KeyId) -> Result<(), Error> {
+        let keys = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        match keys.get(id) {
+            Some(Entry { refused: None, .. }) => Ok(()),
+            Some(Entry {
+                refused: Some(reason),
+                ..
+            }) => Err(Error::KeyRefused {
+                id: *id,
+                reason: reason.clone(),
+            }),
+            None => Err(Error::KeyNotLoaded { id: *id }),
+        }
+    }
+
+    /// All of them, as requests to a worker.
+    pub(super) fn loads(&self) -> Vec<(KeyId, Load)> {
+        let keys = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        keys.values()
+            .map(|entry| (entry.key.id, entry.key.to_wire()))
+            .collect()
+    }
+}

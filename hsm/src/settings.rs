@@ -1,0 +1,58 @@
+//! What a client is told: the module, the token, the PIN's whereabouts and the limits.
+
+use std::{ffi::OsString, num::NonZeroUsize, os::fd::RawFd, path::PathBuf, time::Duration};
+
+use custody::envelope::Wrapping;
+
+use crate::token::TokenSelector;
+
+/// How a token is reached and used.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The worker's program and arguments, normally `/proc/self/exe hsm-worker`.
+    pub worker: Vec<OsString>,
+    /// The vendor's PKCS#11 library.
+    pub module: PathBuf,
+    /// Environment of the worker beyond our own; vendors' libraries are configured so.
+    pub environment: Vec<(String, String)>,
+    /// The token.
+    pub token: TokenSelector,
+    /// Where the worker finds the PIN.
+    pub pin: PinSource,
+    /// Sessions, each with a thread of the worker. Two to four; more only add latency.
+    pub sessions: NonZeroUsize,
+    /// Requests that may wait beyond those that the sessions work on. One more is
+    /// answered at once with [`Error::Busy`](crate::Error::Busy).
+    pub queue: NonZeroUsize,
+    /// How long an operation may take, waiting included. A worker that keeps one for
+    /// longer is killed and replaced.
+    pub deadline: Duration,
+    /// How long a worker may take to become ready, a prompt for the PIN not counted.
+    pub start_deadline: Duration,
+    /// How new keys may wrap, the preferred first.
+    pub wrappings: Vec<Wrapping>,
+    /// The file that is made when the token refused the PIN. While it exists no login is
+    /// attempted by anyone.
+    ///
+    /// Before each login its neighbour with `.attempt` appended is made durable, and it
+    /// is removed once the token has answered. An attempt whose answer was lost (the
+    /// process killed in between) thus leaves a trace: the next login is refused and
+    /// latched if the token says that a wrong PIN was entered, and otherwise allowed;
+    /// after two such attempts in a row there is one an hour.
+    pub pin_latch: PathBuf,
+}
+
+/// Where the worker finds the PIN. It is never an argument, in the environment or in
+/// the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PinSource {
+    /// A systemd credential: the file of that name in `$CREDENTIALS_DIRECTORY`.
+    Credential(String),
+    /// A file of ours or root's that nobody else may read.
+    File(PathBuf),
+    /// A descriptor that this process inherited: a pipe, a file or a memfd, read to its
+    /// end, once. Not a socket, which cannot be passed on without `unsafe`.
+    Descriptor(RawFd),
+    /// A question on the terminal, once in the life of this process.
+    Prompt,
+}

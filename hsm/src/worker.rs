@@ -1,0 +1,157 @@
+//! The child process: one life from the first message to the end of its input.
+
+use std::{
+    io::{self, IoSliceMut, Write as _},
+    mem::MaybeUninit,
+    num::NonZeroUsize,
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::net::UnixStream,
+    },
+    process::ExitCode,
+};
+
+use custody::envelope::Wrapping;
+use rustix::{
+    net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags},
+    process::Signal,
+};
+
+use crate::{
+    Error, TokenSelector,
+    latch::Latch,
+    wire::{self, Boot, Hello, Inbox, Stage},
+};
+
+mod desk;
+mod key;
+mod pin;
+mod recovery;
+mod session;
+mod strategy;
+mod template;
+mod token;
+mod wrap;
+
+/// The body of the hidden sub-command that [`Settings::worker`](crate::Settings::worker)
+/// names: serves the parent at the other end of descriptor 0, and ends with it.
+///
+/// Logging and the hardening of the process are the caller's, beforehand.
+pub fn worker() -> ExitCode {
+    match serve() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = %chain(&error), "the worker ends");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+fn serve() -> Result<(), Error> {
+    let lost = |error: io::Error| Error::WorkerUnusable(format!("its socket failed: {error}"));
+    // No worker outlives its parent, whatever the vendor's library is busy with.
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(|error| lost(error.into()))?;
+    let socket = io::stdin().as_fd().try_clone_to_owned().map_err(lost)?;
+    let mut socket = UnixStream::from(socket);
+    let mut inbox = Inbox::new();
+    let (hello, descriptors) = hello(&socket, &mut inbox)?;
+    match begin(&hello, descriptors, &mut socket) {
+        Ok(token) => {
+            let ready = Stage::Ready(token.description().into());
+            tell(&mut socket, ready).map_err(lost)?;
+            let sessions = usize::try_from(hello.sessions).ok();
+            let sessions = sessions.and_then(NonZeroUsize::new);
+            session::serve(&token, socket, inbox, sessions.unwrap_or(NonZeroUsize::MIN))
+        }
+        Err(error) => {
+            tell(&mut socket, Stage::Problem((&error).into())).map_err(lost)?;
+            Err(error)
+        }
+    }
+}
+
+/// From the first message to a token that is logged in.
+fn begin(
+    hello: &Hello,
+    descriptors: Vec<OwnedFd>,
+    socket: &mut UnixStream,
+) -> Result<token::Token, Error> {
+    if hello.protocol != wire::PROTOCOL {
+        return Err(Error::OtherVersion {
+            ours: hello.protocol,
+            theirs: wire::PROTOCOL,
+        });
+    }
+    // The parent may have died before the signal was asked for.
+    let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().unsigned_abs());
+    if parent != Some(hello.parent) {
+        return Err(Error::WorkerUnusable("its parent is gone".to_owned()));
+    }
+    let unclear = || Error::WorkerUnusable("the first message is incomplete".to_owned());
+    let latch = Latch::new(&wire::problem::path(hello.pin_latch.clone()));
+    latch.check()?;
+    let wanted: TokenSelector = hello.token.parse().map_err(|_| unclear())?;
+    let allowed = hello.wrappings.iter().map(|name| Wrapping::from_name(name));
+    let allowed = allowed.collect::<Option<Vec<_>>>().ok_or_else(unclear)?;
+
+    let found = token::find(&wire::problem::path(hello.module.clone()), &wanted)?;
+    found.check_pin_flags()?;
+    let source = pin::Source::new(hello.pin.as_ref().ok_or_else(unclear)?, descriptors);
+    let asks = source.asks();
+    let mut stage =
+        |stage| tell(socket, stage).map_err(|error| Error::WorkerUnusable(error.to_string()));
+    if asks {
+        stage(Stage::Asking(true))?;
+    }
+    let pin = source.read(found.description())?;
+    if asks {
+        stage(Stage::Asked(true))?;
+    }
+    found.log_in(pin, &latch, allowed)
+}
+
+fn tell(socket: &mut UnixStream, stage: Stage) -> io::Result<()> {
+    let mut out = Vec::new();
+    let boot = Boot { stage: Some(stage) };
+    wire::put(&mut out, &boot).map_err(io::Error::other)?;
+    socket.write_all(&out)
+}
+
+/// Receives the first message and the descriptors that came with its first byte.
+fn hello(socket: &UnixStream, inbox: &mut Inbox) -> Result<(Hello, Vec<OwnedFd>), Error> {
+    let broken = |why: String| Error::WorkerUnusable(format!("no first message: {why}"));
+    let mut descriptors = Vec::new();
+    loop {
+        let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let mut control = RecvAncillaryBuffer::new(&mut room);
+        let mut into = [IoSliceMut::new(inbox.space())];
+        let received =
+            rustix::net::recvmsg(socket, &mut into, &mut control, RecvFlags::CMSG_CLOEXEC);
+        let received = received.map_err(|error| broken(error.to_string()))?;
+        for message in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(passed) = message {
+                descriptors.extend(passed);
+            }
+        }
+        if received.bytes == 0 {
+            return Err(broken("the parent closed the socket".to_owned()));
+        }
+        inbox.filled(received.bytes);
+        match inbox.take() {
+            Ok(Some(hello)) => return Ok((hello, descriptors)),
+            Ok(None) => {}
+            Err(error) => return Err(broken(error.to_string())),
+        }
+    }
+}

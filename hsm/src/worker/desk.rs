@@ -1,0 +1,217 @@
+//! One thread's place of work: a session, and what is done on it for a request.
+
+use std::{
+    process,
+    sync::{PoisonError, RwLock},
+};
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use cryptoki::{
+    error::{Error as CkError, RvError},
+    mechanism::Mechanism,
+    session::Session,
+};
+use custody::{envelope::Wrapping, name::KeyId};
+
+use super::{
+    key::Keys,
+    recovery::{self, Remedy},
+    token::Token,
+    wrap::{self, Fault},
+};
+use crate::{
+    Error,
+    wire::{Done, Generate, Load, Op, Proof, Protect, Reveal, Secret, Sign},
+};
+
+/// A session, with the token it is of and the keys that all sessions share.
+///
+/// The lock on the keys is also what keeps token objects from being made while others
+/// are used: SoftHSM 2.6 fails at that.
+pub(super) struct Desk<'a> {
+    token: &'a Token,
+    keys: &'a RwLock<Keys>,
+    session: Session,
+}
+
+impl<'a> Desk<'a> {
+    pub(super) fn new(token: &'a Token, keys: &'a RwLock<Keys>) -> Result<Self, Error> {
+        let session = token.open_session();
+        Ok(Self {
+            token,
+            keys,
+            session: session.map_err(|error| recovery::token_error(&error))?,
+        })
+    }
+
+    /// Does what is asked.
+    pub(super) fn perform(&mut self, op: &Op) -> Done {
+        let mut outcome = self.attempt(op);
+        if let Err(Fault::Token(error)) = &outcome
+            && recovery::remedy(error) == Remedy::ReplaceSession
+        {
+            self.replace_session(error);
+            outcome = self.attempt(op);
+        }
+        outcome.unwrap_or_else(|fault| Done::Problem((&self.settle(op, fault)).into()))
+    }
+
+    fn attempt(&self, op: &Op) -> Result<Done, Fault> {
+        match op {
+            Op::Protect(request) => self.protect(request),
+            Op::Reveal(request) => self.reveal(request),
+            Op::Sign(request) => self.sign(request),
+            Op::CheckCanary(id) => self.check_canary(&key_id(id)?),
+            Op::Load(request) => self.load(request),
+            Op::Generate(request) => self.generate(request),
+        }
+    }
+
+    fn protect(&self, request: &Protect) -> Result<Done, Fault> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let gmk = keys.gmk(&key_id(&request.gmk)?)?;
+        let (dek, context) = (&request.dek.bytes, &request.context);
+        let blob = wrap::protect(&self.session, gmk.handle, gmk.wrapping, dek, context)?;
+        let back = wrap::reveal(&self.session, gmk.handle, gmk.wrapping, &blob, context)?;
+        verify_slices_are_equal(&back, dek)
+            .map_err(|_| Fault::Odd("the token opens a new wrap to another value"))?;
+        Ok(Done::Wrapped(blob))
+    }
+
+    fn reveal(&self, request: &Reveal) -> Result<Done, Fault> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let gmk = keys.gmk(&key_id(&request.gmk)?)?;
+        let (blob, context) = (&request.blob, &request.context);
+        let mut dek = wrap::reveal(&self.session, gmk.handle, gmk.wrapping, blob, context)?;
+        Ok(Done::Revealed(Secret {
+            bytes: std::mem::take(&mut *dek),
+        }))
+    }
+
+    fn sign(&self, request: &Sign) -> Result<Done, Fault> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let handle = keys.journal(&key_id(&request.key)?)?;
+        let signature = self
+            .session
+            .sign(&Mechanism::Ecdsa, handle, &request.digest)?;
+        Ok(Done::Signed(signature))
+    }
+
+    fn check_canary(&self, id: &KeyId) -> Result<Done, Fault> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        if keys.gmk(id)?.open_canary(&self.session, id)? {
+            Ok(Done::Good(true))
+        } else {
+            Err(Fault::BadBlob)
+        }
+    }
+
+    fn load(&self, request: &Load) -> Result<Done, Fault> {
+        let id = key_id(&request.id)?;
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        match request.proof.as_ref().ok_or_else(malformed)? {
+            Proof::Gmk(gmk) => {
+                let wrapping = Wrapping::from_name(&gmk.wrapping).ok_or_else(malformed)?;
+                keys.load_gmk(&self.session, id, wrapping, gmk.canary.clone())?;
+            }
+            Proof::Journal(public_key) => keys.load_journal(&self.session, id, public_key)?,
+        }
+        Ok(Done::Good(true))
+    }
+
+    fn generate(&self, request: &Generate) -> Result<Done, Fault> {
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        Ok(if request.journal {
+            Done::Journal(keys.generate_journal(&self.session, &request.label)?)
+        } else {
+            let allowed = self.token.allowed();
+            Done::Gmk(keys.generate_gmk(&self.session, &request.label, allowed)?)
+        })
+    }
+
+    /// What a fault means for whoever asked. Does not return if the worker must go.
+    fn settle(&self, op: &Op, fault: Fault) -> Error {
+        let error = match fault {
+            Fault::Answer(error) => return error,
+            Fault::Odd(what) => {
+                return Error::Token {
+                    function: "a wrap".to_owned(),
+                    code: what.to_owned(),
+                };
+            }
+            Fault::BadBlob => None,
+            Fault::Token(error) => Some(error),
+        };
+        let remedy = error.as_ref().map_or(Remedy::AskCanary, recovery::remedy);
+        let answer = match (&error, op) {
+            (Some(error), _) => recovery::token_error(error),
+            (None, _) => malformed(),
+        };
+        match (remedy, op) {
+            (Remedy::Answer, _) => answer,
+            (Remedy::AskCanary, Op::Reveal(Reveal { gmk, .. })) => match self.proven(gmk) {
+                Some(gmk) => Error::DoesNotOpen { gmk },
+                None => leave(&answer),
+            },
+            (Remedy::AskCanary, Op::Protect(Protect { gmk, .. })) => match self.proven(gmk) {
+                Some(_) => answer,
+                None => leave(&answer),
+            },
+            (Remedy::AskCanary, Op::Load(_) | Op::Generate(_)) if self.is_well() => answer,
+            _ => leave(&answer),
+        }
+    }
+
+    /// The key, if its canary opens just now, on this session.
+    fn proven(&self, id: &[u8]) -> Option<KeyId> {
+        let id = KeyId::from_bytes(id)?;
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let opens = keys.gmk(&id).ok()?.open_canary(&self.session, &id);
+        matches!(opens, Ok(true)).then_some(id)
+    }
+
+    /// Whether the token does anything at all.
+    fn is_well(&self) -> bool {
+        let random = self.session.generate_random_vec(16);
+        let ways = self.token.allowed();
+        random.is_ok()
+            && (ways.is_empty()
+                || ways
+                    .iter()
+                    .any(|way| super::strategy::works(&self.session, *way)))
+    }
+
+    /// Opens a session in place of one that is dead or stuck. Only one that is stuck is
+    /// closed: the number of a dead one may be another session's by now.
+    fn replace_session(&mut self, error: &CkError) {
+        tracing::warn!(error = %recovery::describe(error), "a session is replaced");
+        match self.token.open_session() {
+            Ok(fresh) => {
+                let old = std::mem::replace(&mut self.session, fresh);
+                if !matches!(
+                    error,
+                    CkError::Pkcs11(RvError::SessionHandleInvalid | RvError::SessionClosed, _)
+                ) && let Err(error) = old.close()
+                {
+                    let error = recovery::describe(&error);
+                    tracing::warn!(%error, "a stuck session cannot be closed");
+                }
+            }
+            Err(error) => leave(&recovery::token_error(&error)),
+        }
+    }
+}
+
+/// Ends the worker, so that its parent starts another.
+fn leave(error: &Error) -> ! {
+    tracing::error!(%error, "the worker has lost its token and ends");
+    process::exit(1)
+}
+
+fn key_id(bytes: &[u8]) -> Result<KeyId, Error> {
+    KeyId::from_bytes(bytes).ok_or_else(malformed)
+}
+
+fn malformed() -> Error {
+    Error::WorkerUnusable("a request was malformed".to_owned())
+}

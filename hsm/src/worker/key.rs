@@ -1,0 +1,268 @@
+//! Keys: found by identifier, checked, proven; and made. Each handle is found once in a worker's life.
+
+use std::collections::HashMap;
+
+use aws_lc_rs::{
+    constant_time::verify_slices_are_equal,
+    digest,
+    signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey},
+};
+use cryptoki::{
+    mechanism::Mechanism,
+    object::{Attribute, AttributeType, ObjectHandle},
+    session::Session,
+};
+use custody::{
+    envelope::{self, Context, Wrapping},
+    name::KeyId,
+};
+
+use super::{
+    recovery::{self, Remedy},
+    strategy, template,
+    wrap::{self, Fault},
+};
+use crate::{Error, Refusal, wire};
+
+/// An uncompressed point of P-256.
+const POINT: usize = 65;
+/// What a journal key signs to show that it is the one.
+const PROBE: &[u8] = b"custodyd journal key";
+
+/// A group master key, proven.
+pub(super) struct Gmk {
+    pub(super) handle: ObjectHandle,
+    pub(super) wrapping: Wrapping,
+    canary: Vec<u8>,
+}
+
+/// The keys that this worker has found and proven.
+#[derive(Default)]
+pub(super) struct Keys {
+    gmks: HashMap<KeyId, Gmk>,
+    journals: HashMap<KeyId, ObjectHandle>,
+    proven: HashMap<Wrapping, Result<(), String>>,
+}
+
+impl Keys {
+    pub(super) fn gmk(&self, id: &KeyId) -> Result<&Gmk, Error> {
+        self.gmks.get(id).ok_or(Error::KeyNotLoaded { id: *id })
+    }
+
+    pub(super) fn journal(&self, id: &KeyId) -> Result<ObjectHandle, Error> {
+        let handle = self.journals.get(id).copied();
+        handle.ok_or(Error::KeyNotLoaded { id: *id })
+    }
+
+    /// Finds a group master key, checks it and opens its canary.
+    pub(super) fn load_gmk(
+        &mut self,
+        session: &Session,
+        id: KeyId,
+        wrapping: Wrapping,
+        canary: Vec<u8>,
+    ) -> Result<(), Fault> {
+        self.gmks.remove(&id);
+        let handle = find(session, &id, &template::gmk_search(&id))?;
+        conforms(session, &id, handle, &template::conforming_gmk(wrapping))?;
+        self.prove(session, wrapping)
+            .map_err(|why| Error::NoWrapping {
+                tried: vec![Refusal { wrapping, why }],
+            })?;
+        let gmk = Gmk {
+            handle,
+            wrapping,
+            canary,
+        };
+        match gmk.open_canary(session, &id) {
+            Ok(true) => {}
+            Ok(false) | Err(Fault::BadBlob) => return Err(Error::CanaryDoesNotOpen { id }.into()),
+            Err(Fault::Token(error)) if recovery::remedy(&error) == Remedy::AskCanary => {
+                // Another key of that identifier, or a token in trouble: another canary tells.
+                return Err(if strategy::works(session, wrapping) {
+                    Error::CanaryDoesNotOpen { id }.into()
+                } else {
+                    Fault::Token(error)
+                });
+            }
+            Err(fault) => return Err(fault),
+        }
+        self.gmks.insert(id, gmk);
+        Ok(())
+    }
+
+    /// Finds a journal key, checks it and has it sign for its public half.
+    pub(super) fn load_journal(
+        &mut self,
+        session: &Session,
+        id: KeyId,
+        public_key: &[u8],
+    ) -> Result<(), Fault> {
+        self.journals.remove(&id);
+        let handle = find(session, &id, &template::journal_search(&id))?;
+        conforms(session, &id, handle, &template::conforming_journal())?;
+        let digest = digest::digest(&digest::SHA256, PROBE);
+        let signature = session.sign(&Mechanism::Ecdsa, handle, digest.as_ref())?;
+        let public = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, public_key);
+        if public.verify(PROBE, &signature).is_err() {
+            let why = "what it signs does not verify with its public key".to_owned();
+            return Err(Error::NonConforming { id, why }.into());
+        }
+        self.journals.insert(id, handle);
+        Ok(())
+    }
+
+    /// Makes a group master key in the first of the `allowed` ways that works.
+    pub(super) fn generate_gmk(
+        &mut self,
+        session: &Session,
+        label: &str,
+        allowed: &[Wrapping],
+    ) -> Result<wire::Gmk, Fault> {
+        let mut tried = Vec::new();
+        let mut works = |wrapping: &Wrapping| match self.prove(session, *wrapping) {
+            Ok(()) => true,
+            Err(why) => {
+                let wrapping = *wrapping;
+                tried.push(Refusal { wrapping, why });
+                false
+            }
+        };
+        let Some(wrapping) = allowed.iter().copied().find(|way| works(way)) else {
+            return Err(Error::NoWrapping { tried }.into());
+        };
+        let id = fresh_id()?;
+        let made = make(|fixed| {
+            let mut template = template::gmk(&id, label, wrapping);
+            template.extend(fixed);
+            session.generate_key(&Mechanism::AesKeyGen, &template)
+        })?;
+        let gmk = self.finish_gmk(session, id, made, wrapping);
+        gmk.inspect_err(|_| remove(session, &[made]))
+    }
+
+    fn finish_gmk(
+        &mut self,
+        session: &Session,
+        id: KeyId,
+        handle: ObjectHandle,
+        wrapping: Wrapping,
+    ) -> Result<wire::Gmk, Fault> {
+        let context = Context::Canary { gmk: &id }.encode();
+        let value = envelope::canary(&id);
+        let canary = wrap::protect(session, handle, wrapping, &value, &context)?;
+        self.load_gmk(session, id, wrapping, canary.clone())?;
+        Ok(wire::Gmk {
+            id: id.as_bytes().to_vec(),
+            wrapping: wrapping.name().to_owned(),
+            canary,
+        })
+    }
+
+    /// Makes a pair of keys that signs the journal.
+    pub(super) fn generate_journal(
+        &mut self,
+        session: &Session,
+        label: &str,
+    ) -> Result<wire::Journal, Fault> {
+        let id = fresh_id()?;
+        let (public, private) = make(|fixed| {
+            let mut template = template::journal_private(&id, label);
+            template.extend(fixed);
+            session.generate_key_pair(
+                &Mechanism::EccKeyPairGen,
+                &template::journal_public(&id, label),
+                &template,
+            )
+        })?;
+        let journal = self.finish_journal(session, id, public);
+        journal.inspect_err(|_| remove(session, &[public, private]))
+    }
+
+    fn finish_journal(
+        &mut self,
+        session: &Session,
+        id: KeyId,
+        public: ObjectHandle,
+    ) -> Result<wire::Journal, Fault> {
+        let found = session.get_attributes(public, &[AttributeType::EcPoint])?;
+        let point = match &found[..] {
+            [Attribute::EcPoint(point)] => bare_point(point),
+            _ => None,
+        };
+        let point = point.ok_or(Fault::Odd("the token gives no point for a public key"))?;
+        self.load_journal(session, id, &point)?;
+        Ok(wire::Journal {
+            id: id.as_bytes().to_vec(),
+            public_key: point,
+        })
+    }
+
+    fn prove(&mut self, session: &Session, wrapping: Wrapping) -> Result<(), String> {
+        let outcome = self.proven.entry(wrapping);
+        let outcome = outcome.or_insert_with(|| strategy::prove(session, wrapping));
+        outcome.clone()
+    }
+}
+
+impl Gmk {
+    /// Whether the canary opens to its value.
+    pub(super) fn open_canary(&self, session: &Session, id: &KeyId) -> Result<bool, Fault> {
+        let context = Context::Canary { gmk: id }.encode();
+        let value = wrap::reveal(session, self.handle, self.wrapping, &self.canary, &context)?;
+        Ok(verify_slices_are_equal(&value, &envelope::canary(id)).is_ok())
+    }
+}
+
+fn find(session: &Session, id: &KeyId, search: &[Attribute]) -> Result<ObjectHandle, Fault> {
+    match session.find_objects(search)?[..] {
+        [object] => Ok(object),
+        [] => Err(Error::NoSuchKey { id: *id }.into()),
+        ref several => Err(Error::AmbiguousKey {
+            id: *id,
+            count: u32::try_from(several.len()).unwrap_or(u32::MAX),
+        }
+        .into()),
+    }
+}
+
+fn conforms(
+    session: &Session,
+    id: &KeyId,
+    object: ObjectHandle,
+    expected: &[Attribute],
+) -> Result<(), Fault> {
+    let nonconforming = |why| Error::NonConforming { id: *id, why };
+    Ok(template::check(session, object, expected)?.map_err(nonconforming)?)
+}
+
+/// Makes a key that cannot be changed afterwards, or one that can if the token wants it so.
+fn make<T>(generate: impl Fn(Option<Attribute>) -> cryptoki::error::Result<T>) -> Result<T, Fault> {
+    let fixed = generate(Some(Attribute::Modifiable(false)));
+    match fixed {
+        Err(error) if recovery::remedy(&error) == Remedy::Answer => Ok(generate(None)?),
+        made => Ok(made?),
+    }
+}
+
+fn fresh_id() -> Result<KeyId, Fault> {
+    KeyId::random().map_err(|_| Fault::Odd("the system gives no random numbers"))
+}
+
+fn remove(session: &Session, objects: &[ObjectHandle]) {
+    for object in objects {
+        if let Err(error) = session.destroy_object(*object) {
+            let error = recovery::describe(&error);
+            tracing::error!(%error, "a key that could not be used stays in the token");
+        }
+    }
+}
+
+/// The standard has the point in a DER octet string; some tokens give it bare.
+fn bare_point(encoded: &[u8]) -> Option<Vec<u8>> {
+    let point = match encoded {
+        [0x04, 0x41, point @ ..] if point.len() == POINT => point,
+        point => point,
+    };
+    (point.len() == POINT && point[0] == 0x04).then(|| point.to_vec())
+}

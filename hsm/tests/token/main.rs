@@ -1,0 +1,33 @@
+//! The client against real tokens of SoftHSM, with workers that are this binary executed again.
+
+mod choice;
+mod keys;
+mod pin;
+mod recovery;
+mod support;
+
+/// Not a test: what a worker runs.
+#[test]
+fn worker_entry() {
+    if std::env::var_os(support::WORKER).is_some() {
+        let outcome = hsm::worker();
+        std::process::exit(i32::from(outcome != std::process::ExitCode::SUCCESS));
+    }
+}
+
+/// Not a test: makes a key that the client would not make.
+#[test]
+fn key_maker_entry() {
+    if std::env::var_os(support::KEY_MAKER).is_some() {
+        support::make_lax_key();
+        std::process::exit(0);
+    }
+}
+
+/// Not a test: a parent that serves until it is killed.
+#[test]
+fn parent_entry() {
+    if let Some(folder) = std::env::var_os(support::PARENT) {
+        support::serve_for_ever(folder.as_ref());
+    }
+}

@@ -1,0 +1,282 @@
+//! A token of one's own, and a client for it.
+
+use std::{
+    ffi::OsString,
+    fs,
+    num::NonZeroUsize,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use cryptoki::{
+    context::{CInitializeArgs, CInitializeFlags, Pkcs11},
+    mechanism::Mechanism,
+    object::Attribute,
+    session::UserType,
+};
+use custody::envelope::Wrapping;
+use hsm::{Client, Error, PinSource, Settings, TokenSelector, WorkerState};
+use rustix::process::{Pid, Signal};
+
+pub(crate) const WORKER: &str = "HSM_TEST_WORKER";
+pub(crate) const KEY_MAKER: &str = "HSM_TEST_KEY_MAKER";
+pub(crate) const PARENT: &str = "HSM_TEST_PARENT";
+pub(crate) const PIN: &str = "1234abcd";
+pub(crate) const LABEL: &str = "custody test";
+const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
+const CONFIGURATION: &str = "SOFTHSM2_CONF";
+
+/// A store of tokens in a folder of its own.
+pub(crate) struct Store {
+    folder: PathBuf,
+    _owned: Option<tempfile::TempDir>,
+}
+
+impl Store {
+    /// A store without tokens.
+    pub(crate) fn empty() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let tokens = folder.path().join("tokens");
+        fs::create_dir(&tokens).unwrap();
+        let text = format!(
+            "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n",
+            tokens.display()
+        );
+        let store = Self {
+            folder: folder.path().to_owned(),
+            _owned: Some(folder),
+        };
+        fs::write(store.configuration(), text).unwrap();
+        fs::write(store.pin_file(), PIN).unwrap();
+        fs::set_permissions(store.pin_file(), fs::Permissions::from_mode(0o600)).unwrap();
+        store
+    }
+
+    /// The store in `folder`, which is another process's.
+    fn of_another(folder: &Path) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            _owned: None,
+        }
+    }
+
+    /// A store with one token.
+    pub(crate) fn fresh() -> Self {
+        let store = Self::empty();
+        store.add_token(LABEL);
+        store
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    fn configuration(&self) -> PathBuf {
+        self.path("softhsm2.conf")
+    }
+
+    pub(crate) fn pin_file(&self) -> PathBuf {
+        self.path("pin")
+    }
+
+    pub(crate) fn latch(&self) -> PathBuf {
+        self.path("pin-refused")
+    }
+
+    pub(crate) fn add_token(&self, label: &str) {
+        self.util(&[
+            "--init-token",
+            "--free",
+            "--label",
+            label,
+            "--so-pin",
+            "87654321",
+            "--pin",
+            PIN,
+        ]);
+    }
+
+    /// The serial numbers of the tokens.
+    pub(crate) fn serials(&self) -> Vec<String> {
+        let slots = self.util(&["--show-slots"]);
+        let serials = slots
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("Serial number:"));
+        let serials = serials.map(|serial| serial.trim().to_owned());
+        serials.filter(|serial| !serial.is_empty()).collect()
+    }
+
+    fn util(&self, arguments: &[&str]) -> String {
+        let output = Command::new("softhsm2-util")
+            .args(arguments)
+            .env(CONFIGURATION, self.configuration())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Settings for the one token.
+    pub(crate) fn settings(&self) -> Settings {
+        let serial = self.serials().remove(0);
+        Settings {
+            worker: entry("worker_entry"),
+            module: MODULE.into(),
+            environment: vec![
+                (WORKER.into(), "1".into()),
+                (
+                    CONFIGURATION.into(),
+                    self.configuration().to_str().unwrap().into(),
+                ),
+            ],
+            token: TokenSelector::new(LABEL.into(), serial),
+            pin: PinSource::File(self.pin_file()),
+            sessions: NonZeroUsize::new(2).unwrap(),
+            queue: NonZeroUsize::new(1000).unwrap(),
+            deadline: Duration::from_secs(5),
+            start_deadline: Duration::from_secs(20),
+            wrappings: Wrapping::ALL.to_vec(),
+            pin_latch: self.latch(),
+        }
+    }
+
+    pub(crate) async fn client(&self) -> Client {
+        Client::start(self.settings()).await.unwrap()
+    }
+
+    /// Has another process make a group master key that can do too much.
+    pub(crate) fn make_lax_key(&self, id: [u8; 16]) {
+        let status = self
+            .again("key_maker_entry", KEY_MAKER, &hex::encode(id))
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+
+    /// Another process that has a client of its own.
+    pub(crate) fn parent(&self) -> Command {
+        self.again("parent_entry", PARENT, self.folder.to_str().unwrap())
+    }
+
+    fn again(&self, test: &str, name: &str, value: &str) -> Command {
+        let line = entry(test);
+        let mut command = Command::new(&line[0]);
+        command
+            .args(&line[1..])
+            .env(name, value)
+            .env(CONFIGURATION, self.configuration())
+            .stdout(Stdio::null());
+        command
+    }
+
+    /// The worker that uses this store.
+    pub(crate) fn worker(&self) -> Option<Pid> {
+        let ours = format!("{CONFIGURATION}={}", self.configuration().display());
+        let is_ours = |environment: &[u8]| {
+            let mut variables = environment.split(|byte| *byte == 0);
+            let mut has = |wanted: &str| variables.clone().any(|found| found == wanted.as_bytes());
+            let worker = format!("{WORKER}=1");
+            has(&ours) && has(&worker) && variables.next().is_some()
+        };
+        fs::read_dir("/proc")
+            .unwrap()
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .filter(|pid| fs::read(format!("/proc/{pid}/environ")).is_ok_and(|it| is_ours(&it)))
+            .find_map(Pid::from_raw)
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        let worker = self.worker().expect("a worker runs");
+        rustix::process::kill_process(worker, signal).unwrap();
+    }
+}
+
+fn entry(test: &str) -> Vec<OsString> {
+    [
+        "/proc/self/exe",
+        test,
+        "--exact",
+        "--nocapture",
+        "--test-threads=1",
+    ]
+    .map(OsString::from)
+    .to_vec()
+}
+
+/// Waits until `condition` holds.
+pub(crate) async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(
+            start.elapsed() < Duration::from_secs(20),
+            "not in time: {what}"
+        );
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Waits until worker number `generation` serves.
+pub(crate) async fn serves(client: &Client, generation: u64) {
+    let mut health = client.health();
+    let wanted = |health: &hsm::Health| {
+        health.generation == generation && health.state == WorkerState::Serving
+    };
+    let serving = tokio::time::timeout(Duration::from_secs(20), health.wait_for(wanted));
+    serving.await.expect("a worker serves in time").unwrap();
+}
+
+/// The error of a client that does not start.
+pub(crate) async fn refusal(settings: Settings) -> Error {
+    match Client::start(settings).await {
+        Ok(client) => panic!("it started: {client:?}"),
+        Err(error) => error,
+    }
+}
+
+/// The body of the process that [`Store::make_lax_key`] starts.
+pub(crate) fn make_lax_key() {
+    let id = hex::decode(std::env::var(KEY_MAKER).unwrap()).unwrap();
+    let module = Pkcs11::new(MODULE).unwrap();
+    let locking = CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK);
+    module.initialize(locking).unwrap();
+    let slot = module.get_slots_with_initialized_token().unwrap().remove(0);
+    let session = module.open_rw_session(slot).unwrap();
+    session
+        .login(UserType::User, Some(&PIN.to_owned().into()))
+        .unwrap();
+    let template = [
+        Attribute::Token(true),
+        Attribute::Private(true),
+        Attribute::Id(id),
+        Attribute::ValueLen(32.into()),
+        Attribute::Sensitive(true),
+        Attribute::Extractable(false),
+        Attribute::Encrypt(true),
+        Attribute::Decrypt(true),
+        Attribute::Wrap(true),
+        Attribute::Unwrap(false),
+        Attribute::Sign(false),
+        Attribute::Verify(false),
+        Attribute::Derive(false),
+    ];
+    session
+        .generate_key(&Mechanism::AesKeyGen, &template)
+        .unwrap();
+}
+
+/// The body of the process that [`Store::parent`] starts.
+pub(crate) fn serve_for_ever(folder: &Path) {
+    let settings = Store::of_another(folder).settings();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let client = Client::start(settings).await.unwrap();
+        client.generate_gmk("x").await.unwrap();
+        fs::write(folder.join("ready"), "").unwrap();
+        std::future::pending::<()>().await;
+    });
+}
