@@ -5,14 +5,23 @@ use std::{
     io::{Read as _, Write as _},
 };
 
-use nix::pty::openpty;
+use nix::pty::{Winsize, openpty};
 
 use crate::canned::{CONTENT, Daemon};
+
+/// Columns of the terminal.
+const WIDTH: u16 = 60;
 
 /// Runs the command on a terminal where `answer` was typed; gives its exit code and
 /// what the terminal showed.
 fn at_a_terminal(daemon: &Daemon, args: &[&str], answer: &str) -> (Option<i32>, String) {
-    let pty = openpty(None, None).unwrap();
+    let size = Winsize {
+        ws_row: 24,
+        ws_col: WIDTH,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    let pty = openpty(Some(&size), None).unwrap();
     let mut person = File::from(pty.master);
     let mut child = daemon
         .command()
@@ -66,4 +75,16 @@ fn content_is_not_typed() {
     assert_eq!(code, Some(2));
     assert!(shown.contains("name a file, or pipe the content in"));
     assert!(daemon.calls().is_empty());
+}
+
+#[test]
+fn a_table_fits_the_terminal() {
+    let daemon = Daemon::start();
+    for args in [["grant", "list"], ["group", "list"]] {
+        let (code, shown) = at_a_terminal(&daemon, &args, "");
+        assert_eq!(code, Some(0));
+        for line in shown.lines() {
+            assert!(line.chars().count() <= WIDTH.into(), "{shown}");
+        }
+    }
 }
