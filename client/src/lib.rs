@@ -1,1 +1,34 @@
-//! x
+//! Talks to custodyd over its Unix sockets: [`Provider`] for services, [`Manager`] for operators.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), client::Error> {
+//! let provider = client::Provider::connect(client::PROVIDER_SOCKET).await?;
+//! let tls = provider.fetch("web", "tls", None).await?;
+//! for (field, content) in &tls.fields {
+//!     // hand `content` to the TLS library; it is wiped when `tls` is dropped
+//! #   let _ = (field, content);
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! A caller shows no credential: custodyd asks the kernel who is at the other end of
+//! the socket. A read that finds custodyd unavailable is repeated once, after the
+//! delay that custodyd names; a write never is.
+#![forbid(unsafe_code)]
+
+mod channel;
+mod error;
+mod manager;
+mod provider;
+mod retry;
+
+pub use error::Error;
+pub use manager::Manager;
+pub use proto::v1;
+pub use provider::{Fetched, Provider, Watch};
+
+/// Where custodyd answers services, unless it is configured otherwise.
+pub const PROVIDER_SOCKET: &str = "/run/custodyd/provider.sock";
+
+/// Where custodyd answers operators, unless it is configured otherwise.
+pub const MANAGER_SOCKET: &str = "/run/custodyd/manager.sock";

@@ -1,0 +1,136 @@
+//! The command line: global options, the commands, and how to reach custodyd.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+use client::{MANAGER_SOCKET, Manager, PROVIDER_SOCKET, Provider};
+
+use crate::{failure::Failure, fetch, grant, group, journal, output::Format, secret};
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0  done
+  1  something unexpected
+  2  the command line makes no sense
+  3  denied
+  4  no such group, secret, version or grant
+  5  exists already, or something else must be done first
+  6  custodyd is not there or cannot serve right now: try again
+  7  the input is not valid
+  8  an integrity check failed
+  9  declined at the prompt
+
+With --output json a command prints one document with the field names of the
+custody.v1 messages; times are RFC 3339 in UTC, what is missing is null, and
+content is never in it.";
+
+const EXAMPLES: &str = "\
+Examples:
+  custodyctl group create web
+  custodyctl secret put web/tls --type keystore certificate-chain=tls.crt private-key=tls.key
+  custodyctl grant add web tls --unit nginx.service
+  custodyctl fetch web/tls --out /run/nginx/
+
+";
+
+/// Keeps secrets in an HSM's custody and says which services get them.
+#[derive(Debug, Parser)]
+#[command(
+    name = "custodyctl",
+    version,
+    after_help = AFTER_HELP,
+    after_long_help = [EXAMPLES, AFTER_HELP].concat(),
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make and look at groups; each has its own master key in the HSM.
+    #[command(subcommand)]
+    Group(group::Command),
+    /// Write, list and delete secrets; content goes in and never comes out here.
+    #[command(subcommand)]
+    Secret(secret::Command),
+    /// Say which callers get which secrets, and take it back.
+    #[command(subcommand)]
+    Grant(grant::Command),
+    /// Fetch a secret that is granted to this process.
+    Fetch(fetch::Fetch),
+    /// Show what custodyd sees of this process, as selectors for grants.
+    Whoami,
+    /// Show the state of custodyd, its token and its journal.
+    Status,
+    /// Verify and show the journal, from its files.
+    #[command(subcommand)]
+    Journal(journal::Command),
+    /// Print a completion script for a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Write the manual pages into a folder.
+    #[command(hide = true)]
+    Man {
+        /// The folder; it must exist.
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// The socket for operators.
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        env = "CUSTODY_MANAGER",
+        hide_env_values = true,
+        default_value = MANAGER_SOCKET
+    )]
+    pub(crate) manager_socket: PathBuf,
+    /// The socket for services.
+    #[arg(
+        long,
+        global = true,
+        value_name = "PATH",
+        env = "CUSTODY_PROVIDER",
+        hide_env_values = true,
+        default_value = PROVIDER_SOCKET
+    )]
+    pub(crate) provider_socket: PathBuf,
+    /// A table for people, or a JSON document for programs.
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_name = "FORMAT",
+        value_enum,
+        default_value_t
+    )]
+    pub(crate) output: Format,
+}
+
+impl Global {
+    pub(crate) async fn manager(&self) -> Result<Manager, Failure> {
+        Manager::connect(&self.manager_socket)
+            .await
+            .map_err(Failure::Manager)
+    }
+
+    pub(crate) async fn provider(&self) -> Result<Provider, Failure> {
+        Provider::connect(&self.provider_socket)
+            .await
+            .map_err(Failure::Provider)
+    }
+}

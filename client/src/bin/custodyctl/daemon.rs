@@ -1,0 +1,221 @@
+//! `custodyctl whoami` and `custodyctl status`.
+
+use client::v1;
+use serde::Serialize;
+
+use crate::{
+    args::Global,
+    failure::Failure,
+    output::{self, View, properties, time},
+};
+
+#[derive(Debug, Serialize)]
+struct Caller {
+    evidence: Option<Evidence>,
+    selectors: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Evidence {
+    pid: i32,
+    uid: u32,
+    gid: u32,
+    unit: Option<String>,
+    cgroup: Option<String>,
+    exe: Option<String>,
+    exe_doubt: Option<String>,
+}
+
+impl From<v1::Evidence> for Evidence {
+    fn from(evidence: v1::Evidence) -> Self {
+        Self {
+            pid: evidence.pid,
+            uid: evidence.uid,
+            gid: evidence.gid,
+            unit: evidence.unit,
+            cgroup: evidence.cgroup,
+            exe: evidence.exe,
+            exe_doubt: evidence.exe_doubt,
+        }
+    }
+}
+
+impl View for Caller {
+    fn text(&self) -> Option<String> {
+        let evidence = self.evidence.iter().flat_map(|evidence| {
+            let exe = match (&evidence.exe, &evidence.exe_doubt) {
+                (Some(exe), _) => exe.clone(),
+                (None, Some(doubt)) => format!("not established: {doubt}"),
+                (None, None) => "not established".to_owned(),
+            };
+            [
+                ("pid", Some(evidence.pid.to_string())),
+                ("uid", Some(evidence.uid.to_string())),
+                ("gid", Some(evidence.gid.to_string())),
+                ("unit", Some(evidence.unit.clone().unwrap_or("none".into()))),
+                ("cgroup", evidence.cgroup.clone()),
+                ("executable", Some(exe)),
+            ]
+        });
+        let selectors = Some(self.selectors.join("\n"));
+        properties(evidence.chain([("selectors", selectors)]))
+    }
+}
+
+pub(crate) async fn whoami(global: &Global) -> Result<(), Failure> {
+    let provider = global.provider().await?;
+    let answer = provider.whoami().await.map_err(Failure::Provider)?;
+    let caller = Caller {
+        evidence: answer.evidence.map(Into::into),
+        selectors: answer.selectors,
+    };
+    output::show(global.output, &caller)
+}
+
+#[derive(Debug, Serialize)]
+struct Status {
+    version: String,
+    instance: String,
+    started: Option<String>,
+    development: bool,
+    token: Option<Token>,
+    journal: Option<Journal>,
+    groups: u64,
+    secrets: u64,
+    grants: u64,
+    memory_locked: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Token {
+    label: String,
+    serial: String,
+    manufacturer: String,
+    model: String,
+    module: String,
+    state: String,
+    problem: Option<String>,
+    worker_generation: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct Journal {
+    sequence: u64,
+    hash: String,
+    checkpoint: Option<u64>,
+    public_key: String,
+    directory: String,
+}
+
+impl From<v1::StatusResponse> for Status {
+    fn from(status: v1::StatusResponse) -> Self {
+        Self {
+            version: status.version,
+            instance: status.instance,
+            started: time(status.started.as_ref()),
+            development: status.development,
+            token: status.token.map(Into::into),
+            journal: status.journal.map(Into::into),
+            groups: status.groups,
+            secrets: status.secrets,
+            grants: status.grants,
+            memory_locked: status.memory_locked,
+        }
+    }
+}
+
+impl From<v1::TokenStatus> for Token {
+    fn from(token: v1::TokenStatus) -> Self {
+        Self {
+            label: token.label,
+            serial: token.serial,
+            manufacturer: token.manufacturer,
+            model: token.model,
+            module: token.module,
+            state: token.state,
+            problem: token.problem,
+            worker_generation: token.worker_generation,
+        }
+    }
+}
+
+impl From<v1::JournalStatus> for Journal {
+    fn from(journal: v1::JournalStatus) -> Self {
+        Self {
+            sequence: journal.sequence,
+            hash: journal.hash,
+            checkpoint: journal.checkpoint,
+            public_key: journal.public_key,
+            directory: journal.directory,
+        }
+    }
+}
+
+impl Status {
+    fn facts(&self) -> Vec<(&'static str, Option<String>)> {
+        let memory = match self.memory_locked {
+            true => "locked",
+            false => "not locked: secrets may be swapped to disk",
+        };
+        let warning = "for development: throw-away, never trust it with a real secret";
+        vec![
+            ("custodyd", Some(self.version.clone())),
+            ("mode", self.development.then(|| warning.to_owned())),
+            ("instance", Some(self.instance.clone())),
+            ("started", self.started.clone()),
+            ("memory", Some(memory.to_owned())),
+            ("groups", Some(self.groups.to_string())),
+            ("secrets", Some(self.secrets.to_string())),
+            ("grants", Some(self.grants.to_string())),
+        ]
+    }
+}
+
+impl Token {
+    fn facts(&self) -> Vec<(&'static str, Option<String>)> {
+        let state = match &self.problem {
+            Some(problem) => format!("{}: {problem}", self.state),
+            None => self.state.clone(),
+        };
+        vec![
+            ("token", Some(format!("{} ({})", self.label, self.serial))),
+            ("token is", Some(state)),
+            (
+                "token kind",
+                Some(format!("{} {}", self.manufacturer, self.model)),
+            ),
+            ("module", Some(self.module.clone())),
+            ("workers", Some(self.worker_generation.to_string())),
+        ]
+    }
+}
+
+impl Journal {
+    fn facts(&self) -> Vec<(&'static str, Option<String>)> {
+        let signed = match self.checkpoint {
+            Some(sequence) => format!("up to entry {sequence}"),
+            None => "nothing yet".to_owned(),
+        };
+        vec![
+            ("journal", Some(self.directory.clone())),
+            ("last entry", Some(self.sequence.to_string())),
+            ("last hash", Some(self.hash.clone())),
+            ("signed", Some(signed)),
+        ]
+    }
+}
+
+impl View for Status {
+    fn text(&self) -> Option<String> {
+        let token = self.token.iter().flat_map(Token::facts);
+        let journal = self.journal.iter().flat_map(Journal::facts);
+        properties(self.facts().into_iter().chain(token).chain(journal))
+    }
+}
+
+pub(crate) async fn status(global: &Global) -> Result<(), Failure> {
+    let manager = global.manager().await?;
+    let answer = manager.status(v1::StatusRequest {}).await;
+    let status = answer.map_err(Failure::Manager)?;
+    output::show(global.output, &Status::from(status))
+}

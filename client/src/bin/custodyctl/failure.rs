@@ -1,0 +1,134 @@
+//! Why a command failed: the exit code, and the way out where there is one.
+
+use std::{io, process::ExitCode};
+
+use client::Error as Call;
+
+use crate::{content, fetch, files, grant, journal};
+
+/// Exit codes, which scripts can tell apart. Those of the command line are clap's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Exit {
+    Unexpected = 1,
+    Usage = 2,
+    Denied = 3,
+    NotFound = 4,
+    Conflict = 5,
+    Unavailable = 6,
+    Invalid = 7,
+    Integrity = 8,
+    Declined = 9,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    Manager(Call),
+    #[error(transparent)]
+    Provider(Call),
+    #[error(transparent)]
+    Content(#[from] content::Error),
+    #[error(transparent)]
+    Grant(#[from] grant::Error),
+    #[error(transparent)]
+    Fetch(#[from] fetch::Error),
+    #[error(transparent)]
+    Files(#[from] files::Error),
+    #[error(transparent)]
+    Journal(#[from] journal::Error),
+    #[error("declined")]
+    Declined,
+    #[error("cannot ask whether to {question}: standard input is no terminal")]
+    NobodyToAsk {
+        question: String,
+        way_out: &'static str,
+    },
+    #[error("cannot ask on the terminal")]
+    Terminal(#[source] io::Error),
+    #[error("cannot write to standard output")]
+    Output(#[source] io::Error),
+    #[error("cannot write the manual pages into {0}")]
+    Man(String, #[source] io::Error),
+    #[error("cannot disable core dumps, which would hold secrets")]
+    CoreLimit(#[source] nix::Error),
+    #[error("cannot start the async runtime")]
+    Runtime(#[source] io::Error),
+}
+
+impl Failure {
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Self::Manager(call) | Self::Provider(call) => match call {
+                Call::Denied => Exit::Denied,
+                Call::NotFound(_) => Exit::NotFound,
+                Call::Exists(_) | Call::Precondition(_) => Exit::Conflict,
+                Call::Connect { .. } | Call::Unavailable(_) => Exit::Unavailable,
+                Call::Invalid(_) => Exit::Invalid,
+                Call::DataLoss(_) => Exit::Integrity,
+                Call::Other(..) => Exit::Unexpected,
+            },
+            Self::Content(error) => error.exit(),
+            Self::Fetch(error) => error.exit(),
+            Self::Journal(error) => error.exit(),
+            Self::Grant(_) => Exit::Invalid,
+            Self::Declined => Exit::Declined,
+            Self::NobodyToAsk { .. } => Exit::Usage,
+            Self::Files(_)
+            | Self::Terminal(_)
+            | Self::Output(_)
+            | Self::Man(..)
+            | Self::CoreLimit(_)
+            | Self::Runtime(_) => Exit::Unexpected,
+        }
+    }
+
+    /// One line that says what to do about it.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Manager(call) => hint(call, "--manager-socket").or_else(|| match call {
+                Call::Denied => Some(format!(
+                    "only the operators in custodyd's configuration may do this; you are uid {}",
+                    nix::unistd::geteuid()
+                )),
+                _ => None,
+            }),
+            Self::Provider(call) => hint(call, "--provider-socket").or_else(|| {
+                match call {
+                Call::Denied => Some(
+                    "'custodyctl whoami' shows what custodyd sees of you; an operator sees what is \
+                     granted with 'custodyctl grant list'"
+                        .to_owned(),
+                ),
+                _ => None,
+            }
+            }),
+            Self::Content(error) => error.hint(),
+            Self::Fetch(error) => error.hint(),
+            Self::Journal(error) => error.hint(),
+            Self::NobodyToAsk { way_out, .. } => Some((*way_out).to_owned()),
+            _ => None,
+        }
+    }
+}
+
+fn hint(call: &Call, option: &str) -> Option<String> {
+    match call {
+        Call::Connect { source, .. } => Some(match source.kind() {
+            io::ErrorKind::PermissionDenied => {
+                "the socket is closed to you: run this as a user it is open to".to_owned()
+            }
+            _ => format!("is custodyd running? {option} names another socket"),
+        }),
+        Call::Unavailable(_) => {
+            Some("try again in a moment; 'custodyctl status' says what custodyd waits for".into())
+        }
+        _ => None,
+    }
+}

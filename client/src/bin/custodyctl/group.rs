@@ -1,0 +1,174 @@
+//! `custodyctl group`.
+
+use clap::Subcommand;
+use client::v1;
+use custody::name::GroupName;
+use serde::Serialize;
+
+use crate::{
+    args::Global,
+    failure::Failure,
+    output::{self, View, columns, or_dash, properties, time},
+};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a group, and its master key in the HSM.
+    Create {
+        /// Letters, digits, '.', '_' and '-'; at most 100.
+        name: GroupName,
+        /// What the group is for, for people.
+        #[arg(
+            long,
+            value_name = "TEXT",
+            default_value = "",
+            hide_default_value = true
+        )]
+        description: String,
+    },
+    /// List all groups.
+    List,
+    /// Show a group and the generations of its master key.
+    Show {
+        /// The group.
+        name: GroupName,
+    },
+}
+
+#[derive(Debug, Serialize)]
+struct Group {
+    name: String,
+    description: String,
+    created: Option<String>,
+    master_keys: Vec<MasterKey>,
+    secrets: u64,
+    grants: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct MasterKey {
+    id: String,
+    generation: u32,
+    state: String,
+    wrapping: String,
+    token_label: String,
+    token_serial: String,
+    created: Option<String>,
+    refused: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Groups {
+    groups: Vec<Group>,
+}
+
+impl From<v1::Group> for Group {
+    fn from(group: v1::Group) -> Self {
+        Self {
+            name: group.name,
+            description: group.description,
+            created: time(group.created.as_ref()),
+            master_keys: group.master_keys.into_iter().map(Into::into).collect(),
+            secrets: group.secrets,
+            grants: group.grants,
+        }
+    }
+}
+
+impl From<v1::MasterKey> for MasterKey {
+    fn from(key: v1::MasterKey) -> Self {
+        Self {
+            id: key.id,
+            generation: key.generation,
+            state: key.state,
+            wrapping: key.wrapping,
+            token_label: key.token_label,
+            token_serial: key.token_serial,
+            created: time(key.created.as_ref()),
+            refused: key.refused,
+        }
+    }
+}
+
+impl View for Group {
+    fn text(&self) -> Option<String> {
+        let facts = properties([
+            ("name", Some(self.name.clone())),
+            (
+                "description",
+                Some(self.description.clone()).filter(|text| !text.is_empty()),
+            ),
+            ("created", self.created.clone()),
+            ("secrets", Some(self.secrets.to_string())),
+            ("grants", Some(self.grants.to_string())),
+        ])?;
+        let keys = columns(
+            ["GENERATION", "STATE", "WRAPPING", "TOKEN", "MASTER KEY"],
+            self.master_keys.iter().map(|key| {
+                [
+                    key.generation.to_string(),
+                    match &key.refused {
+                        Some(reason) => format!("refused: {reason}"),
+                        None => key.state.clone(),
+                    },
+                    key.wrapping.clone(),
+                    format!("{} ({})", key.token_label, key.token_serial),
+                    key.id.clone(),
+                ]
+            }),
+        );
+        Some(match keys {
+            Some(keys) => format!("{facts}\n\n{keys}"),
+            None => facts,
+        })
+    }
+}
+
+impl View for Groups {
+    fn text(&self) -> Option<String> {
+        columns(
+            ["GROUP", "SECRETS", "GRANTS", "CREATED", "DESCRIPTION"],
+            self.groups.iter().map(|group| {
+                [
+                    group.name.clone(),
+                    group.secrets.to_string(),
+                    group.grants.to_string(),
+                    or_dash(group.created.as_deref()),
+                    or_dash(Some(&group.description)),
+                ]
+            }),
+        )
+    }
+
+    fn nothing(&self) -> &'static str {
+        "no groups yet; 'custodyctl group create NAME' makes one"
+    }
+}
+
+pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure> {
+    let manager = global.manager().await?;
+    match command {
+        Command::Create { name, description } => {
+            let request = v1::CreateGroupRequest {
+                name: name.into(),
+                description,
+            };
+            let group = manager.create_group(request).await;
+            output::show(
+                global.output,
+                &Group::from(group.map_err(Failure::Manager)?),
+            )
+        }
+        Command::List => {
+            let answer = manager.list_groups(v1::ListGroupsRequest {}).await;
+            let groups = answer.map_err(Failure::Manager)?.groups;
+            let groups = groups.into_iter().map(Into::into).collect();
+            output::show(global.output, &Groups { groups })
+        }
+        Command::Show { name } => {
+            let request = v1::GetGroupRequest { name: name.into() };
+            let group = manager.get_group(request).await.map_err(Failure::Manager)?;
+            output::show(global.output, &Group::from(group))
+        }
+    }
+}

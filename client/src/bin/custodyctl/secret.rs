@@ -1,0 +1,140 @@
+//! `custodyctl secret`: content goes in, metadata comes out.
+
+mod view;
+
+use std::ffi::OsString;
+
+use clap::{
+    Subcommand,
+    builder::{OsStringValueParser, TypedValueParser as _},
+};
+use client::v1;
+use custody::name::{GroupName, SecretId};
+
+use crate::{
+    args::Global,
+    confirm::confirm,
+    content::{self, Part},
+    element,
+    failure::Failure,
+    output,
+};
+use view::{Deleted, Secret, Secrets, Stored, Versions};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Store a new version of a secret, which becomes its current one.
+    ///
+    /// Content is read from files or from standard input ('-'), never from the command
+    /// line. It is 1 MiB at most. A type with a single field needs no FIELD=, and reads
+    /// standard input if no file is named.
+    ///
+    /// Types and their fields: keystore has certificate-chain and private-key, both PEM;
+    /// password has password, from whose end one newline is taken if there is one; blob
+    /// has content.
+    ///
+    /// A file whose own name looks like FIELD=FILE is written ./FIELD=FILE.
+    Put {
+        #[arg(value_name = "GROUP/NAME", value_parser = element::secret, help = "The secret")]
+        secret: SecretId,
+        /// The type: keystore, password, blob, or another that custodyd knows.
+        #[arg(long = "type", value_name = "TYPE")]
+        kind: String,
+        /// The files that hold the fields; '-' is standard input.
+        #[arg(
+            value_name = "[FIELD=]FILE",
+            value_parser = OsStringValueParser::new().map(|text: OsString| Part::from(text))
+        )]
+        files: Vec<Part>,
+    },
+    /// List the secrets of a group.
+    List {
+        /// The group.
+        group: GroupName,
+    },
+    /// Show a secret's metadata.
+    Show {
+        #[arg(value_name = "GROUP/NAME", value_parser = element::secret, help = "The secret")]
+        secret: SecretId,
+    },
+    /// List the versions of a secret.
+    Versions {
+        #[arg(value_name = "GROUP/NAME", value_parser = element::secret, help = "The secret")]
+        secret: SecretId,
+    },
+    /// Destroy a secret with all its versions, for good.
+    Delete {
+        #[arg(value_name = "GROUP/NAME", value_parser = element::secret, help = "The secret")]
+        secret: SecretId,
+        /// Don't ask.
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Put {
+            secret,
+            kind,
+            files,
+        } => put(global, secret, kind, files).await,
+        Command::List { group } => {
+            let request = v1::ListSecretsRequest {
+                group: group.into(),
+            };
+            let answer = global.manager().await?.list_secrets(request).await;
+            let secrets = answer.map_err(Failure::Manager)?.secrets;
+            output::show(global.output, &Secrets::from(secrets))
+        }
+        Command::Show { secret } => {
+            let (group, name) = (secret.group.into(), secret.name.into());
+            let request = v1::GetSecretRequest { group, name };
+            let answer = global.manager().await?.get_secret(request).await;
+            let secret = answer.map_err(Failure::Manager)?;
+            output::show(global.output, &Secret::from(secret))
+        }
+        Command::Versions { secret } => {
+            let (group, name) = (secret.group.into(), secret.name.into());
+            let request = v1::ListVersionsRequest { group, name };
+            let answer = global.manager().await?.list_versions(request).await;
+            let versions = answer.map_err(Failure::Manager)?.versions;
+            output::show(global.output, &Versions::from(versions))
+        }
+        Command::Delete { secret, yes } => delete(global, secret, yes).await,
+    }
+}
+
+async fn put(
+    global: &Global,
+    secret: SecretId,
+    kind: String,
+    files: Vec<Part>,
+) -> Result<(), Failure> {
+    let fields = content::read(&secret, &kind, files)?;
+    let request = v1::PutSecretRequest {
+        group: secret.group.to_string(),
+        name: secret.name.to_string(),
+        r#type: kind.clone(),
+        fields,
+    };
+    let answer = global.manager().await?.put_secret(request).await;
+    let version = answer.map_err(Failure::Manager)?;
+    output::show(global.output, &Stored::new(&secret, kind, version))
+}
+
+async fn delete(global: &Global, secret: SecretId, yes: bool) -> Result<(), Failure> {
+    if !yes {
+        confirm(
+            &format!("destroy {secret} and all its versions for good"),
+            "--yes destroys it without asking",
+        )?;
+    }
+    let request = v1::DeleteSecretRequest {
+        group: secret.group.to_string(),
+        name: secret.name.to_string(),
+    };
+    let answer = global.manager().await?.delete_secret(request).await;
+    let versions = answer.map_err(Failure::Manager)?.versions;
+    output::show(global.output, &Deleted::new(&secret, versions))
+}

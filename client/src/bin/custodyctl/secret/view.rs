@@ -1,0 +1,228 @@
+//! How secrets and their versions are shown.
+
+use client::v1;
+use custody::name::SecretId;
+use serde::Serialize;
+
+use crate::output::{View, columns, or_dash, properties, time};
+
+#[derive(Debug, Serialize)]
+pub(super) struct Secret {
+    group: String,
+    name: String,
+    r#type: String,
+    created: Option<String>,
+    current: Option<Version>,
+    versions: u32,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Secrets {
+    secrets: Vec<Secret>,
+}
+
+#[derive(Debug, Serialize)]
+struct Version {
+    number: u32,
+    created: Option<String>,
+    created_by: u32,
+    size: u64,
+    properties: Vec<Property>,
+    master_keys: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Property {
+    name: String,
+    value: String,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Versions {
+    versions: Vec<Version>,
+}
+
+/// What `put` did.
+#[derive(Debug, Serialize)]
+pub(super) struct Stored {
+    group: String,
+    name: String,
+    r#type: String,
+    version: Version,
+}
+
+/// What `delete` did.
+#[derive(Debug, Serialize)]
+pub(super) struct Deleted {
+    group: String,
+    name: String,
+    versions: u32,
+}
+
+impl Stored {
+    pub(super) fn new(secret: &SecretId, kind: String, version: v1::Version) -> Self {
+        Self {
+            group: secret.group.to_string(),
+            name: secret.name.to_string(),
+            r#type: kind,
+            version: version.into(),
+        }
+    }
+}
+
+impl Deleted {
+    pub(super) fn new(secret: &SecretId, versions: u32) -> Self {
+        Self {
+            group: secret.group.to_string(),
+            name: secret.name.to_string(),
+            versions,
+        }
+    }
+}
+
+impl From<v1::Secret> for Secret {
+    fn from(secret: v1::Secret) -> Self {
+        Self {
+            group: secret.group,
+            name: secret.name,
+            r#type: secret.r#type,
+            created: time(secret.created.as_ref()),
+            current: secret.current.map(Into::into),
+            versions: secret.versions,
+        }
+    }
+}
+
+impl From<Vec<v1::Secret>> for Secrets {
+    fn from(secrets: Vec<v1::Secret>) -> Self {
+        Self {
+            secrets: secrets.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<v1::Version> for Version {
+    fn from(version: v1::Version) -> Self {
+        let property = |v1::Property { name, value }| Property { name, value };
+        Self {
+            number: version.number,
+            created: time(version.created.as_ref()),
+            created_by: version.created_by,
+            size: version.size,
+            properties: version.properties.into_iter().map(property).collect(),
+            master_keys: version.master_keys,
+        }
+    }
+}
+
+impl From<Vec<v1::Version>> for Versions {
+    fn from(versions: Vec<v1::Version>) -> Self {
+        Self {
+            versions: versions.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl Version {
+    fn facts<'a>(&'a self, label: &'a str) -> impl Iterator<Item = (&'a str, Option<String>)> {
+        let fixed = [
+            (label, Some(self.number.to_string())),
+            ("stored", self.created.clone()),
+            ("stored by", Some(format!("uid {}", self.created_by))),
+            ("size", Some(format!("{} bytes", self.size))),
+        ];
+        let properties = self
+            .properties
+            .iter()
+            .map(|property| (&*property.name, Some(property.value.clone())));
+        let keys = Some(self.master_keys.join(" ")).filter(|keys| !keys.is_empty());
+        fixed
+            .into_iter()
+            .chain(properties)
+            .chain([("master key", keys)])
+    }
+}
+
+impl View for Secret {
+    fn text(&self) -> Option<String> {
+        let fixed = [
+            ("secret", Some(format!("{}/{}", self.group, self.name))),
+            ("type", Some(self.r#type.clone())),
+            ("created", self.created.clone()),
+            ("versions", Some(self.versions.to_string())),
+        ];
+        let current = self.current.iter().flat_map(|v| v.facts("current version"));
+        properties(fixed.into_iter().chain(current))
+    }
+}
+
+impl View for Secrets {
+    fn text(&self) -> Option<String> {
+        columns(
+            ["SECRET", "TYPE", "VERSION", "STORED", "SIZE"],
+            self.secrets.iter().map(|secret| {
+                let current = secret.current.as_ref();
+                [
+                    format!("{}/{}", secret.group, secret.name),
+                    secret.r#type.clone(),
+                    or_dash(current.map(|v| v.number.to_string()).as_deref()),
+                    or_dash(current.and_then(|v| v.created.as_deref())),
+                    or_dash(current.map(|v| v.size.to_string()).as_deref()),
+                ]
+            }),
+        )
+    }
+
+    fn nothing(&self) -> &'static str {
+        "no secrets in this group yet; 'custodyctl secret put' stores one"
+    }
+}
+
+impl View for Versions {
+    fn text(&self) -> Option<String> {
+        columns(
+            ["VERSION", "STORED", "STORED BY", "SIZE", "PROPERTIES"],
+            self.versions.iter().map(|version| {
+                let properties: Vec<_> = version
+                    .properties
+                    .iter()
+                    .map(|property| format!("{}: {}", property.name, property.value))
+                    .collect();
+                [
+                    version.number.to_string(),
+                    or_dash(version.created.as_deref()),
+                    format!("uid {}", version.created_by),
+                    version.size.to_string(),
+                    or_dash(Some(&properties.join("\n"))),
+                ]
+            }),
+        )
+    }
+
+    fn nothing(&self) -> &'static str {
+        "no versions"
+    }
+}
+
+impl View for Stored {
+    fn text(&self) -> Option<String> {
+        let secret = [
+            ("secret", Some(format!("{}/{}", self.group, self.name))),
+            ("type", Some(self.r#type.clone())),
+        ];
+        properties(secret.into_iter().chain(self.version.facts("version")))
+    }
+}
+
+impl View for Deleted {
+    fn text(&self) -> Option<String> {
+        let versions = match self.versions {
+            1 => "version".to_owned(),
+            n => format!("{n} versions"),
+        };
+        Some(format!(
+            "destroyed {}/{} and its {versions}",
+            self.group, self.name
+        ))
+    }
+}

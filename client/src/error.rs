@@ -1,0 +1,67 @@
+//! What can come back instead of an answer.
+
+use std::{error::Error as _, io, path::PathBuf};
+
+use tonic::{Code, Status};
+
+/// Why a call has no answer. The texts are custodyd's own, written for its callers.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nothing listens there, or the socket is closed to this user: check that
+    /// custodyd runs, and the path.
+    #[error("cannot reach custodyd at {path}")]
+    Connect {
+        /// The socket.
+        path: PathBuf,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// No grant, or no operator. It says nothing about whether the thing exists.
+    #[error("denied")]
+    Denied,
+    /// There is no such thing.
+    #[error("{0}")]
+    NotFound(String),
+    /// There already is such a thing.
+    #[error("{0}")]
+    Exists(String),
+    /// Something else must be done first.
+    #[error("{0}")]
+    Precondition(String),
+    /// The request is malformed; repeating it is pointless.
+    #[error("{0}")]
+    Invalid(String),
+    /// Not now: try again. After a write, look first whether it took effect.
+    #[error("{0}")]
+    Unavailable(String),
+    /// What is stored fails its integrity check; someone must look.
+    #[error("{0}")]
+    DataLoss(String),
+    /// Anything else.
+    #[error("{1} ({0:?})")]
+    Other(Code, String),
+}
+
+impl From<Status> for Error {
+    fn from(status: Status) -> Self {
+        if is_local(&status) {
+            return Self::Unavailable("custodyd went away before it answered".to_owned());
+        }
+        let message = status.message().to_owned();
+        match status.code() {
+            Code::PermissionDenied => Self::Denied,
+            Code::NotFound => Self::NotFound(message),
+            Code::AlreadyExists => Self::Exists(message),
+            Code::FailedPrecondition => Self::Precondition(message),
+            Code::InvalidArgument => Self::Invalid(message),
+            Code::Unavailable => Self::Unavailable(message),
+            Code::DataLoss => Self::DataLoss(message),
+            code => Self::Other(code, message),
+        }
+    }
+}
+
+/// Whether the status was made at this end, for want of an answer from the other.
+pub(crate) fn is_local(status: &Status) -> bool {
+    status.source().is_some()
+}

@@ -1,0 +1,169 @@
+//! The surface for services: fetch, watch, who am I.
+
+use std::{fmt, mem, path::PathBuf};
+
+use tonic::{Streaming, transport::Channel};
+use zeroize::Zeroizing;
+
+use crate::{
+    Error, channel,
+    retry::repeat,
+    v1::{self, provider_client::ProviderClient},
+};
+
+/// A connection to the Provider surface. Cloning shares it; it mends itself.
+#[derive(Clone, Debug)]
+pub struct Provider(ProviderClient<Channel>);
+
+impl Provider {
+    /// Connects to the socket at `path`, usually [`PROVIDER_SOCKET`](crate::PROVIDER_SOCKET).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Connect`] if nothing answers there.
+    pub async fn connect(path: impl Into<PathBuf>) -> Result<Self, Error> {
+        let channel = channel::connect(path.into()).await?;
+        Ok(Self(ProviderClient::new(channel)))
+    }
+
+    /// Fetches one version of a secret: the current one without a number. Each fetch is
+    /// an entry in custodyd's journal.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Denied`] for all that is not granted to this process, there or not.
+    pub async fn fetch(
+        &self,
+        group: &str,
+        name: &str,
+        version: Option<u32>,
+    ) -> Result<Fetched, Error> {
+        let request = v1::FetchRequest {
+            group: group.to_owned(),
+            name: name.to_owned(),
+            version,
+        };
+        let response = repeat(|| {
+            let (mut client, request) = (self.0.clone(), request.clone());
+            async move { client.fetch(request).await }
+        })
+        .await?;
+        Ok(Fetched::from(response))
+    }
+
+    /// Watches a secret; [`Watch::next`] gives its current version at once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Denied`] for all that is not granted to this process, there or not.
+    pub async fn watch(&self, group: &str, name: &str) -> Result<Watch, Error> {
+        let request = v1::WatchRequest {
+            group: group.to_owned(),
+            name: name.to_owned(),
+        };
+        let stream = repeat(|| {
+            let (mut client, request) = (self.0.clone(), request.clone());
+            async move { client.watch(request).await }
+        })
+        .await?;
+        Ok(Watch(stream))
+    }
+
+    /// Asks what custodyd sees of this process: how to find out why a grant doesn't match.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`] if it cannot tell right now.
+    pub async fn whoami(&self) -> Result<v1::WhoAmIResponse, Error> {
+        repeat(|| {
+            let mut client = self.0.clone();
+            async move { client.who_am_i(v1::WhoAmIRequest {}).await }
+        })
+        .await
+    }
+}
+
+/// One released version of a secret. Its content is wiped when it is dropped, and is
+/// not in its `Debug`.
+pub struct Fetched {
+    /// Number of the version.
+    pub version: u32,
+    /// Type of the secret, such as "keystore".
+    pub kind: String,
+    /// The content: names and bytes, in the type's order.
+    pub fields: Vec<(String, Zeroizing<Vec<u8>>)>,
+    /// Number of the journal entry that records this release.
+    pub receipt: u64,
+}
+
+impl Fetched {
+    /// The content of one field; `None` if the type has none of that name.
+    pub fn field(&self, name: &str) -> Option<&[u8]> {
+        self.fields
+            .iter()
+            .find(|(field, _)| field == name)
+            .map(|(_, content)| content.as_slice())
+    }
+}
+
+impl From<v1::FetchResponse> for Fetched {
+    fn from(response: v1::FetchResponse) -> Self {
+        let take = |mut field: v1::Field| {
+            let name = mem::take(&mut field.name);
+            (name, Zeroizing::new(mem::take(&mut field.value)))
+        };
+        Self {
+            version: response.version,
+            kind: response.r#type,
+            fields: response.fields.into_iter().map(take).collect(),
+            receipt: response.receipt,
+        }
+    }
+}
+
+impl fmt::Debug for Fetched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fetched")
+            .field("version", &self.version)
+            .field("kind", &self.kind)
+            .field("receipt", &self.receipt)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The versions of one secret, as they become current.
+#[derive(Debug)]
+pub struct Watch(Streaming<v1::WatchResponse>);
+
+impl Watch {
+    /// Waits for the next version to fetch. After an error or `None` the watch is over;
+    /// a new one gives the current version at once, so nothing is missed.
+    pub async fn next(&mut self) -> Option<Result<u32, Error>> {
+        match self.0.message().await {
+            Ok(Some(response)) => Some(Ok(response.version)),
+            Ok(None) => None,
+            Err(status) => Some(Err(status.into())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_fetched_does_not_print_its_content() {
+        let fetched = Fetched::from(v1::FetchResponse {
+            version: 3,
+            r#type: "password".into(),
+            fields: vec![v1::Field {
+                name: "password".into(),
+                value: b"hunter2".to_vec(),
+            }],
+            receipt: 7,
+        });
+        assert_eq!(fetched.field("password"), Some(&b"hunter2"[..]));
+        let printed = format!("{fetched:?}");
+        assert!(!printed.contains("hunter2") && !printed.contains("104"));
+    }
+}

@@ -1,0 +1,116 @@
+//! Repeats, once, what is safe to repeat.
+
+use std::time::Duration;
+
+use prost::Message;
+use prost_types::Any;
+use tokio::time::sleep;
+use tonic::{Code, Response, Status};
+
+use crate::{Error, error::is_local};
+
+/// The delay when custodyd names none.
+const DEFAULT_DELAY: Duration = Duration::from_millis(100);
+
+/// The longest delay: beyond it the caller is better placed to decide.
+const MAX_DELAY: Duration = Duration::from_secs(2);
+
+const RETRY_INFO: &str = "type.googleapis.com/google.rpc.RetryInfo";
+
+/// Makes a call that changes something: as often as it is asked, never more.
+pub(crate) async fn once<T>(
+    call: impl Future<Output = Result<Response<T>, Status>>,
+) -> Result<T, Error> {
+    Ok(call.await?.into_inner())
+}
+
+/// Makes a call that only reads, and makes it again if custodyd is unavailable.
+pub(crate) async fn repeat<T, F>(mut call: impl FnMut() -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<Response<T>, Status>>,
+{
+    match call().await {
+        Err(status) if is_passing(&status) => {
+            sleep(delay(status.details())).await;
+            once(call()).await
+        }
+        outcome => Ok(outcome?.into_inner()),
+    }
+}
+
+/// Unavailable, or gone in the middle; but not merely slow, which would be slow again.
+fn is_passing(status: &Status) -> bool {
+    match status.code() {
+        Code::Unavailable => true,
+        Code::Unknown | Code::Internal => is_local(status),
+        _ => false,
+    }
+}
+
+/// `google.rpc.Status`, as it is in `grpc-status-details-bin`.
+#[derive(Clone, PartialEq, Message)]
+struct Details {
+    #[prost(message, repeated, tag = "3")]
+    details: Vec<Any>,
+}
+
+/// `google.rpc.RetryInfo`.
+#[derive(Clone, PartialEq, Message)]
+struct RetryInfo {
+    #[prost(message, optional, tag = "1")]
+    retry_delay: Option<prost_types::Duration>,
+}
+
+fn delay(details: &[u8]) -> Duration {
+    named_delay(details).unwrap_or(DEFAULT_DELAY).min(MAX_DELAY)
+}
+
+fn named_delay(details: &[u8]) -> Option<Duration> {
+    let info = Details::decode(details)
+        .ok()?
+        .details
+        .into_iter()
+        .find(|any| any.type_url == RETRY_INFO)?;
+    let delay = RetryInfo::decode(&*info.value).ok()?.retry_delay?;
+    delay.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn details(seconds: i64, nanos: i32) -> Vec<u8> {
+        let info = RetryInfo {
+            retry_delay: Some(prost_types::Duration { seconds, nanos }),
+        };
+        let other = Any {
+            type_url: "type.googleapis.com/google.rpc.ErrorInfo".into(),
+            value: vec![1, 2, 3],
+        };
+        let info = Any {
+            type_url: RETRY_INFO.into(),
+            value: info.encode_to_vec(),
+        };
+        Details {
+            details: vec![other, info],
+        }
+        .encode_to_vec()
+    }
+
+    #[test]
+    fn the_delay_is_the_one_custodyd_names() {
+        assert_eq!(delay(&details(0, 250_000_000)), Duration::from_millis(250));
+    }
+
+    #[test]
+    fn a_long_delay_is_cut() {
+        assert_eq!(delay(&details(3600, 0)), MAX_DELAY);
+    }
+
+    #[test]
+    fn nonsense_means_the_default() {
+        for details in [&b""[..], b"\xff\xff", &details(-1, 0)] {
+            assert_eq!(delay(details), DEFAULT_DELAY, "{details:?}");
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! The command against a custodyd that fails on demand, over real sockets.
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
+
+mod canned;
+mod failing;
+mod journal;
+mod output;
+mod released;
+mod terminal;

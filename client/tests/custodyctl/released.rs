@@ -1,0 +1,203 @@
+//! Where content goes, and where it does not.
+
+use std::{
+    fs,
+    io::Write as _,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    process::{Output, Stdio},
+};
+
+use tonic::Status;
+
+use crate::canned::{CONTENT, Daemon};
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+fn put(daemon: &Daemon, args: &[&str], input: &[u8]) -> Output {
+    let mut child = daemon
+        .command()
+        .args(["secret", "put", "web/tls"])
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Fails when the command refuses before it reads.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn a_pipe_gets_the_bytes_and_nothing_else() {
+    let daemon = Daemon::start();
+    let output = daemon.run(["fetch", "web/tls@1"]);
+    assert_eq!(output.stdout, format!("password: {CONTENT}").as_bytes());
+    assert!(output.stderr.is_empty());
+}
+
+#[test]
+fn a_keystore_is_the_chain_and_then_the_key() {
+    let daemon = Daemon::with_kind("keystore");
+    let output = daemon.run(["fetch", "web/tls"]);
+    let expected = format!("certificate-chain: {CONTENT}\nprivate-key: {CONTENT}\n");
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), expected);
+}
+
+#[test]
+fn one_field_can_be_chosen() {
+    let daemon = Daemon::with_kind("keystore");
+    let output = daemon.run(["fetch", "web/tls", "--field", "private-key"]);
+    assert_eq!(output.stdout, format!("private-key: {CONTENT}").as_bytes());
+    let output = daemon.run(["fetch", "web/tls", "--field", "password"]);
+    assert_eq!(output.status.code(), Some(4));
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn fields_without_a_common_format_are_not_mixed() {
+    let daemon = Daemon::with_kind("pair");
+    let output = daemon.run(["fetch", "web/tls"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn a_folder_gets_a_private_file_for_each_field() {
+    let daemon = Daemon::with_kind("keystore");
+    let output = daemon.run(["fetch", "web/tls", "--out", "new/"]);
+    assert!(output.status.success());
+    let folder = daemon.path("new");
+    assert_eq!(names(&folder), ["certificate-chain.pem", "private-key.pem"]);
+    assert_eq!(mode(&folder), 0o700);
+    for name in names(&folder) {
+        assert_eq!(mode(&folder.join(&name)), 0o600, "{name}");
+    }
+    let key = fs::read_to_string(folder.join("private-key.pem")).unwrap();
+    assert_eq!(key, format!("private-key: {CONTENT}"));
+}
+
+#[test]
+fn a_file_that_others_could_read_is_private_afterwards() {
+    let daemon = Daemon::start();
+    let file = daemon.path("password");
+    fs::write(&file, "old").unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(
+        daemon
+            .run(["fetch", "web/tls", "--out", "password"])
+            .status
+            .success()
+    );
+    assert_eq!(mode(&file), 0o600);
+    let content = fs::read_to_string(&file).unwrap();
+    assert_eq!(content, format!("password: {CONTENT}"));
+}
+
+#[test]
+fn a_fetch_that_fails_leaves_the_old_file() {
+    let daemon = Daemon::failing([Status::data_loss("the content fails its check")]);
+    let folder = daemon.path("out");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("password"), "old").unwrap();
+    let output = daemon.run(["fetch", "web/tls", "--out", "out/password"]);
+    assert_eq!(output.status.code(), Some(8));
+    assert_eq!(names(&folder), ["password"]);
+    assert_eq!(fs::read(folder.join("password")).unwrap(), b"old");
+}
+
+#[test]
+fn a_place_that_cannot_be_written_is_found_before_the_fetch() {
+    let daemon = Daemon::start();
+    for out in ["missing/file", "missing/folder/"] {
+        let output = daemon.run(["fetch", "web/tls", "--out", out]);
+        assert_eq!(output.status.code(), Some(1), "{out}");
+    }
+    assert!(daemon.calls().is_empty());
+}
+
+#[test]
+fn a_name_that_cannot_be_replaced_leaves_no_file_behind() {
+    let daemon = Daemon::with_kind("keystore");
+    let folder = daemon.path("out");
+    fs::create_dir_all(folder.join("certificate-chain.pem/busy")).unwrap();
+    let output = daemon.run(["fetch", "web/tls", "--out", "out"]);
+    assert_eq!(output.status.code(), Some(1));
+    let left = names(&folder);
+    assert!(
+        !left.iter().any(|name| name.starts_with(".custodyctl")),
+        "{left:?}"
+    );
+}
+
+#[test]
+fn json_tells_of_a_release_and_holds_no_content() {
+    let daemon = Daemon::with_kind("keystore");
+    let output = daemon.run(["fetch", "web/tls", "--out", "new/", "-o", "json"]);
+    let json = String::from_utf8(output.stdout).unwrap();
+    assert!(!json.contains("horse") && !json.contains("aG9yc2"));
+    insta::assert_snapshot!(json);
+}
+
+#[test]
+fn one_newline_is_taken_from_a_password() {
+    for (input, length) in [("hunter2", 7), ("hunter2\n", 7), ("hunter2\n\n", 8)] {
+        let daemon = Daemon::start();
+        assert!(
+            put(&daemon, &["--type=password"], input.as_bytes())
+                .status
+                .success()
+        );
+        assert_eq!(daemon.put(), [("password".into(), length)], "{input:?}");
+    }
+}
+
+#[test]
+fn a_blob_is_stored_as_it_is() {
+    let daemon = Daemon::start();
+    assert!(
+        put(&daemon, &["--type=blob", "-"], b"\n\0\n")
+            .status
+            .success()
+    );
+    assert_eq!(daemon.put(), [("content".into(), 3)]);
+}
+
+#[test]
+fn fields_come_from_their_files() {
+    let daemon = Daemon::start();
+    fs::write(daemon.path("tls.key"), "four").unwrap();
+    let args = [
+        "--type=keystore",
+        "certificate-chain=-",
+        "private-key=tls.key",
+    ];
+    assert!(put(&daemon, &args, b"chain").status.success());
+    let expected = [("certificate-chain".into(), 5), ("private-key".into(), 4)];
+    assert_eq!(daemon.put(), expected);
+}
+
+#[test]
+fn content_over_the_limit_is_refused_here() {
+    let daemon = Daemon::start();
+    let output = put(&daemon, &["--type=blob"], &vec![7; (1 << 20) + 1]);
+    assert_eq!(output.status.code(), Some(7));
+    assert!(daemon.calls().is_empty());
+    assert!(
+        put(&daemon, &["--type=blob"], &vec![7; 1 << 20])
+            .status
+            .success()
+    );
+}
