@@ -1,1 +1,391 @@
-//! x
+//! What the tests share: a fresh token, a real daemon on temporary paths, clients for it.
+//!
+//! The daemon under test is the binary that `cargo build` makes; `make test` builds it
+//! first.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "what fails here fails a test, which says so"
+)]
+
+use std::{
+    env, fs,
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::{Pid, getuid},
+};
+use tempfile::TempDir;
+
+pub mod world;
+
+/// The user PIN of every test token.
+pub const PIN: &str = "1234abcd";
+
+/// The label of every test token.
+pub const LABEL: &str = "test";
+
+/// SoftHSM's module, or another that the environment names.
+pub fn module() -> PathBuf {
+    env::var_os("TEST_PKCS11_MODULE")
+        .map_or_else(|| "/usr/lib/softhsm/libsofthsm2.so".into(), PathBuf::from)
+}
+
+/// One of the commands that `cargo build` made, by name.
+pub fn command(name: &str) -> PathBuf {
+    let own = env::current_exe().expect("a test has a path");
+    let path = own
+        .ancestors()
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file());
+    path.unwrap_or_else(|| panic!("{name} is not built: run `cargo build` first, or `make test`"))
+}
+
+/// A SoftHSM token of its own, and everything a daemon needs beside it. Removed when
+/// dropped.
+#[derive(Debug)]
+pub struct Site {
+    folder: TempDir,
+    /// Serial number of the token.
+    pub serial: String,
+}
+
+impl Site {
+    /// Makes a token and a configuration, and sets the installation up.
+    pub fn new() -> Self {
+        let site = Self::without_init();
+        let output = site.custodyd("init").output().expect("custodyd runs");
+        assert!(output.status.success(), "init: {}", text(&output));
+        site
+    }
+
+    /// Makes a token and a configuration.
+    pub fn without_init() -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("custodyd-test-")
+            .tempdir()
+            .unwrap();
+        // Other users' clients must reach the sockets; what is secret is in `state`.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        let site = Self {
+            serial: String::new(),
+            folder,
+        };
+        fs::create_dir(site.path("tokens")).unwrap();
+        fs::create_dir(site.path("run")).unwrap();
+        let softhsm = format!(
+            "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n\
+             slots.removable = false\n",
+            site.path("tokens").display()
+        );
+        fs::write(site.path("softhsm2.conf"), softhsm).unwrap();
+        site.write_pin(PIN);
+        let serial = site.init_token(LABEL);
+        let site = Self { serial, ..site };
+        site.configure("");
+        site
+    }
+
+    /// Initialises one more token in the same SoftHSM; says its serial number.
+    pub fn init_token(&self, label: &str) -> String {
+        let before = self.serials();
+        let output = self
+            .softhsm()
+            .args(["--init-token", "--free", "--label", label])
+            .args(["--so-pin", "12345678", "--pin", PIN])
+            .output()
+            .expect("softhsm2-util runs");
+        assert!(output.status.success(), "{}", text(&output));
+        let mut new = self.serials();
+        new.retain(|serial| !before.contains(serial));
+        new.pop().expect("the new token has a serial number")
+    }
+
+    fn serials(&self) -> Vec<String> {
+        let output = self.softhsm().arg("--show-slots").output().unwrap();
+        let listed = String::from_utf8(output.stdout).unwrap();
+        let lines = listed
+            .lines()
+            .filter_map(|line| line.trim().split_once(':'));
+        lines
+            .filter(|(name, value)| *name == "Serial number" && !value.trim().is_empty())
+            .map(|(_, value)| value.trim().to_owned())
+            .collect()
+    }
+
+    fn softhsm(&self) -> Command {
+        let mut command = Command::new("softhsm2-util");
+        command.env("SOFTHSM2_CONF", self.path("softhsm2.conf"));
+        command
+    }
+
+    /// Writes the PIN's file.
+    pub fn write_pin(&self, pin: &str) {
+        fs::write(self.path("pin"), pin).unwrap();
+        fs::set_permissions(self.path("pin"), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    /// Writes the configuration, with `more` at its end.
+    pub fn configure(&self, more: &str) {
+        let text = format!(
+            "state-directory = {:?}\n\
+             [listen]\nmanager = {:?}\nprovider = {:?}\n\
+             [operators]\nuids = [{}]\n\
+             [token]\nmodule = {:?}\nlabel = {LABEL:?}\nserial = {:?}\n\
+             pin = {{ file = {:?} }}\n\
+             environment = {{ SOFTHSM2_CONF = {:?} }}\n\
+             {more}",
+            self.path("state"),
+            self.path("run/manager.sock"),
+            self.path("run/provider.sock"),
+            getuid(),
+            module(),
+            self.serial,
+            self.path("pin"),
+            self.path("softhsm2.conf"),
+        );
+        fs::write(self.path("custodyd.toml"), text).unwrap();
+        let mode = fs::Permissions::from_mode(0o600);
+        fs::set_permissions(self.path("custodyd.toml"), mode).unwrap();
+    }
+
+    /// A path below the site's folder: "state/custody.db", "state/journal",
+    /// "state/journal.pub", "run/manager.sock", "run/provider.sock", "log".
+    pub fn path(&self, relative: &str) -> PathBuf {
+        self.folder.path().join(relative)
+    }
+
+    /// `custodyd COMMAND CONFIGURATION`, yet to be run.
+    pub fn custodyd(&self, sub_command: &str) -> Command {
+        let mut command = Command::new(crate::command("custodyd"));
+        command
+            .arg(sub_command)
+            .arg(self.path("custodyd.toml"))
+            .env_remove("NOTIFY_SOCKET")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// `custodyctl`, pointed at this site, yet to be given arguments and run.
+    pub fn custodyctl(&self) -> Command {
+        let mut command = Command::new(crate::command("custodyctl"));
+        command
+            .env("CUSTODY_MANAGER", self.path("run/manager.sock"))
+            .env("CUSTODY_PROVIDER", self.path("run/provider.sock"))
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Starts the daemon and waits until it serves.
+    pub fn start(&self) -> Daemon<'_> {
+        self.start_as(self.custodyd("run"))
+    }
+
+    /// Starts the daemon by another command line and waits until it serves.
+    pub fn start_as(&self, command: Command) -> Daemon<'_> {
+        let mut daemon = self.launch(command);
+        until("the daemon serves", || {
+            if let Some(status) = daemon.child.try_wait().unwrap() {
+                panic!("the daemon ended ({status}):\n{}", self.log());
+            }
+            let serving = self.log().matches("serving").count() > daemon.served_before;
+            serving.then_some(())
+        });
+        daemon
+    }
+
+    /// Runs `custodyd run`, which is expected to refuse; gives its exit status and log.
+    pub fn refused_start(&self) -> (ExitStatus, String) {
+        let output = self.custodyd("run").output().expect("custodyd runs");
+        (output.status, text(&output))
+    }
+
+    fn launch(&self, mut command: Command) -> Daemon<'_> {
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.path("log"))
+            .unwrap();
+        let served_before = self.log().matches("serving").count();
+        let child = command
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            // its own group, so that nothing of it is left behind
+            .process_group(0)
+            .spawn()
+            .expect("custodyd starts");
+        Daemon {
+            site: self,
+            child,
+            served_before,
+        }
+    }
+
+    /// What the daemons of this site have logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    /// The journal's lines, parsed.
+    pub fn journal(&self) -> Vec<serde_json::Value> {
+        let lines = self.journal_text();
+        let lines = lines.lines();
+        lines
+            .map(|line| serde_json::from_str(line).expect("a line of JSON"))
+            .collect()
+    }
+
+    /// The journal's lines, oldest first, without one that is being written.
+    pub fn journal_text(&self) -> String {
+        let mut segments: Vec<_> = fs::read_dir(self.path("state/journal"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        segments.sort();
+        let mut all = String::new();
+        for segment in segments {
+            let text = fs::read_to_string(segment).unwrap();
+            let whole = text.rfind('\n').map_or(0, |at| at + 1);
+            all.push_str(&text[..whole]);
+        }
+        all
+    }
+
+    /// The entries of one kind.
+    pub fn entries(&self, kind: &str) -> Vec<serde_json::Value> {
+        let mut entries = self.journal();
+        entries.retain(|entry| entry["kind"] == kind);
+        entries
+    }
+
+    /// Verifies the journal with the journal key's public half, by the command.
+    pub fn verify_journal(&self) -> Output {
+        self.custodyctl()
+            .args(["journal", "verify"])
+            .arg(self.path("state/journal"))
+            .arg("--public-key")
+            .arg(self.path("state/journal.pub"))
+            .output()
+            .expect("custodyctl runs")
+    }
+
+    /// Runs SQL on the database with the `sqlite3` command, as an intruder would.
+    pub fn sqlite(&self, sql: &str) -> String {
+        let output = Command::new("sqlite3")
+            .arg(self.path("state/custody.db"))
+            .arg(sql)
+            .output()
+            .expect("sqlite3 runs");
+        assert!(output.status.success(), "{}", text(&output));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The folder everything is in.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+impl Default for Site {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A running daemon. Killed when dropped, with its worker.
+#[derive(Debug)]
+pub struct Daemon<'a> {
+    site: &'a Site,
+    child: Child,
+    served_before: usize,
+}
+
+impl Daemon<'_> {
+    /// Its process id.
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).expect("pids fit"))
+    }
+
+    /// Process id of its worker, as soon as there is one.
+    pub fn worker(&self) -> Pid {
+        until("there is a worker", || {
+            let path = format!("/proc/{0}/task/{0}/children", self.pid());
+            let children = fs::read_to_string(path).unwrap_or_default();
+            let first = children.split_ascii_whitespace().next()?;
+            Some(Pid::from_raw(first.parse().unwrap()))
+        })
+    }
+
+    /// Sends a signal to it.
+    pub fn signal(&self, signal: Signal) {
+        kill(self.pid(), signal).unwrap();
+    }
+
+    /// Kills it on the spot.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Stops it in an orderly way.
+    pub fn stop(mut self) -> ExitStatus {
+        self.signal(Signal::SIGTERM);
+        let ended = until("the daemon stops", || self.child.try_wait().unwrap());
+        assert!(ended.success(), "{}", self.site.log());
+        ended
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+}
+
+impl Drop for Daemon<'_> {
+    fn drop(&mut self) {
+        if self.is_running() {
+            drop(self.child.kill());
+            drop(self.child.wait());
+        }
+        if thread::panicking() {
+            eprintln!("--- the daemon's log ---\n{}", self.site.log());
+        }
+    }
+}
+
+/// How long anything that must happen may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until `look` sees something.
+pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(seen) = look() {
+            return seen;
+        }
+        assert!(Instant::now() < end, "it does not happen that {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Whether this test may use other uids and namespaces. If not, it says so.
+pub fn is_root(test: &str) -> bool {
+    let root = getuid().is_root();
+    if !root {
+        eprintln!("SKIPPED: {test} needs root");
+    }
+    root
+}
+
+/// Everything a command printed.
+pub fn text(output: &Output) -> String {
+    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.push_str(&String::from_utf8_lossy(&output.stderr));
+    text
+}
