@@ -1,6 +1,6 @@
 //! The token of custodyd: the worker process that alone holds it, and the client that talks to the worker.
 //!
-//! The vendor's PKCS#11 library runs in a process of its own, [`worker`], which has one
+//! The vendor's PKCS#11 library runs in a process of its own, [`worker()`], which has one
 //! life: initialise, find the token, log in once, resolve the keys, open the canaries,
 //! serve, exit. A dead session is replaced within it; anything worse ends it, and
 //! [`Client`] starts a successor. The PIN is known to workers only.

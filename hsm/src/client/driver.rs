@@ -134,6 +134,9 @@ impl Driver {
                     tracing::error!(%why, %how, "the worker is replaced");
                 }
             }
+            if !self.stopping.is_empty() {
+                break;
+            }
             if since.elapsed() >= GOOD {
                 self.wait = Duration::ZERO;
             }

@@ -73,7 +73,11 @@ pub(super) fn trial_captive() -> Vec<Attribute> {
 pub(super) fn trial_wrapper() -> Vec<Attribute> {
     let mut template = session_key();
     template.extend(aes256());
-    template.extend([Attribute::Wrap(true), Attribute::Unwrap(true)]);
+    template.extend([
+        Attribute::Private(true),
+        Attribute::Wrap(true),
+        Attribute::Unwrap(true),
+    ]);
     template
 }
 
@@ -81,6 +85,7 @@ pub(super) fn trial_wrapper() -> Vec<Attribute> {
 pub(super) fn known_wrapper(value: [u8; 32]) -> Vec<Attribute> {
     let mut template = session_key();
     template.extend([
+        Attribute::Private(true),
         Attribute::KeyType(KeyType::AES),
         Attribute::Value(value.to_vec()),
         Attribute::Wrap(true),
@@ -101,6 +106,7 @@ pub(super) fn dek_in(value: &[u8]) -> Vec<Attribute> {
 pub(super) fn dek_out() -> Vec<Attribute> {
     let mut template = session_key();
     template.extend([
+        Attribute::Private(true),
         Attribute::KeyType(KeyType::AES),
         Attribute::Sensitive(false),
         Attribute::Extractable(true),
@@ -149,7 +155,6 @@ fn session_key() -> Vec<Attribute> {
         Attribute::Class(ObjectClass::SECRET_KEY),
         // Gone when its session ends, however that ends.
         Attribute::Token(false),
-        Attribute::Private(true),
     ]
 }
 

@@ -1,9 +1,14 @@
 //! The client against real tokens of SoftHSM, with workers that are this binary executed again.
 
+#[cfg(test)]
 mod choice;
+#[cfg(test)]
 mod keys;
+#[cfg(test)]
 mod pin;
+#[cfg(test)]
 mod recovery;
+#[cfg(test)]
 mod support;
 
 /// Not a test: what a worker runs.

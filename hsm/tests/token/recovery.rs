@@ -1,9 +1,6 @@
 //! A worker that is lost costs requests a clear error while it lasts, and nothing after it.
 
-use std::{
-    num::NonZeroUsize,
-    time::{Duration, Instant},
-};
+use std::{num::NonZeroUsize, time::Duration};
 
 use custody::{
     envelope::{Context, PlaintextDek},
@@ -122,7 +119,7 @@ async fn requests_over_the_queue_are_turned_away_at_once() {
     let store = Store::fresh();
     let mut settings = store.settings();
     settings.queue = NonZeroUsize::MIN;
-    settings.deadline = Duration::from_secs(1);
+    settings.deadline = Duration::from_secs(2);
     let client = Client::start(settings).await.unwrap();
     let gmk = client.generate_gmk("group").await.unwrap().id;
     store.signal(Signal::STOP);
@@ -133,9 +130,8 @@ async fn requests_over_the_queue_are_turned_away_at_once() {
         })
         .collect();
     tokio::time::sleep(Duration::from_millis(100)).await;
-    let asked = Instant::now();
     assert_eq!(client.check_canary(&gmk).await, Err(Error::Busy));
-    assert!(asked.elapsed() < Duration::from_millis(200));
+    assert!(waiting.iter().all(|request| !request.is_finished()));
     for request in waiting {
         assert!(request.await.unwrap().unwrap_err().is_transient());
     }

@@ -176,7 +176,7 @@ impl Store {
         let ours = format!("{CONFIGURATION}={}", self.configuration().display());
         let is_ours = |environment: &[u8]| {
             let mut variables = environment.split(|byte| *byte == 0);
-            let mut has = |wanted: &str| variables.clone().any(|found| found == wanted.as_bytes());
+            let has = |wanted: &str| variables.clone().any(|found| found == wanted.as_bytes());
             let worker = format!("{WORKER}=1");
             has(&ours) && has(&worker) && variables.next().is_some()
         };
