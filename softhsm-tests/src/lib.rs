@@ -163,23 +163,23 @@ impl Site {
 
     /// `custodyd COMMAND CONFIGURATION`, yet to be run.
     pub fn custodyd(&self, sub_command: &str) -> Command {
-        let mut command = Command::new(crate::command("custodyd"));
-        command
+        let mut daemon = Command::new(command("custodyd"));
+        daemon
             .arg(sub_command)
             .arg(self.path("custodyd.toml"))
             .env_remove("NOTIFY_SOCKET")
             .stdin(Stdio::null());
-        command
+        daemon
     }
 
     /// `custodyctl`, pointed at this site, yet to be given arguments and run.
     pub fn custodyctl(&self) -> Command {
-        let mut command = Command::new(crate::command("custodyctl"));
-        command
+        let mut client = Command::new(command("custodyctl"));
+        client
             .env("CUSTODY_MANAGER", self.path("run/manager.sock"))
             .env("CUSTODY_PROVIDER", self.path("run/provider.sock"))
             .stdin(Stdio::null());
-        command
+        client
     }
 
     /// Starts the daemon and waits until it serves.

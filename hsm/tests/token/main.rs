@@ -1,4 +1,5 @@
 //! The client against real tokens of SoftHSM, with workers that are this binary executed again.
+#![allow(clippy::unwrap_used, reason = "a test says so by failing")]
 
 #[cfg(test)]
 mod choice;
