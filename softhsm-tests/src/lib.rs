@@ -23,6 +23,7 @@ use nix::{
 };
 use tempfile::TempDir;
 
+pub mod refusal;
 pub mod world;
 
 /// The user PIN of every test token.
