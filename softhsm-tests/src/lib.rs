@@ -23,7 +23,9 @@ use nix::{
 };
 use tempfile::TempDir;
 
+pub mod raw;
 pub mod refusal;
+pub mod token;
 pub mod world;
 
 /// The user PIN of every test token.
