@@ -23,6 +23,7 @@ use nix::{
 };
 use tempfile::TempDir;
 
+pub mod intruder;
 pub mod raw;
 pub mod refusal;
 pub mod token;
