@@ -7,7 +7,7 @@ use std::{
 };
 
 use custody::caller::{
-    Cgroup, Credentials, Doubt, Evidence, Exe, ExeDoubt, Observation, Process, cgroup,
+    Cgroup, Credentials, Doubt, Drift, Evidence, Exe, ExeDoubt, Observation, Process, cgroup,
 };
 use nix::sys::socket::{getsockopt, sockopt};
 use rustix::{
@@ -98,12 +98,10 @@ impl Peer {
     }
 
     /// What the process is now, which must be what it was when it connected.
-    pub(crate) fn evidence(&self, host: &Host) -> Result<Evidence, Doubt> {
+    pub(crate) fn evidence(&self, host: &Host) -> Result<Evidence, Drift> {
         let now = Evidence::examine(observe(self.connected, &self.pidfd, host)?)?;
-        match self.accepted.unchanged(&now) {
-            Ok(()) => Ok(now),
-            Err(_) => Err(Doubt::OtherProcess),
-        }
+        self.accepted.unchanged(&now)?;
+        Ok(now)
     }
 
     /// What the kernel said when it connected.

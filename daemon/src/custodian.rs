@@ -4,7 +4,7 @@
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use custody::{
-    caller::{Caller, Doubt, Drift, Evidence, Operator, Operators},
+    caller::{Caller, Drift, Evidence, Operator, Operators},
     change,
     envelope::{Failed, SealedContent},
     journal::{self, Event, Journal as _, Receipt, Refusal, Surface, Undelivered},
@@ -62,7 +62,7 @@ pub(crate) struct Parts {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("the peer cannot be attested")]
-    Unattested(#[source] Doubt),
+    Unattested(#[source] Drift),
     #[error("denied: {0:?}")]
     Denied(custody::policy::Reason),
     #[error("the peer is no operator")]
@@ -144,12 +144,7 @@ impl Custodian {
     ) -> Result<Delivery, Error> {
         let claim = permit.claim(stored.map_err(Error::Database)?)?;
         let released = self.hsm.unwrap_dek(claim).await.map_err(Error::Hsm)?;
-        let now = peer.evidence(&self.host).map_err(|doubt| {
-            Error::Drift(match doubt {
-                Doubt::Gone => Drift::Gone,
-                doubt => Drift::Doubtful(doubt),
-            })
-        })?;
+        let now = peer.evidence(&self.host).map_err(Error::Drift)?;
         released.hand_over(&now).map_err(Error::Drift)
     }
 
@@ -185,7 +180,7 @@ impl Custodian {
         surface: Surface,
         pid: i32,
         uid: u32,
-        doubt: Doubt,
+        doubt: Drift,
     ) -> Result<(), Error> {
         let event = Event::Unattested {
             surface,

@@ -118,6 +118,8 @@ impl Failure {
             Self::Initialised(_) => 73,
             Self::Config(_)
             | Self::LaxFolder(_)
+            | Self::Journal(journal::Error::Lax(_))
+            | Self::Database(store::Error::Lax { .. } | store::Error::TooNew { .. })
             | Self::NotInitialised(_)
             | Self::Development(_)
             | Self::NotDevelopment(_) => 78,
@@ -214,6 +216,10 @@ async fn serve(config: Config, about: About) -> Result<(), Failure> {
         development: about.is_development(),
     };
     custodian.journal().append(start).await?;
+    // So that what is there can be verified from the first moment on.
+    if let Err(error) = custodian.checkpoint().await {
+        unsigned(&error);
+    }
 
     let live = Arc::new(Mutex::new(config.live.clone()));
     let interval = {
@@ -262,11 +268,15 @@ async fn finish(custodian: &Custodian) {
     let stopped = custodian.record(Event::Stop).await;
     let signed = custodian.checkpoint().await;
     if let Err(error) = stopped.map(drop).and(signed) {
-        tracing::warn!(
-            error = &error as &dyn std::error::Error,
-            "the journal does not end in a signature"
-        );
+        unsigned(&error);
     }
+}
+
+fn unsigned(error: &crate::custodian::Error) {
+    tracing::warn!(
+        error = error as &dyn std::error::Error,
+        "the journal does not end in a signature"
+    );
 }
 
 fn lock(live: &Mutex<Live>) -> std::sync::MutexGuard<'_, Live> {

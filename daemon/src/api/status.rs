@@ -107,7 +107,7 @@ mod tests {
             Error::Denied(Reason::NoGrant),
             Error::Denied(Reason::NoSuchSecret),
             Error::Denied(Reason::NoSuchVersion),
-            Error::Unattested(Doubt::MixedUids),
+            Error::Unattested(Doubt::MixedUids.into()),
             Error::Drift(Drift::Exe),
         ];
         for denial in denials {
