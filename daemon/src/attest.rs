@@ -2,7 +2,10 @@
 
 use std::{
     fs,
-    os::fd::{AsFd as _, OwnedFd},
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::net::UnixStream as StdStream,
+    },
     path::{Path, PathBuf},
 };
 
@@ -32,14 +35,21 @@ type File = (u64, u64);
 
 impl Host {
     /// Looks at this machine, once.
-    pub(crate) fn here() -> Self {
-        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        Self {
+    pub(crate) fn here() -> Result<Self, CannotAttest> {
+        let (ours, _theirs) = StdStream::pair().map_err(CannotAttest)?;
+        getsockopt(&ours, sockopt::PeerPidfd).map_err(|error| CannotAttest(error.into()))?;
+        let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(CannotAttest)?;
+        Ok(Self {
             mounts: identity("/proc/self/ns/mnt"),
             cgroups: unified_hierarchy(&mounts),
-        }
+        })
     }
 }
+
+/// The kernel does not say who callers are.
+#[derive(Debug, thiserror::Error)]
+#[error("callers cannot be attested here: that takes Linux 6.5 (SO_PEERPIDFD) and /proc")]
+pub(crate) struct CannotAttest(#[source] std::io::Error);
 
 /// The mount point of the cgroup2 file system (proc_pid_mountinfo(5)).
 fn unified_hierarchy(mountinfo: &str) -> Option<PathBuf> {
@@ -211,7 +221,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_peer_is_who_the_kernel_says() {
-        let host = Host::here();
+        let host = Host::here().unwrap();
         let (_client, server) = pair().await;
         let peer = Peer::of(&server, &host).unwrap();
         let evidence = peer.evidence(&host).unwrap();
@@ -239,7 +249,7 @@ mod tests {
             .unwrap();
         child.wait().unwrap();
         let (server, _) = listener.accept().await.unwrap();
-        let (credentials, doubt) = Peer::of(&server, &Host::here()).unwrap_err();
+        let (credentials, doubt) = Peer::of(&server, &Host::here().unwrap()).unwrap_err();
         assert_eq!(credentials.pid, i32::try_from(child.id()).unwrap());
         assert_eq!(doubt, Doubt::Gone);
     }

@@ -89,6 +89,8 @@ pub(crate) enum Error {
         text: String,
         problem: String,
     },
+    #[error("the content is no encoding of fields")]
+    NoFields,
     #[error("the content could not be sealed")]
     Seal(#[source] Failed),
     #[error("the system's random number generator failed")]

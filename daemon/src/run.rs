@@ -85,6 +85,8 @@ pub(crate) enum Failure {
     Development(PathBuf),
     #[error("{} is no folder of a throw-away daemon", .0.display())]
     NotDevelopment(PathBuf),
+    #[error(transparent)]
+    Kernel(#[from] crate::attest::CannotAttest),
     #[error("the token is not usable")]
     Hsm(#[from] hsm::Error),
     #[error("the journal is not usable")]
@@ -118,6 +120,7 @@ impl Failure {
             Self::Initialised(_) => 73,
             Self::Config(_)
             | Self::LaxFolder(_)
+            | Self::Kernel(_)
             | Self::Journal(journal::Error::Lax(_))
             | Self::Database(store::Error::Lax { .. } | store::Error::TooNew { .. })
             | Self::NotInitialised(_)

@@ -52,6 +52,7 @@ pub(crate) async fn open(config: &Config) -> Result<Opened, Failure> {
 }
 
 async fn proven(config: &Config, journal: &Journal, changes: &Changes) -> Result<Parts, Failure> {
+    let host = Host::here()?;
     let mut database = Sqlite::open(&config.database())?;
     let (system, tag) = database
         .system()?
@@ -84,7 +85,7 @@ async fn proven(config: &Config, journal: &Journal, changes: &Changes) -> Result
     load_group_keys(&hsm, &state).await;
     let database = Database::start(database, &config.database())?;
     Ok(Parts {
-        host: Host::here(),
+        host,
         system,
         state,
         operators: config.live.operators.clone(),
