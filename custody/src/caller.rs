@@ -242,7 +242,7 @@ impl Evidence {
 ///
 /// An operator is another type, so no management call can be mistaken for one:
 ///
-/// ```compile_fail
+/// ```compile_fail,E0308
 /// fn confuse(operator: custody::caller::Operator) -> custody::caller::Caller {
 ///     operator
 /// }

@@ -165,6 +165,15 @@ impl State {
     /// caller without one learns nothing. A wish that finds nothing is a denial like
     /// any other: it is recorded, and looks the same from outside.
     ///
+    /// Nothing is decided for a peer that was not attested:
+    ///
+    /// ```compile_fail,E0308
+    /// use custody::{caller::Credentials, policy::{Deliver, Wanted}, state::State};
+    /// fn skip_attestation(state: &State, peer: Credentials, wanted: Wanted) {
+    ///     let _ = state.decide::<Deliver>(peer, wanted); // wants a Caller
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// The [`Denial`].
