@@ -8,7 +8,7 @@ use custody::{
     name::{GroupName, SecretId},
     policy::Selectors,
     secret::{Fields, Kind},
-    state::SecretView,
+    state::view::SecretView,
 };
 use hsm::WorkerState;
 use proto::v1::{self, manager_server};
