@@ -201,6 +201,7 @@ fn check_mode(state: &Path, mode: Mode) -> Result<(), Failure> {
 }
 
 async fn serve(config: Config, about: About) -> Result<(), Failure> {
+    survive_file_limits();
     let Opened {
         custodian,
         journal_closing,
@@ -255,6 +256,15 @@ async fn serve(config: Config, about: About) -> Result<(), Failure> {
     journal_closing.join_within(drain);
     tracing::info!("stopped");
     Ok(())
+}
+
+/// A file that may not grow is an error of whoever writes it, as a full disk is, and not
+/// the end of the process: `LimitFSIZE=` in a unit would make it so.
+fn survive_file_limits() {
+    // Handled by doing nothing; tokio keeps the handler for good.
+    if let Err(error) = signal(SignalKind::from_raw(libc::SIGXFSZ)) {
+        tracing::warn!(%error, "SIGXFSZ is not handled: a file size limit would end the daemon");
+    }
 }
 
 /// The last entries: that it ends here, and a signature over everything.
