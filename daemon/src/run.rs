@@ -389,7 +389,8 @@ async fn both(
 /// Tells gRPC health, the log and the journal how the token's worker is.
 async fn report(custodian: Arc<Custodian>, reporter: HealthReporter) {
     let mut health = custodian.hsm().health();
-    let mut generation = health.borrow().generation;
+    // What is on record; that it serves is what a start says.
+    let mut told = (health.borrow().generation, "serving", None);
     loop {
         let now: Health = health.borrow_and_update().clone();
         let serving = match now.state {
@@ -399,13 +400,15 @@ async fn report(custodian: Arc<Custodian>, reporter: HealthReporter) {
         for service in ["", "custody.v1.Manager", "custody.v1.Provider"] {
             reporter.set_service_status(service, serving).await;
         }
-        let (state, problem) = match now.state {
-            WorkerState::Serving if now.generation != generation => ("serving", None),
-            WorkerState::Failed { problem, .. } => ("failed", Some(problem)),
-            _ => ("", None),
+        let news = match now.state {
+            WorkerState::Serving => Some((now.generation, "serving", None)),
+            WorkerState::Failed { problem, .. } => Some((now.generation, "failed", Some(problem))),
+            WorkerState::Starting => None,
         };
-        if !state.is_empty() {
-            generation = now.generation;
+        // The same failure at each attempt is no news.
+        if let Some(news) = news.filter(|news| *news != told) {
+            told = news;
+            let (generation, state, problem) = told.clone();
             let event = Event::Token {
                 generation,
                 state,
