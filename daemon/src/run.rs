@@ -124,6 +124,7 @@ impl Failure {
             Self::Initialised(_) => 73,
             Self::Config(_)
             | Self::LaxFolder(_)
+            | Self::Database(store::Error::Lax { .. })
             | Self::NotInitialised(_)
             | Self::NoDatabase(_)
             | Self::Development(_)
