@@ -72,9 +72,8 @@ impl SmallDisk {
         use io::Write as _;
         let mut filler = fs::File::create(self.filler()).expect("a filler");
         let full = loop {
-            match filler.write(&[0; 4096]) {
-                Ok(_) => {}
-                Err(error) => break error,
+            if let Err(error) = filler.write_all(&[0; 4096]) {
+                break error;
             }
         };
         assert_eq!(full.kind(), io::ErrorKind::StorageFull, "{full}");
