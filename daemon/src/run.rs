@@ -130,6 +130,7 @@ fn check_mode(state: &Path, mode: Mode) -> Result<(), Failure> {
 }
 
 async fn serve(config: Config, about: About) -> Result<(), Failure> {
+    survive_file_limits();
     let Opened {
         custodian,
         journal_closing,
@@ -188,6 +189,15 @@ async fn serve(config: Config, about: About) -> Result<(), Failure> {
     journal_closing.join_within(drain);
     tracing::info!("stopped");
     Ok(())
+}
+
+/// A file that may not grow is an error of whoever writes it, as a full disk is, and not
+/// the end of the process: `LimitFSIZE=` in a unit would make it so.
+fn survive_file_limits() {
+    // Handled by doing nothing; tokio keeps the handler for good.
+    if let Err(error) = signal(SignalKind::from_raw(libc::SIGXFSZ)) {
+        tracing::warn!(%error, "SIGXFSZ is not handled: a file size limit would end the daemon");
+    }
 }
 
 /// The last entries: that it ends here, and a signature over everything.
@@ -309,7 +319,8 @@ async fn both(
 /// Tells gRPC health, the log and the journal how the token's worker is.
 async fn report(custodian: Arc<Custodian>, reporter: HealthReporter) {
     let mut health = custodian.hsm().health();
-    let mut generation = health.borrow().generation;
+    // What is on record; that it serves is what a start says.
+    let mut told = (health.borrow().generation, "serving", None);
     loop {
         let now: Health = health.borrow_and_update().clone();
         let serving = match now.state {
@@ -319,13 +330,15 @@ async fn report(custodian: Arc<Custodian>, reporter: HealthReporter) {
         for service in ["", "custody.v1.Manager", "custody.v1.Provider"] {
             reporter.set_service_status(service, serving).await;
         }
-        let (state, problem) = match now.state {
-            WorkerState::Serving if now.generation != generation => ("serving", None),
-            WorkerState::Failed { problem, .. } => ("failed", Some(problem)),
-            _ => ("", None),
+        let news = match now.state {
+            WorkerState::Serving => Some((now.generation, "serving", None)),
+            WorkerState::Failed { problem, .. } => Some((now.generation, "failed", Some(problem))),
+            WorkerState::Starting => None,
         };
-        if !state.is_empty() {
-            generation = now.generation;
+        // The same failure at each attempt is no news.
+        if let Some(news) = news.filter(|news| *news != told) {
+            told = news;
+            let (generation, state, problem) = told.clone();
             let event = Event::Token {
                 generation,
                 state,

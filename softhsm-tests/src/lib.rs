@@ -23,6 +23,9 @@ use nix::{
 };
 use tempfile::TempDir;
 
+pub mod disk;
+pub mod load;
+pub mod memory;
 pub mod world;
 
 /// The user PIN of every test token.

@@ -21,6 +21,12 @@ pub(crate) enum Failure {
     Locked(PathBuf),
     #[error("nothing is set up in {}: run `custodyd init` first", .0.display())]
     NotInitialised(PathBuf),
+    #[error(
+        "there is a journal in {}, and no database beside it: if an `init` was interrupted, \
+         remove the journal and run `custodyd init` again; if not, put the database back from a backup",
+        .0.display()
+    )]
+    NoDatabase(PathBuf),
     #[error("{} is there already: `init` is done once; nothing was changed", .0.display())]
     Initialised(PathBuf),
     #[error("{} is of a throw-away daemon: only `custodyd dev` runs it", .0.display())]
@@ -66,6 +72,7 @@ impl Failure {
             | Self::Journal(journal::Error::Lax(_))
             | Self::Database(store::Error::Lax { .. } | store::Error::TooNew { .. })
             | Self::NotInitialised(_)
+            | Self::NoDatabase(_)
             | Self::Development(_)
             | Self::NotDevelopment(_) => 78,
             _ => 1,

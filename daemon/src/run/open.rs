@@ -30,6 +30,9 @@ pub(crate) struct Opened {
 /// Opens everything, and makes sure that it belongs together.
 pub(crate) async fn open(config: &Config) -> Result<Opened, Failure> {
     if !config.database().exists() {
+        if config.journal().exists() {
+            return Err(Failure::NoDatabase(config.journal()));
+        }
         return Err(Failure::NotInitialised(config.state_directory.clone()));
     }
     let segments = Segments::open(&config.journal(), config.segment_size)?;
