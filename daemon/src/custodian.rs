@@ -266,6 +266,9 @@ impl Custodian {
         let reason = match error {
             Error::Drift(drift) => Undelivered::Drift { drift: *drift },
             Error::Tampered(_) => Undelivered::Tampered { problem: problem() },
+            Error::Database(error) if error.is_bad_data() => Undelivered::Tampered {
+                problem: error.to_string(),
+            },
             Error::Hsm(error) if error.is_bad_data() => Undelivered::Tampered {
                 problem: error.to_string(),
             },

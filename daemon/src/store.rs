@@ -33,6 +33,13 @@ pub(crate) enum Failed {
     Database(#[from] Error),
 }
 
+impl Failed {
+    /// Whether what is stored is at fault, and not the database.
+    pub(crate) fn is_bad_data(&self) -> bool {
+        matches!(self, Self::Database(error) if error.is_bad_data())
+    }
+}
+
 impl Database {
     /// Takes over `writer`, and opens as many more connections to read from.
     pub(crate) fn start(writer: Sqlite, path: &Path) -> Result<Self, Error> {

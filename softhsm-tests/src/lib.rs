@@ -26,6 +26,9 @@ use tempfile::TempDir;
 pub mod disk;
 pub mod load;
 pub mod memory;
+pub mod raw;
+pub mod refusal;
+pub mod token;
 pub mod world;
 
 /// The user PIN of every test token.

@@ -90,6 +90,7 @@ fn known(surface: Surface, error: &Error) -> (Code, String) {
             fixed(Code::PermissionDenied, DENIED)
         }
         Error::NoOperator(refused) => (Code::PermissionDenied, refused.to_string()),
+        Error::Database(error) if error.is_bad_data() => fixed(Code::DataLoss, DAMAGED),
         Error::Unrecorded(_) | Error::Database(_) | Error::Stopping => {
             fixed(Code::Unavailable, LATER)
         }

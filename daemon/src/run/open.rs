@@ -16,7 +16,7 @@ use crate::{
     config::Config,
     custodian::{Custodian, Parts, Writer},
     journal::{Changes, Closing, Journal, Origin, Segments},
-    store::{Database, Sqlite},
+    store::{self, Database, Sqlite},
 };
 
 /// A custodian, ready to answer.
@@ -58,7 +58,8 @@ async fn proven(config: &Config, journal: &Journal, changes: &Changes) -> Result
     let host = Host::here()?;
     let mut database = Sqlite::open(&config.database())?;
     let (system, tag) = database
-        .system()?
+        .system()
+        .map_err(found_wrong)?
         .ok_or_else(|| Failure::Tampered("the database has no system row".to_owned()))?;
     if *journal.origin() != origin(&system)? {
         return Err(Failure::Tampered(
@@ -132,13 +133,19 @@ fn load_state(database: &mut Sqlite, row_key: RowKey) -> Result<State, Failure> 
                 broken = state.load(tagged).err();
             }
         })
-        .map_err(|error| match error {
-            error @ crate::store::Error::Malformed { .. } => Failure::Tampered(error.to_string()),
-            error => error.into(),
-        })?;
+        .map_err(found_wrong)?;
     match broken {
         Some(broken) => Err(Failure::Tampered(broken.to_string())),
         None => Ok(state),
+    }
+}
+
+/// A row that none of ours can look like was not written by us.
+fn found_wrong(error: store::Error) -> Failure {
+    if error.is_bad_data() {
+        Failure::Tampered(error.to_string())
+    } else {
+        error.into()
     }
 }
 

@@ -29,10 +29,7 @@ pub(crate) enum Error {
     #[error("database")]
     Sqlite(#[from] rusqlite::Error),
     #[error("a row of table {table} is not one of ours: {column} does not parse")]
-    Malformed {
-        table: &'static str,
-        column: &'static str,
-    },
+    Malformed { table: &'static str, column: String },
     #[error("{path} cannot be opened")]
     Open { path: PathBuf, source: io::Error },
     #[error("{path} may be read or written by others: chmod 600 it, and find out who did")]
@@ -43,6 +40,13 @@ pub(crate) enum Error {
     Created,
     #[error("a thread could not be started")]
     Thread(#[source] io::Error),
+}
+
+impl Error {
+    /// Whether what is stored is at fault, and not the database.
+    pub(crate) fn is_bad_data(&self) -> bool {
+        matches!(self, Self::Malformed { .. })
+    }
 }
 
 /// Migrations: the n-th makes format n of the one before.

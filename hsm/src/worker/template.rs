@@ -239,6 +239,9 @@ pub(super) fn check(
 }
 
 fn value(attribute: &Attribute) -> String {
+    if let Attribute::ValueLen(length) = attribute {
+        return u64::from(*length).to_string();
+    }
     let debug = format!("{attribute:?}");
     let inner = debug.split_once('(').map_or(&*debug, |(_, inner)| inner);
     inner.strip_suffix(')').unwrap_or(inner).to_owned()

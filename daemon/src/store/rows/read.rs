@@ -23,9 +23,25 @@ struct Columns<'a, 'stmt> {
 
 impl Columns<'_, '_> {
     fn take<T: FromSql>(&mut self) -> Result<T, Error> {
-        let value = self.row.get(self.next)?;
+        let value = self.row.get(self.next).map_err(|error| self.wrong(error))?;
         self.next += 1;
         Ok(value)
+    }
+
+    /// A value that no row of ours has is the row's fault, and not the database's.
+    fn wrong(&self, error: rusqlite::Error) -> Error {
+        match error {
+            rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::FromSqlConversionFailure(..) => {
+                let column = self.row.as_ref().column_name(self.next);
+                Error::Malformed {
+                    table: self.table,
+                    column: column.unwrap_or("a column").to_owned(),
+                }
+            }
+            error => error.into(),
+        }
     }
 
     fn parse<T>(
@@ -36,7 +52,7 @@ impl Columns<'_, '_> {
         let text: String = self.take()?;
         parse(&text).ok_or(Error::Malformed {
             table: self.table,
-            column,
+            column: column.to_owned(),
         })
     }
 
@@ -52,7 +68,7 @@ impl Columns<'_, '_> {
         let bytes: Vec<u8> = self.take()?;
         parse(&bytes).ok_or(Error::Malformed {
             table: self.table,
-            column,
+            column: column.to_owned(),
         })
     }
 
@@ -267,7 +283,7 @@ pub(in crate::store) fn content(
         .map(|(nonce, ciphertext)| {
             let nonce = nonce.try_into().map_err(|_| Error::Malformed {
                 table: "content",
-                column: "nonce",
+                column: "nonce".to_owned(),
             })?;
             Ok(SealedContent { nonce, ciphertext })
         })

@@ -1,0 +1,198 @@
+//! Whoever has a token's PIN and the vendor's library: looks at keys, tries to get them
+//! out, destroys and forges them. A process of its own, since the library knows only one
+//! configuration to a process.
+//!
+//! `softhsm-intruder MODULE SERIAL PIN COMMAND…`, with one line of JSON to answer.
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "what fails here fails a test, which says so"
+)]
+
+use std::env;
+
+use cryptoki::{
+    context::{CInitializeArgs, CInitializeFlags, Pkcs11},
+    mechanism::Mechanism,
+    object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle},
+    session::{Session, UserType},
+};
+use serde_json::{Map, Value, json};
+
+fn main() {
+    let arguments: Vec<_> = env::args().skip(1).collect();
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    let [module, serial, pin, ref command @ ..] = arguments[..] else {
+        panic!("softhsm-intruder MODULE SERIAL PIN COMMAND…");
+    };
+    let module = Pkcs11::new(module).unwrap();
+    let locking = CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK);
+    module.initialize(locking).unwrap();
+    let slots = module.get_slots_with_initialized_token().unwrap();
+    let is_meant = |slot: &_| {
+        let token = module.get_token_info(*slot).unwrap();
+        token.serial_number().trim_matches(' ') == serial
+    };
+    let slot = slots.into_iter().find(is_meant).expect("the token");
+    let session = module.open_rw_session(slot).unwrap();
+    let pin = pin.to_owned().into();
+    session.login(UserType::User, Some(&pin)).unwrap();
+    println!("{}", run(&session, command));
+}
+
+fn run(session: &Session, command: &[&str]) -> Value {
+    match *command {
+        ["look", id] => look(session, the(session, id)),
+        ["read", id] => read(session, the(session, id)),
+        ["wrap", id] => wrap(session, the(session, id)),
+        ["destroy", id] => {
+            session.destroy_object(the(session, id)).unwrap();
+            Value::Null
+        }
+        ["forge", id, label, flaw] => {
+            forge(session, &hex::decode(id).unwrap(), label, flaw);
+            Value::Null
+        }
+        _ => panic!("{command:?}"),
+    }
+}
+
+/// The one secret or private key called `id`.
+fn the(session: &Session, id: &str) -> ObjectHandle {
+    let id = Attribute::Id(hex::decode(id).unwrap());
+    let mut found = Vec::new();
+    for class in [ObjectClass::SECRET_KEY, ObjectClass::PRIVATE_KEY] {
+        let search = [Attribute::Class(class), id.clone()];
+        found.extend(session.find_objects(&search).unwrap());
+    }
+    assert_eq!(found.len(), 1, "{found:?}");
+    found[0]
+}
+
+const LOOKED_AT: [AttributeType; 18] = [
+    AttributeType::Class,
+    AttributeType::KeyType,
+    AttributeType::ValueLen,
+    AttributeType::Id,
+    AttributeType::Token,
+    AttributeType::Private,
+    AttributeType::Sensitive,
+    AttributeType::AlwaysSensitive,
+    AttributeType::Extractable,
+    AttributeType::NeverExtractable,
+    AttributeType::Local,
+    AttributeType::Encrypt,
+    AttributeType::Decrypt,
+    AttributeType::Wrap,
+    AttributeType::Unwrap,
+    AttributeType::Sign,
+    AttributeType::Verify,
+    AttributeType::Derive,
+];
+
+fn look(session: &Session, key: ObjectHandle) -> Value {
+    let mut seen = Map::new();
+    for attribute in session.get_attributes(key, &LOOKED_AT).unwrap() {
+        let name = format!("{:?}", attribute.attribute_type());
+        let value = match attribute {
+            Attribute::Token(is)
+            | Attribute::Private(is)
+            | Attribute::Sensitive(is)
+            | Attribute::AlwaysSensitive(is)
+            | Attribute::Extractable(is)
+            | Attribute::NeverExtractable(is)
+            | Attribute::Local(is)
+            | Attribute::Encrypt(is)
+            | Attribute::Decrypt(is)
+            | Attribute::Wrap(is)
+            | Attribute::Unwrap(is)
+            | Attribute::Sign(is)
+            | Attribute::Verify(is)
+            | Attribute::Derive(is) => json!(is),
+            Attribute::Id(id) => json!(hex::encode(id)),
+            Attribute::Class(class) => json!(class.to_string()),
+            Attribute::KeyType(kind) => json!(kind.to_string()),
+            Attribute::ValueLen(length) => json!(u64::from(length)),
+            other => json!(format!("{other:?}")),
+        };
+        seen.insert(name, value);
+    }
+    Value::Object(seen)
+}
+
+/// Tries to have the value in the clear: its length, or null.
+fn read(session: &Session, key: ObjectHandle) -> Value {
+    match session.get_attributes(key, &[AttributeType::Value]) {
+        Ok(found) => match &found[..] {
+            [Attribute::Value(value)] => json!(value.len()),
+            _ => Value::Null,
+        },
+        Err(_) => Value::Null,
+    }
+}
+
+/// Tries to wrap the key by one that we know: what came of it, by mechanism.
+fn wrap(session: &Session, key: ObjectHandle) -> Value {
+    let wrapper = [
+        Attribute::Class(ObjectClass::SECRET_KEY),
+        Attribute::KeyType(KeyType::AES),
+        Attribute::Value(vec![7; 32]),
+        Attribute::Token(false),
+        Attribute::Private(true),
+        Attribute::Wrap(true),
+    ];
+    let wrapper = session.create_object(&wrapper).unwrap();
+    let willing = [
+        Attribute::Class(ObjectClass::SECRET_KEY),
+        Attribute::KeyType(KeyType::AES),
+        Attribute::Value(vec![8; 32]),
+        Attribute::Token(false),
+        Attribute::Private(true),
+        Attribute::Sensitive(false),
+        Attribute::Extractable(true),
+    ];
+    let willing = session.create_object(&willing).unwrap();
+    let mut came = Map::new();
+    for mechanism in [Mechanism::AesKeyWrap, Mechanism::AesKeyWrapPad] {
+        // The mechanism is there: what fails below fails for the key.
+        session.wrap_key(&mechanism, wrapper, willing).unwrap();
+        let wrapped = match session.wrap_key(&mechanism, wrapper, key) {
+            Ok(_) => "wrapped".to_owned(),
+            Err(cryptoki::error::Error::Pkcs11(code, _)) => format!("{code:?}"),
+            Err(error) => panic!("{error}"),
+        };
+        came.insert(mechanism.mechanism_type().to_string(), json!(wrapped));
+    }
+    Value::Object(came)
+}
+
+/// Puts a key called `id` into the token that is as a GMK must be, but for one thing.
+fn forge(session: &Session, id: &[u8], label: &str, flaw: &str) {
+    let mut template = vec![
+        Attribute::Class(ObjectClass::SECRET_KEY),
+        Attribute::KeyType(KeyType::AES),
+        Attribute::Token(true),
+        Attribute::Private(true),
+        Attribute::Id(id.to_vec()),
+        Attribute::Label(label.as_bytes().to_vec()),
+        Attribute::Sensitive(flaw != "not-sensitive"),
+        Attribute::Extractable(flaw == "extractable"),
+        Attribute::Encrypt(true),
+        Attribute::Decrypt(true),
+        Attribute::Wrap(flaw == "wraps"),
+        Attribute::Unwrap(false),
+        Attribute::Sign(flaw == "signs"),
+        Attribute::Verify(false),
+        Attribute::Derive(false),
+    ];
+    if flaw == "imported" {
+        template.push(Attribute::Value(vec![9; 32]));
+        session.create_object(&template).unwrap();
+    } else {
+        let length: u64 = if flaw == "short" { 16 } else { 32 };
+        template.push(Attribute::ValueLen(length.try_into().unwrap()));
+        session
+            .generate_key(&Mechanism::AesKeyGen, &template)
+            .unwrap();
+    }
+}

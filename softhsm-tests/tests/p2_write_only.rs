@@ -1,0 +1,327 @@
+//! P2: no management call returns secret content, whoever asks.
+#![allow(clippy::unwrap_used, reason = "a test says so by failing")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use prost::Message;
+use prost_types::{DescriptorProto, field_descriptor_proto::Type};
+use proto::v1;
+use softhsm_tests::{Site, raw, text, world::TlsPair};
+use tonic::{Code, Status};
+
+/// Every message there is, by its full name with a dot before it.
+fn messages() -> BTreeMap<String, DescriptorProto> {
+    fn enter(all: &mut BTreeMap<String, DescriptorProto>, scope: &str, found: DescriptorProto) {
+        let name = format!("{scope}.{}", found.name());
+        for nested in found.nested_type.clone() {
+            enter(all, &name, nested);
+        }
+        all.insert(name, found);
+    }
+    let mut all = BTreeMap::new();
+    for file in raw::descriptors().file {
+        let scope = format!(".{}", file.package());
+        for message in file.message_type {
+            enter(&mut all, &scope, message);
+        }
+    }
+    all
+}
+
+/// Everything that an answer of the type `name` can have in it: the names of the
+/// messages, and of the fields that are of type `bytes`.
+fn reach(
+    all: &BTreeMap<String, DescriptorProto>,
+    name: &str,
+) -> (BTreeSet<String>, BTreeSet<String>) {
+    let (mut seen, mut bytes) = (BTreeSet::new(), BTreeSet::new());
+    let mut left = vec![name.to_owned()];
+    while let Some(name) = left.pop() {
+        let message = all
+            .get(&name)
+            .unwrap_or_else(|| panic!("{name} is not described"));
+        for field in &message.field {
+            match field.r#type() {
+                Type::Bytes => drop(bytes.insert(format!("{name}.{}", field.name()))),
+                Type::Message | Type::Group => left.push(field.type_name().to_owned()),
+                _ => {}
+            }
+            left.retain(|name| !seen.contains(name));
+        }
+        seen.insert(name);
+    }
+    (seen, bytes)
+}
+
+const CONTENT: &str = ".custody.v1.Field";
+
+#[test]
+fn no_answer_of_the_manager_has_a_place_for_content() {
+    let all = messages();
+    let methods = raw::methods("Manager");
+    assert!(methods.len() >= 12);
+    for (method, described) in methods {
+        let (seen, bytes) = reach(&all, described.output_type());
+        assert!(!seen.contains(CONTENT), "{method} can answer with content");
+        assert!(bytes.is_empty(), "{method} can answer with {bytes:?}");
+        // It could hold anything.
+        assert!(!seen.contains(".google.protobuf.Any"), "{method}");
+    }
+}
+
+#[test]
+fn content_comes_from_fetch_and_from_no_other_method_of_the_provider() {
+    let all = messages();
+    for (method, described) in raw::methods("Provider") {
+        let (seen, bytes) = reach(&all, described.output_type());
+        let releases = method == "Fetch";
+        assert_eq!(seen.contains(CONTENT), releases, "{method}");
+        assert_eq!(!bytes.is_empty(), releases, "{method}: {bytes:?}");
+    }
+}
+
+/// One secret of a type, its content, and what to look for of it.
+struct Planted {
+    r#type: &'static str,
+    fields: Vec<(&'static str, Vec<u8>)>,
+    traces: Vec<Vec<u8>>,
+}
+
+fn planted() -> Vec<Planted> {
+    let canary = |r#type: &str| format!("canary-{}-7b1f0c5ad3", r#type).into_bytes();
+    let plain = |r#type, field| Planted {
+        r#type,
+        fields: vec![(field, canary(r#type))],
+        traces: vec![canary(r#type)],
+    };
+    let pair = TlsPair::new();
+    let lines = pair.key.lines().filter(|line| !line.starts_with("-----"));
+    let keystore = Planted {
+        r#type: "keystore",
+        traces: lines.map(|line| line.as_bytes().to_vec()).collect(),
+        fields: vec![
+            ("certificate-chain", pair.certificate.clone().into_bytes()),
+            ("private-key", pair.key.clone().into_bytes()),
+        ],
+    };
+    vec![
+        plain("password", "password"),
+        plain("blob", "content"),
+        keystore,
+    ]
+}
+
+impl Planted {
+    fn put(&self, name: &str) -> v1::PutSecretRequest {
+        let field = |(name, value): &(&str, Vec<u8>)| v1::Field {
+            name: (*name).to_owned(),
+            value: value.clone(),
+        };
+        v1::PutSecretRequest {
+            group: "web".into(),
+            name: name.into(),
+            r#type: self.r#type.into(),
+            fields: self.fields.iter().map(field).collect(),
+        }
+    }
+
+    /// What shows in `bytes` of the content, as it is or in hexadecimal.
+    fn shows_in(&self, bytes: &[u8]) -> bool {
+        let contains = |needle: &[u8]| bytes.windows(needle.len()).any(|part| part == needle);
+        self.traces.iter().any(|trace| {
+            contains(trace)
+                || contains(hex::encode(trace).as_bytes())
+                || contains(hex::encode_upper(trace).as_bytes())
+        })
+    }
+}
+
+/// A call of every method of the Manager surface about the secret `web/NAME`, in an order
+/// in which each succeeds. The grant is named later, when there is one.
+fn calls(planted: &Planted, grant: &str) -> Vec<(&'static str, Vec<u8>)> {
+    let (group, name) = (|| "web".to_owned(), || planted.r#type.to_owned());
+    let extra = format!("extra-{}", planted.r#type);
+    vec![
+        (
+            "CreateGroup",
+            v1::CreateGroupRequest {
+                name: extra,
+                ..Default::default()
+            }
+            .encode_to_vec(),
+        ),
+        ("ListGroups", v1::ListGroupsRequest {}.encode_to_vec()),
+        (
+            "GetGroup",
+            v1::GetGroupRequest { name: group() }.encode_to_vec(),
+        ),
+        ("PutSecret", planted.put(planted.r#type).encode_to_vec()),
+        (
+            "ListSecrets",
+            v1::ListSecretsRequest { group: group() }.encode_to_vec(),
+        ),
+        (
+            "GetSecret",
+            v1::GetSecretRequest {
+                group: group(),
+                name: name(),
+            }
+            .encode_to_vec(),
+        ),
+        (
+            "ListVersions",
+            v1::ListVersionsRequest {
+                group: group(),
+                name: name(),
+            }
+            .encode_to_vec(),
+        ),
+        (
+            "AddGrant",
+            v1::AddGrantRequest {
+                group: group(),
+                pattern: "x".into(),
+                selectors: vec!["unix:uid:7".into()],
+            }
+            .encode_to_vec(),
+        ),
+        (
+            "ListGrants",
+            v1::ListGrantsRequest { group: None }.encode_to_vec(),
+        ),
+        (
+            "RevokeGrant",
+            v1::RevokeGrantRequest { id: grant.into() }.encode_to_vec(),
+        ),
+        ("Status", v1::StatusRequest {}.encode_to_vec()),
+        (
+            "DeleteSecret",
+            v1::DeleteSecretRequest {
+                group: group(),
+                name: name(),
+            }
+            .encode_to_vec(),
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn no_call_of_the_manager_gives_a_byte_of_content_back() {
+    let site = Site::new();
+    let _daemon = site.start();
+    site.ctl(&["group", "create", "web"]);
+    let channel = raw::connect(site.path("run/manager.sock")).await;
+    for planted in planted() {
+        // Twice is two versions, so that there are old ones too.
+        let first = planted.put(planted.r#type).encode_to_vec();
+        let first = raw::call(&channel, "/custody.v1.Manager/PutSecret", first).await;
+        first.unwrap();
+
+        let (mut called, mut grant) = (BTreeSet::new(), String::new());
+        for at in 0.. {
+            let calls = calls(&planted, &grant);
+            let Some((method, request)) = calls.into_iter().nth(at) else {
+                break;
+            };
+            let path = format!("/custody.v1.Manager/{method}");
+            let answer = raw::call(&channel, &path, request).await;
+            let answer = answer.unwrap_or_else(|status| panic!("{method}: {status:?}"));
+            let said = format!("{:?}", answer.metadata());
+            assert!(!planted.shows_in(said.as_bytes()), "{method}: {said}");
+            assert!(!planted.shows_in(answer.get_ref()), "{method}");
+            if method == "AddGrant" {
+                grant = v1::Grant::decode(&answer.get_ref()[..]).unwrap().id;
+            }
+            called.insert(method.to_owned());
+        }
+        let described: BTreeSet<_> = raw::methods("Manager").into_keys().collect();
+        assert_eq!(called, described, "a method is not in the table of calls");
+    }
+    assert!(site.entries("allow").is_empty());
+}
+
+#[tokio::test]
+async fn a_refusal_of_content_does_not_quote_it() {
+    let site = Site::new();
+    let _daemon = site.start();
+    site.ctl(&["group", "create", "web"]);
+    let channel = raw::connect(site.path("run/manager.sock")).await;
+    let plain = planted().remove(0);
+    let canary = plain.fields[0].1.clone();
+    let field = |name: &str| v1::Field {
+        name: name.into(),
+        value: canary.clone(),
+    };
+    let pair = TlsPair::new();
+    let chain = || v1::Field {
+        name: "certificate-chain".into(),
+        value: pair.certificate.clone().into_bytes(),
+    };
+    let broken = [
+        ("keystore", vec![chain(), field("private-key")]),
+        (
+            "keystore",
+            vec![field("certificate-chain"), field("private-key")],
+        ),
+        ("password", vec![field("password"), field("password")]),
+        ("blob", vec![field("nothing")]),
+        ("nothing", vec![field("content")]),
+    ];
+    for (r#type, fields) in broken {
+        let request = v1::PutSecretRequest {
+            group: "web".into(),
+            name: "x".into(),
+            r#type: r#type.into(),
+            fields,
+        };
+        let put = raw::call(
+            &channel,
+            "/custody.v1.Manager/PutSecret",
+            request.encode_to_vec(),
+        );
+        let status: Status = put.await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument, "{type}: {status:?}");
+        assert!(!plain.shows_in(status.message().as_bytes()), "{status:?}");
+        assert!(!plain.shows_in(status.details()), "{status:?}");
+        assert!(!plain.shows_in(format!("{:?}", status.metadata()).as_bytes()));
+    }
+    assert!(!plain.shows_in(site.log().as_bytes()));
+    assert!(!plain.shows_in(site.journal_text().as_bytes()));
+}
+
+#[tokio::test]
+async fn the_managers_door_does_not_lead_to_fetch() {
+    let site = Site::new();
+    let _daemon = site.start();
+    site.furnish(b"content-of-key");
+    let fetch = v1::FetchRequest {
+        group: "web".into(),
+        name: "key".into(),
+        version: None,
+    };
+    let fetch = fetch.encode_to_vec();
+    let channel = raw::connect(site.path("run/manager.sock")).await;
+    let refused = raw::call(&channel, "/custody.v1.Provider/Fetch", fetch.clone()).await;
+    assert_eq!(refused.unwrap_err().code(), Code::Unimplemented);
+    assert!(site.entries("allow").is_empty());
+
+    let channel = raw::connect(site.path("run/provider.sock")).await;
+    let fetched = raw::call(&channel, "/custody.v1.Provider/Fetch", fetch).await;
+    assert!(fetched.is_ok());
+}
+
+#[test]
+fn an_operator_without_a_grant_is_denied_like_anyone() {
+    let site = Site::new();
+    let _daemon = site.start();
+    site.ctl(&["group", "create", "web"]);
+    assert!(site.put("web/key", b"content-of-key").status.success());
+
+    let output = site.fetch("web/key");
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output));
+    assert!(output.stdout.is_empty());
+    assert!(site.entries("allow").is_empty());
+    let denied = site.entries("deny");
+    assert_eq!(denied.len(), 1);
+    assert_eq!(denied[0]["reason"], "no-grant");
+}
