@@ -19,7 +19,10 @@ use rustix::{
 };
 use tokio::net::UnixStream;
 
+mod glance;
 mod pidfd;
+
+use glance::Glance;
 
 /// What of this machine evidence is compared with.
 #[derive(Debug)]
@@ -72,6 +75,8 @@ pub(crate) struct Peer {
     connected: Credentials,
     pidfd: OwnedFd,
     accepted: Evidence,
+    /// What the evidence rests on, if a glance can tell.
+    glance: Option<Glance>,
 }
 
 impl Peer {
@@ -98,17 +103,31 @@ impl Peer {
         }
         let pidfd = getsockopt(&stream.as_fd(), sockopt::PeerPidfd)
             .map_err(|_| doubted(Doubt::Unobservable))?;
-        let seen = observe(connected, &pidfd, host).map_err(doubted)?;
-        let accepted = Evidence::examine(seen).map_err(doubted)?;
+        let examine = || Evidence::examine(observe(connected, &pidfd, host)?);
+        let first = examine().map_err(doubted)?;
+        let glance = Glance::before(&first, &pidfd);
+        let accepted = examine().map_err(doubted)?;
+        let stands =
+            |glance: &Glance| first.unchanged(&accepted).is_ok() && glance.holds(&pidfd, host);
+        let glance = glance.filter(stands);
         Ok(Self {
             connected,
             pidfd,
             accepted,
+            glance,
         })
     }
 
     /// What the process is now, which must be what it was when it connected.
+    ///
+    /// As long as a glance shows that nothing has changed, that is enough; whatever it
+    /// does not show is looked at in full.
     pub(crate) fn evidence(&self, host: &Host) -> Result<Evidence, Drift> {
+        if let Some(glance) = &self.glance
+            && glance.holds(&self.pidfd, host)
+        {
+            return Ok(self.accepted.clone());
+        }
         let now = Evidence::examine(observe(self.connected, &self.pidfd, host)?)?;
         self.accepted.unchanged(&now)?;
         Ok(now)

@@ -8,7 +8,7 @@ use custody::{
     change,
     envelope::{Failed, SealedContent},
     journal::{self, Event, Journal as _, Receipt, Refusal, Surface, Undelivered},
-    name::{SecretId, VersionId},
+    name::SecretId,
     policy::{Deliver, Notify, Permit, Tampered, Wanted, Weak},
     release::Delivery,
     row::System,
@@ -124,12 +124,14 @@ impl Custodian {
         let caller = Caller::attested(self.evidence(peer, Surface::Provider).await?);
         let decision = self.state().decide::<Deliver>(caller, wanted);
         let version = decision.as_ref().ok().map(|grant| grant.version().clone());
-        // The ciphertext is read while the decision becomes durable.
-        let (permit, stored) = tokio::join!(
-            journal::record(decision, &self.journal),
-            self.stored(version)
-        );
-        let permit = permit?;
+        // The ciphertext is read while the decision becomes durable, which takes longer:
+        // nobody is woken for it.
+        let reading = version.map(|version| self.database.content(version));
+        let permit = journal::record(decision, &self.journal).await?;
+        let stored = match reading {
+            Some(reading) => reading.await,
+            None => Ok(None),
+        };
         let receipt = permit.receipt();
         let released = self.release(peer, permit, stored).await;
         if let Err(error) = &released {
@@ -249,16 +251,6 @@ impl Custodian {
 
     pub(crate) async fn record(&self, event: Event) -> Result<Receipt, Error> {
         self.journal.append(event).await.map_err(Error::Unrecorded)
-    }
-
-    async fn stored(
-        &self,
-        version: Option<VersionId>,
-    ) -> Result<Option<SealedContent>, DatabaseFailed> {
-        match version {
-            Some(version) => self.database.content(version).await,
-            None => Ok(None),
-        }
     }
 
     async fn undelivered(&self, allowed: Receipt, error: &Error) {
