@@ -41,7 +41,7 @@ build: ## Build the release binaries
 
 .PHONY: test
 test: ## Run every test, against a real token, database and sockets
-	@scripts/setup cargo cc softhsm openssl nginx sqlite setpriv
+	@scripts/setup cargo cc softhsm openssl sqlite setpriv python
 	$(CARGO) build --locked --bin custodyd --bin custodyctl
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 	    echo '$(CARGO) nextest run --locked --workspace'; \

@@ -116,12 +116,6 @@ pub enum Doubt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Drift {
-    /// It ended.
-    #[error("the process has ended")]
-    Gone,
-    /// It can no longer be observed without doubt.
-    #[error("{0}")]
-    Doubtful(Doubt),
     /// It is another one.
     #[error("the process is another one")]
     Process,
@@ -134,6 +128,10 @@ pub enum Drift {
     /// Its executable.
     #[error("the process executes another file")]
     Exe,
+    /// It can no longer be observed without doubt.
+    #[error("{0}")]
+    #[serde(untagged)]
+    Doubtful(#[from] Doubt),
 }
 
 /// An observation that holds together.
@@ -244,7 +242,7 @@ impl Evidence {
 ///
 /// An operator is another type, so no management call can be mistaken for one:
 ///
-/// ```compile_fail
+/// ```compile_fail,E0308
 /// fn confuse(operator: custody::caller::Operator) -> custody::caller::Caller {
 ///     operator
 /// }

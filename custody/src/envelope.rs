@@ -21,7 +21,7 @@ pub const FORMAT: u8 = 1;
 /// There is one way in and one way out, so `git grep expose` lists every place
 /// that touches key bytes. It cannot be printed:
 ///
-/// ```compile_fail
+/// ```compile_fail,E0277
 /// fn leak(dek: custody::envelope::PlaintextDek) -> String {
 ///     format!("{dek}")
 /// }
@@ -29,9 +29,9 @@ pub const FORMAT: u8 = 1;
 ///
 /// nor copied:
 ///
-/// ```compile_fail
+/// ```compile_fail,E0308
 /// fn copy(dek: &custody::envelope::PlaintextDek) -> custody::envelope::PlaintextDek {
-///     dek.clone()
+///     dek.clone() // clones the reference, for want of Clone
 /// }
 /// ```
 pub struct PlaintextDek(Box<Zeroizing<[u8; Self::LEN]>>);

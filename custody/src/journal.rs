@@ -5,7 +5,7 @@ use std::{future::Future, time::Duration};
 use serde::Serialize;
 
 use crate::{
-    caller::{Doubt, Drift, Evidence},
+    caller::{Drift, Evidence},
     name::{GroupName, InstanceId, KeyId, RuleId, SecretName},
     policy::{Decision, Denial, Operation, Permit, Reason},
 };
@@ -143,8 +143,8 @@ pub enum Event {
         pid: i32,
         /// Its user id, when it connected.
         uid: u32,
-        /// What is wrong with it.
-        doubt: Doubt,
+        /// What is wrong with it, or changed since it connected.
+        doubt: Drift,
     },
     /// A process that is no operator came to the Manager surface.
     NoOperator {

@@ -219,7 +219,7 @@ pub(crate) struct Found {
 ///
 /// Only [`State::decide`](crate::state::State::decide) makes one:
 ///
-/// ```compile_fail
+/// ```compile_fail,E0451
 /// use custody::{caller::Caller, policy::{Deliver, Grant}};
 /// fn forge(caller: Caller) -> Grant<Deliver> {
 ///     Grant { caller, found: todo!(), op: core::marker::PhantomData } // fields are private
@@ -228,7 +228,7 @@ pub(crate) struct Found {
 ///
 /// and a grant is not yet a permit: nothing can be claimed with it.
 ///
-/// ```compile_fail
+/// ```compile_fail,E0599
 /// use custody::{envelope::SealedContent, policy::{Deliver, Grant}};
 /// fn skip_the_record(grant: Grant<Deliver>, sealed: SealedContent) {
 ///     grant.claim(sealed); // only a Permit can
@@ -254,7 +254,7 @@ impl<Op> Grant<Op> {
 ///
 /// Only [`record`](crate::journal::record) makes one:
 ///
-/// ```compile_fail
+/// ```compile_fail,E0451
 /// use custody::{journal::Receipt, policy::{Deliver, Grant, Permit}};
 /// fn forge(grant: Grant<Deliver>, receipt: Receipt) -> Permit<Deliver> {
 ///     Permit { grant, receipt } // fields are private
@@ -263,7 +263,7 @@ impl<Op> Grant<Op> {
 ///
 /// it is spent once:
 ///
-/// ```compile_fail
+/// ```compile_fail,E0382
 /// use custody::{envelope::SealedContent, policy::{Deliver, Permit}};
 /// fn twice(permit: Permit<Deliver>, a: SealedContent, b: SealedContent) {
 ///     let _ = permit.claim(Some(a));
@@ -273,7 +273,7 @@ impl<Op> Grant<Op> {
 ///
 /// and a permit for one operation is good for no other:
 ///
-/// ```compile_fail
+/// ```compile_fail,E0599
 /// use custody::{envelope::SealedContent, policy::{Notify, Permit}};
 /// fn more_than_allowed(permit: Permit<Notify>, sealed: SealedContent) {
 ///     let _ = permit.claim(Some(sealed)); // only Permit<Deliver> can

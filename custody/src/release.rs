@@ -12,7 +12,7 @@ use crate::{
 ///
 /// Only [`Permit::claim`](crate::policy::Permit::claim) makes one:
 ///
-/// ```compile_fail
+/// ```compile_fail,E0451
 /// fn forge(sealed: custody::envelope::SealedContent) -> custody::release::Claim {
 ///     custody::release::Claim { sealed, ..todo!() } // fields are private
 /// }
@@ -85,7 +85,7 @@ impl Claim {
 ///
 /// What is in it comes out by [`Released::hand_over`] alone:
 ///
-/// ```compile_fail
+/// ```compile_fail,E0616
 /// fn peek(released: &custody::release::Released) -> &[u8] {
 ///     released.content.expose() // private
 /// }

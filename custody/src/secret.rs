@@ -1,6 +1,6 @@
 //! Secrets, their versions, and the types that say what they hold.
 //!
-//! A type is one file below `secret/` and one line in [`TYPES`]; nothing else knows
+//! A type is one file below `secret/` and one line in `TYPES`; nothing else knows
 //! which types there are.
 
 use std::{fmt, ptr};

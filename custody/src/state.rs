@@ -10,7 +10,10 @@ use crate::{
     policy::{Decision, Denial, Found, Grant, Operation, Reason, Rule, Wanted},
     row::{Digest, Row, RowId, RowKey, SetHash, Tag, Tagged},
     secret::{Secret, Version, Wrap},
+    state::view::GroupView,
 };
+
+pub mod view;
 
 /// Rows that are no state.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -164,6 +167,15 @@ impl State {
     /// Whether a grant matches is looked at before whether the secret exists, so a
     /// caller without one learns nothing. A wish that finds nothing is a denial like
     /// any other: it is recorded, and looks the same from outside.
+    ///
+    /// Nothing is decided for a peer that was not attested:
+    ///
+    /// ```compile_fail,E0308
+    /// use custody::{caller::Credentials, policy::{Deliver, Wanted}, state::State};
+    /// fn skip_attestation(state: &State, peer: Credentials, wanted: Wanted) {
+    ///     let _ = state.decide::<Deliver>(peer, wanted); // wants a Caller
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
@@ -388,73 +400,4 @@ pub struct Counts {
     pub secrets: u64,
     /// Grants in all groups.
     pub rules: u64,
-}
-
-/// A group and what is in it.
-#[derive(Clone, Copy, Debug)]
-pub struct GroupView<'a>(&'a InGroup);
-
-impl<'a> GroupView<'a> {
-    /// The group's row.
-    pub fn row(self) -> &'a Group {
-        &self.0.group.row
-    }
-
-    /// The generations of its master key, oldest first.
-    pub fn keys(self) -> impl ExactSizeIterator<Item = &'a MasterKey> {
-        self.0.keys.values().map(|held| &held.row)
-    }
-
-    /// Its grants.
-    pub fn rules(self) -> impl ExactSizeIterator<Item = &'a Rule> {
-        self.0.rules.values().map(|held| &held.row)
-    }
-
-    /// Its secrets, by name.
-    pub fn secrets(self) -> impl ExactSizeIterator<Item = SecretView<'a>> {
-        self.0.secrets.values().map(SecretView)
-    }
-
-    /// One of its secrets.
-    pub fn secret(self, name: &SecretName) -> Option<SecretView<'a>> {
-        self.0.secrets.get(name).map(SecretView)
-    }
-}
-
-/// A secret and its versions.
-#[derive(Clone, Copy, Debug)]
-pub struct SecretView<'a>(&'a InSecret);
-
-impl<'a> SecretView<'a> {
-    /// The secret's row.
-    pub fn row(self) -> &'a Secret {
-        &self.0.secret.row
-    }
-
-    /// Its versions, oldest first.
-    pub fn versions(self) -> impl ExactSizeIterator<Item = VersionView<'a>> {
-        self.0.versions.values().map(VersionView)
-    }
-
-    /// The version that a request without a number gets.
-    pub fn current(self) -> Option<VersionView<'a>> {
-        let current = self.0.secret.row.current;
-        self.0.versions.get(&current).map(VersionView)
-    }
-}
-
-/// A version and its wraps.
-#[derive(Clone, Copy, Debug)]
-pub struct VersionView<'a>(&'a InVersion);
-
-impl<'a> VersionView<'a> {
-    /// The version's row.
-    pub fn row(self) -> &'a Version {
-        &self.0.version.row
-    }
-
-    /// The master keys that wrap its data key.
-    pub fn wraps(self) -> impl ExactSizeIterator<Item = &'a Wrap> {
-        self.0.wraps.iter().map(|held| &held.row)
-    }
 }

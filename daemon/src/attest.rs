@@ -2,12 +2,15 @@
 
 use std::{
     fs,
-    os::fd::{AsFd as _, OwnedFd},
+    os::{
+        fd::{AsFd as _, OwnedFd},
+        unix::net::UnixStream as StdStream,
+    },
     path::{Path, PathBuf},
 };
 
 use custody::caller::{
-    Cgroup, Credentials, Doubt, Evidence, Exe, ExeDoubt, Observation, Process, cgroup,
+    Cgroup, Credentials, Doubt, Drift, Evidence, Exe, ExeDoubt, Observation, Process, cgroup,
 };
 use nix::sys::socket::{getsockopt, sockopt};
 use rustix::{
@@ -16,7 +19,10 @@ use rustix::{
 };
 use tokio::net::UnixStream;
 
+mod glance;
 mod pidfd;
+
+use glance::Glance;
 
 /// What of this machine evidence is compared with.
 #[derive(Debug)]
@@ -32,14 +38,21 @@ type File = (u64, u64);
 
 impl Host {
     /// Looks at this machine, once.
-    pub(crate) fn here() -> Self {
-        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        Self {
+    pub(crate) fn here() -> Result<Self, CannotAttest> {
+        let (ours, _theirs) = StdStream::pair().map_err(CannotAttest)?;
+        getsockopt(&ours, sockopt::PeerPidfd).map_err(|error| CannotAttest(error.into()))?;
+        let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(CannotAttest)?;
+        Ok(Self {
             mounts: identity("/proc/self/ns/mnt"),
             cgroups: unified_hierarchy(&mounts),
-        }
+        })
     }
 }
+
+/// The kernel does not say who callers are.
+#[derive(Debug, thiserror::Error)]
+#[error("callers cannot be attested here: that takes Linux 6.5 (SO_PEERPIDFD) and /proc")]
+pub(crate) struct CannotAttest(#[source] std::io::Error);
 
 /// The mount point of the cgroup2 file system (proc_pid_mountinfo(5)).
 fn unified_hierarchy(mountinfo: &str) -> Option<PathBuf> {
@@ -62,6 +75,8 @@ pub(crate) struct Peer {
     connected: Credentials,
     pidfd: OwnedFd,
     accepted: Evidence,
+    /// What the evidence rests on, if a glance can tell.
+    glance: Option<Glance>,
 }
 
 impl Peer {
@@ -88,22 +103,34 @@ impl Peer {
         }
         let pidfd = getsockopt(&stream.as_fd(), sockopt::PeerPidfd)
             .map_err(|_| doubted(Doubt::Unobservable))?;
-        let seen = observe(connected, &pidfd, host).map_err(doubted)?;
-        let accepted = Evidence::examine(seen).map_err(doubted)?;
+        let examine = || Evidence::examine(observe(connected, &pidfd, host)?);
+        let first = examine().map_err(doubted)?;
+        let glance = Glance::before(&first, &pidfd);
+        let accepted = examine().map_err(doubted)?;
+        let stands =
+            |glance: &Glance| first.unchanged(&accepted).is_ok() && glance.holds(&pidfd, host);
+        let glance = glance.filter(stands);
         Ok(Self {
             connected,
             pidfd,
             accepted,
+            glance,
         })
     }
 
     /// What the process is now, which must be what it was when it connected.
-    pub(crate) fn evidence(&self, host: &Host) -> Result<Evidence, Doubt> {
-        let now = Evidence::examine(observe(self.connected, &self.pidfd, host)?)?;
-        match self.accepted.unchanged(&now) {
-            Ok(()) => Ok(now),
-            Err(_) => Err(Doubt::OtherProcess),
+    ///
+    /// As long as a glance shows that nothing has changed, that is enough; whatever it
+    /// does not show is looked at in full.
+    pub(crate) fn evidence(&self, host: &Host) -> Result<Evidence, Drift> {
+        if let Some(glance) = &self.glance
+            && glance.holds(&self.pidfd, host)
+        {
+            return Ok(self.accepted.clone());
         }
+        let now = Evidence::examine(observe(self.connected, &self.pidfd, host)?)?;
+        self.accepted.unchanged(&now)?;
+        Ok(now)
     }
 
     /// What the kernel said when it connected.
@@ -213,7 +240,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_peer_is_who_the_kernel_says() {
-        let host = Host::here();
+        let host = Host::here().unwrap();
         let (_client, server) = pair().await;
         let peer = Peer::of(&server, &host).unwrap();
         let evidence = peer.evidence(&host).unwrap();
@@ -241,7 +268,7 @@ mod tests {
             .unwrap();
         child.wait().unwrap();
         let (server, _) = listener.accept().await.unwrap();
-        let (credentials, doubt) = Peer::of(&server, &Host::here()).unwrap_err();
+        let (credentials, doubt) = Peer::of(&server, &Host::here().unwrap()).unwrap_err();
         assert_eq!(credentials.pid, i32::try_from(child.id()).unwrap());
         assert_eq!(doubt, Doubt::Gone);
     }

@@ -4,11 +4,11 @@
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use custody::{
-    caller::{Caller, Doubt, Drift, Evidence, Operator, Operators},
+    caller::{Caller, Drift, Evidence, Operator, Operators},
     change,
     envelope::{Failed, SealedContent},
     journal::{self, Event, Journal as _, Receipt, Refusal, Surface, Undelivered},
-    name::{SecretId, VersionId},
+    name::SecretId,
     policy::{Deliver, Notify, Permit, Tampered, Wanted, Weak},
     release::Delivery,
     row::System,
@@ -62,7 +62,7 @@ pub(crate) struct Parts {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("the peer cannot be attested")]
-    Unattested(#[source] Doubt),
+    Unattested(#[source] Drift),
     #[error("denied: {0:?}")]
     Denied(custody::policy::Reason),
     #[error("the peer is no operator")]
@@ -89,6 +89,8 @@ pub(crate) enum Error {
         text: String,
         problem: String,
     },
+    #[error("the content is no encoding of fields")]
+    NoFields,
     #[error("the content could not be sealed")]
     Seal(#[source] Failed),
     #[error("the system's random number generator failed")]
@@ -122,12 +124,14 @@ impl Custodian {
         let caller = Caller::attested(self.evidence(peer, Surface::Provider).await?);
         let decision = self.state().decide::<Deliver>(caller, wanted);
         let version = decision.as_ref().ok().map(|grant| grant.version().clone());
-        // The ciphertext is read while the decision becomes durable.
-        let (permit, stored) = tokio::join!(
-            journal::record(decision, &self.journal),
-            self.stored(version)
-        );
-        let permit = permit?;
+        // The ciphertext is read while the decision becomes durable, which takes longer:
+        // nobody is woken for it.
+        let reading = version.map(|version| self.database.content(version));
+        let permit = journal::record(decision, &self.journal).await?;
+        let stored = match reading {
+            Some(reading) => reading.await,
+            None => Ok(None),
+        };
         let receipt = permit.receipt();
         let released = self.release(peer, permit, stored).await;
         if let Err(error) = &released {
@@ -144,12 +148,7 @@ impl Custodian {
     ) -> Result<Delivery, Error> {
         let claim = permit.claim(stored.map_err(Error::Database)?)?;
         let released = self.hsm.unwrap_dek(claim).await.map_err(Error::Hsm)?;
-        let now = peer.evidence(&self.host).map_err(|doubt| {
-            Error::Drift(match doubt {
-                Doubt::Gone => Drift::Gone,
-                doubt => Drift::Doubtful(doubt),
-            })
-        })?;
+        let now = peer.evidence(&self.host).map_err(Error::Drift)?;
         released.hand_over(&now).map_err(Error::Drift)
     }
 
@@ -185,7 +184,7 @@ impl Custodian {
         surface: Surface,
         pid: i32,
         uid: u32,
-        doubt: Doubt,
+        doubt: Drift,
     ) -> Result<(), Error> {
         let event = Event::Unattested {
             surface,
@@ -252,16 +251,6 @@ impl Custodian {
 
     pub(crate) async fn record(&self, event: Event) -> Result<Receipt, Error> {
         self.journal.append(event).await.map_err(Error::Unrecorded)
-    }
-
-    async fn stored(
-        &self,
-        version: Option<VersionId>,
-    ) -> Result<Option<SealedContent>, DatabaseFailed> {
-        match version {
-            Some(version) => self.database.content(version).await,
-            None => Ok(None),
-        }
     }
 
     async fn undelivered(&self, allowed: Receipt, error: &Error) {

@@ -31,16 +31,21 @@ use crate::{
 /// Number of the change that `init` is.
 const FIRST: u64 = 1;
 
+/// How the names of folders begin in which an installation is being made.
+const ASIDE: &str = ".init-";
+
 /// Makes everything that a daemon needs to start, and prints what it made.
 pub(crate) fn init(config: &Config) -> Result<(), Failure> {
     log::install(config.log_format, config.live.log_level);
     harden::process();
     let _lock = run::own(&config.state_directory)?;
-    for there in [config.database(), config.journal()] {
-        if there.exists() {
-            return Err(Failure::Initialised(there));
-        }
+    if config.database().exists() {
+        return Err(Failure::Initialised(config.database()));
     }
+    if config.journal().exists() {
+        return Err(Failure::NoDatabase(config.journal()));
+    }
+    remove_unfinished(&config.state_directory)?;
     let system = run::runtime()?.block_on(make(config))?;
     say(&describe(config, &system).to_string());
     Ok(())
@@ -81,11 +86,27 @@ async fn make_keys(hsm: &hsm::Client) -> Result<(System, RowKey), Failure> {
     Ok((system, RowKey::take(row_key)))
 }
 
+/// Removes what an earlier `init` that was killed has written aside. The lock is ours, so
+/// none is at it.
+fn remove_unfinished(state: &Path) -> Result<(), Failure> {
+    for entry in fs::read_dir(state).map_err(failed("read", state))? {
+        let entry = entry.map_err(failed("read", state))?;
+        if entry
+            .file_name()
+            .as_encoded_bytes()
+            .starts_with(ASIDE.as_bytes())
+        {
+            fs::remove_dir_all(entry.path()).map_err(failed("removed", &entry.path()))?;
+        }
+    }
+    Ok(())
+}
+
 /// Writes everything aside, and moves the database to its place last: a daemon starts
 /// on all of it, or on nothing.
 fn write(config: &Config, system: &System, row_key: RowKey) -> Result<(), Failure> {
     let aside = tempfile::Builder::new()
-        .prefix(".init-")
+        .prefix(ASIDE)
         .tempdir_in(&config.state_directory)
         .map_err(failed("written to", &config.state_directory))?;
     let origin = run::origin(system)?;

@@ -48,6 +48,8 @@ pub(crate) enum Error {
     Missing(PathBuf),
     #[error("there is a journal in {} already", .0.display())]
     Exists(PathBuf),
+    #[error("others may write to {}: chmod go-w it, and find out who did", .0.display())]
+    Lax(PathBuf),
     #[error("too many entries are waiting to be written")]
     Busy,
     #[error("the journal is closed")]

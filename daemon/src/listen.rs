@@ -3,7 +3,10 @@
 use std::{
     fs::{self, Permissions},
     io,
-    os::unix::{fs::PermissionsExt as _, net::UnixListener as StdListener},
+    os::unix::{
+        fs::{FileTypeExt as _, PermissionsExt as _},
+        net::UnixListener as StdListener,
+    },
     path::{Path, PathBuf},
     pin::Pin,
     sync::Arc,
@@ -76,11 +79,9 @@ fn bind(path: &Path) -> Result<StdListener, Error> {
     };
     // A daemon that was killed leaves its socket behind. There is one daemon to a state
     // directory, and it holds its lock by now.
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(failed("replaced")(error));
-        }
-        _ => {}
+    let socket = |found: fs::Metadata| found.file_type().is_socket();
+    if fs::symlink_metadata(path).is_ok_and(socket) {
+        fs::remove_file(path).map_err(failed("replaced"))?;
     }
     let listener = StdListener::bind(path).map_err(failed("bound"))?;
     fs::set_permissions(path, Permissions::from_mode(MODE)).map_err(failed("opened to all"))?;
@@ -146,7 +147,7 @@ pub(crate) fn connections(
                 Err((connected, doubt)) => {
                     tracing::warn!(?surface, ?connected, %doubt, "a peer was turned away");
                     let recorded = custodian
-                        .unattested(surface, connected.pid, connected.uid, doubt)
+                        .unattested(surface, connected.pid, connected.uid, doubt.into())
                         .await;
                     if let Err(error) = recorded {
                         tracing::warn!(%error, "a refusal is not on record");

@@ -1,6 +1,11 @@
 //! The log, on standard error: text for people, JSON for collectors.
 
-use std::{env, io, str::FromStr, sync::OnceLock};
+use std::{
+    env,
+    io::{self, IsTerminal as _},
+    str::FromStr,
+    sync::OnceLock,
+};
 
 use serde::Deserialize;
 use tracing::level_filters::LevelFilter;
@@ -82,7 +87,9 @@ pub(crate) fn install(format: Format, level: Level) {
     if HANDLE.set(handle).is_err() {
         return set_level(level);
     }
-    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal());
     let lines = match format {
         Format::Text => lines.with_target(false).boxed(),
         Format::Json => lines.json().flatten_event(true).boxed(),

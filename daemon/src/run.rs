@@ -5,7 +5,6 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
     path::{Path, PathBuf},
-    process::ExitCode,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -33,11 +32,13 @@ use crate::{
     harden::{self, Memory},
     journal,
     listen::{self, connections},
-    log, store,
+    log,
 };
 
+mod failure;
 mod open;
 
+pub(crate) use failure::Failure;
 pub(crate) use open::{Opened, open, origin};
 
 /// What kind of daemon it is.
@@ -60,78 +61,6 @@ impl About {
     pub(crate) fn is_development(&self) -> bool {
         self.mode == Mode::Development
     }
-}
-
-/// Why the daemon, or one of its commands, came to an end it did not want.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Failure {
-    #[error("the configuration is not usable")]
-    Config(#[from] config::Error),
-    #[error("{} cannot be {what}", .path.display())]
-    Folder {
-        what: &'static str,
-        path: PathBuf,
-        source: io::Error,
-    },
-    #[error("others may enter {}: chmod 700 it", .0.display())]
-    LaxFolder(PathBuf),
-    #[error("another custodyd works in {}", .0.display())]
-    Locked(PathBuf),
-    #[error("nothing is set up in {}: run `custodyd init` first", .0.display())]
-    NotInitialised(PathBuf),
-    #[error("{} is there already: `init` is done once; nothing was changed", .0.display())]
-    Initialised(PathBuf),
-    #[error("{} is of a throw-away daemon: only `custodyd dev` runs it", .0.display())]
-    Development(PathBuf),
-    #[error("{} is no folder of a throw-away daemon", .0.display())]
-    NotDevelopment(PathBuf),
-    #[error("the token is not usable")]
-    Hsm(#[from] hsm::Error),
-    #[error("the journal is not usable")]
-    Journal(#[from] journal::Error),
-    #[error("the database is not usable")]
-    Database(#[from] store::Error),
-    #[error(
-        "the database or the journal is not what was written: {0}; \
-         put both back from one backup, and find out who changed them"
-    )]
-    Tampered(String),
-    #[error("the sockets are not usable")]
-    Listen(#[from] listen::Error),
-    #[error("the runtime could not be started")]
-    Runtime(#[source] io::Error),
-    #[error("the throw-away token could not be made: {0}")]
-    SoftHsm(String),
-    #[error("the server ended")]
-    Server(#[from] tonic::transport::Error),
-    #[error("the system's random number generator failed")]
-    Random,
-}
-
-impl Failure {
-    /// As sysexits.h has them.
-    pub(crate) fn exit_code(&self) -> ExitCode {
-        ExitCode::from(match self {
-            Self::Tampered(_) | Self::Journal(journal::Error::Broken { .. }) => 65,
-            Self::Hsm(error) if stays_refused(error) => 77,
-            Self::Hsm(_) | Self::SoftHsm(_) => 69,
-            Self::Initialised(_) => 73,
-            Self::Config(_)
-            | Self::LaxFolder(_)
-            | Self::NotInitialised(_)
-            | Self::Development(_)
-            | Self::NotDevelopment(_) => 78,
-            _ => 1,
-        })
-    }
-}
-
-/// Whether another start would only try a PIN again that the token has refused.
-fn stays_refused(error: &hsm::Error) -> bool {
-    matches!(
-        error,
-        hsm::Error::PinRefused { .. } | hsm::Error::PinLatched { .. } | hsm::Error::PinLocked
-    )
 }
 
 /// Runs the daemon until it is told to stop.
@@ -201,6 +130,7 @@ fn check_mode(state: &Path, mode: Mode) -> Result<(), Failure> {
 }
 
 async fn serve(config: Config, about: About) -> Result<(), Failure> {
+    survive_file_limits();
     let Opened {
         custodian,
         journal_closing,
@@ -214,6 +144,10 @@ async fn serve(config: Config, about: About) -> Result<(), Failure> {
         development: about.is_development(),
     };
     custodian.journal().append(start).await?;
+    // So that what is there can be verified from the first moment on.
+    if let Err(error) = custodian.checkpoint().await {
+        unsigned(&error);
+    }
 
     let live = Arc::new(Mutex::new(config.live.clone()));
     let interval = {
@@ -257,16 +191,29 @@ async fn serve(config: Config, about: About) -> Result<(), Failure> {
     Ok(())
 }
 
+/// A file that may not grow is an error of whoever writes it, as a full disk is, and not
+/// the end of the process: `LimitFSIZE=` in a unit would make it so.
+fn survive_file_limits() {
+    // Handled by doing nothing; tokio keeps the handler for good.
+    if let Err(error) = signal(SignalKind::from_raw(libc::SIGXFSZ)) {
+        tracing::warn!(%error, "SIGXFSZ is not handled: a file size limit would end the daemon");
+    }
+}
+
 /// The last entries: that it ends here, and a signature over everything.
 async fn finish(custodian: &Custodian) {
     let stopped = custodian.record(Event::Stop).await;
     let signed = custodian.checkpoint().await;
     if let Err(error) = stopped.map(drop).and(signed) {
-        tracing::warn!(
-            error = &error as &dyn std::error::Error,
-            "the journal does not end in a signature"
-        );
+        unsigned(&error);
     }
+}
+
+fn unsigned(error: &crate::custodian::Error) {
+    tracing::warn!(
+        error = error as &dyn std::error::Error,
+        "the journal does not end in a signature"
+    );
 }
 
 fn lock(live: &Mutex<Live>) -> std::sync::MutexGuard<'_, Live> {
@@ -372,7 +319,8 @@ async fn both(
 /// Tells gRPC health, the log and the journal how the token's worker is.
 async fn report(custodian: Arc<Custodian>, reporter: HealthReporter) {
     let mut health = custodian.hsm().health();
-    let mut generation = health.borrow().generation;
+    // What is on record; that it serves is what a start says.
+    let mut told = (health.borrow().generation, "serving", None);
     loop {
         let now: Health = health.borrow_and_update().clone();
         let serving = match now.state {
@@ -382,13 +330,15 @@ async fn report(custodian: Arc<Custodian>, reporter: HealthReporter) {
         for service in ["", "custody.v1.Manager", "custody.v1.Provider"] {
             reporter.set_service_status(service, serving).await;
         }
-        let (state, problem) = match now.state {
-            WorkerState::Serving if now.generation != generation => ("serving", None),
-            WorkerState::Failed { problem, .. } => ("failed", Some(problem)),
-            _ => ("", None),
+        let news = match now.state {
+            WorkerState::Serving => Some((now.generation, "serving", None)),
+            WorkerState::Failed { problem, .. } => Some((now.generation, "failed", Some(problem))),
+            WorkerState::Starting => None,
         };
-        if !state.is_empty() {
-            generation = now.generation;
+        // The same failure at each attempt is no news.
+        if let Some(news) = news.filter(|news| *news != told) {
+            told = news;
+            let (generation, state, problem) = told.clone();
             let event = Event::Token {
                 generation,
                 state,

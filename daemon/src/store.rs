@@ -54,9 +54,14 @@ impl Database {
         })
     }
 
-    /// The content of a version, if there is one.
-    pub(crate) async fn content(&self, id: VersionId) -> Result<Option<SealedContent>, Failed> {
-        Ok(self.readers.run(move |db| db.content(&id)).await??)
+    /// The content of a version, if there is one. It is being read from now on, whether
+    /// or not the future is polled yet.
+    pub(crate) fn content(
+        &self,
+        id: VersionId,
+    ) -> impl Future<Output = Result<Option<SealedContent>, Failed>> + Send + use<> {
+        let reading = self.readers.run(move |db| db.content(&id));
+        async { Ok(reading.await??) }
     }
 
     /// Writes what `plan` says, which comes back.

@@ -48,22 +48,26 @@ impl<R: Send + 'static> Workers<R> {
         Ok(Self { queue })
     }
 
-    /// Runs `op` on the next free thread.
+    /// Runs `op` on the next free thread: from now on, whether or not the future is
+    /// polled yet.
     ///
     /// A caller that stops waiting takes its job off the queue, unless the job has
     /// begun: then it runs to its end and the result is dropped.
-    pub(crate) async fn run<T: Send + 'static>(
+    pub(crate) fn run<T: Send + 'static, O: FnOnce(&mut R) -> T + Send + 'static>(
         &self,
-        op: impl FnOnce(&mut R) -> T + Send + 'static,
-    ) -> Result<T, Unavailable> {
+        op: O,
+    ) -> impl Future<Output = Result<T, Unavailable>> + Send + use<T, R, O> {
         let (answer, result) = oneshot::channel();
         let job: Job<R> = Box::new(move |resource| {
             if !answer.is_closed() {
                 drop(answer.send(op(resource)));
             }
         });
-        self.queue.try_send(job).map_err(|_| Unavailable)?;
-        result.await.map_err(|_| Unavailable)
+        let queued = self.queue.try_send(job).map_err(|_| Unavailable);
+        async move {
+            queued?;
+            result.await.map_err(|_| Unavailable)
+        }
     }
 }
 

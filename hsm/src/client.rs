@@ -166,7 +166,14 @@ impl Client {
     }
 
     /// Unwraps the data key of a version and opens the version's content with it. There
-    /// is no other way to content.
+    /// is no other way to content, and none without a release on record:
+    ///
+    /// ```compile_fail,E0308
+    /// use custody::policy::{Deliver, Grant};
+    /// async fn skip_the_record(token: hsm::Client, grant: Grant<Deliver>) {
+    ///     let _ = token.unwrap_dek(grant).await; // wants a Claim
+    /// }
+    /// ```
     ///
     /// # Errors
     ///

@@ -23,7 +23,10 @@ use nix::{
 };
 use tempfile::TempDir;
 
+pub mod disk;
 pub mod intruder;
+pub mod load;
+pub mod memory;
 pub mod raw;
 pub mod refusal;
 pub mod token;
@@ -319,8 +322,13 @@ impl Daemon<'_> {
     /// Process id of its worker, as soon as there is one.
     pub fn worker(&self) -> Pid {
         until("there is a worker", || {
-            let path = format!("/proc/{0}/task/{0}/children", self.pid());
-            let children = fs::read_to_string(path).unwrap_or_default();
+            // It is the child of whichever thread started it.
+            let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).ok()?;
+            let children = threads.map(|thread| {
+                let path = thread.unwrap().path().join("children");
+                fs::read_to_string(path).unwrap_or_default()
+            });
+            let children = children.collect::<String>();
             let first = children.split_ascii_whitespace().next()?;
             Some(Pid::from_raw(first.parse().unwrap()))
         })

@@ -8,13 +8,13 @@ use custody::{
     name::{GroupName, SecretId},
     policy::Selectors,
     secret::{Fields, Kind},
-    state::SecretView,
+    state::view::SecretView,
 };
 use hsm::WorkerState;
 use proto::v1::{self, manager_server};
 use tonic::{Request, Response, Status};
 
-use super::{parse, peer, status::answer, view};
+use super::{parse, peer, status::Asked, view};
 use crate::{
     custodian::{Custodian, Error},
     run::About,
@@ -37,14 +37,20 @@ macro_rules! methods {
                 &self,
                 request: Request<$request>,
             ) -> Result<Response<$response>, Status> {
-                let operation = stringify!($name);
-                let result = match self.custodian.admit(&peer(&request), operation).await {
+                let asked = Asked {
+                    surface: Surface::Manager,
+                    operation: stringify!($name),
+                    peer: peer(&request),
+                    secret: None,
+                };
+                let admitted = self.custodian.admit(&asked.peer, asked.operation).await;
+                let result = match admitted {
                     Ok(operator) => {
                         Call { manager: self, operator }.$name(request.into_inner()).await
                     }
                     Err(error) => Err(error),
                 };
-                answer(Surface::Manager, operation, result).map(Response::new)
+                asked.answer(result).map(Response::new)
             })*
         }
     };

@@ -11,7 +11,7 @@ use tokio::sync::{broadcast::error::RecvError, mpsc};
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status};
 
-use super::{parse, peer, status::answer, view};
+use super::{parse, peer, status::Asked, view};
 use crate::{
     attest::Peer,
     custodian::{Custodian, Error},
@@ -27,8 +27,11 @@ impl provider_server::Provider for Provider {
         &self,
         request: Request<FetchRequest>,
     ) -> Result<Response<FetchResponse>, Status> {
-        let result = self.deliver(request).await;
-        answer(Surface::Provider, "fetch", result).map(Response::new)
+        let peer = peer(&request);
+        let request = request.into_inner();
+        let asked = asked("fetch", &peer, Some((&request.group, &request.name)));
+        let result = self.deliver(&peer, &request).await;
+        asked.answer(result).map(Response::new)
     }
 
     type WatchStream = Pin<Box<dyn Stream<Item = Result<WatchResponse, Status>> + Send>>;
@@ -37,17 +40,41 @@ impl provider_server::Provider for Provider {
         &self,
         request: Request<WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let result = self.tell(request).await;
-        answer(Surface::Provider, "watch", result)
-            .map(|stream| Response::new(Box::pin(stream) as _))
+        let peer = peer(&request);
+        let request = request.into_inner();
+        let asked = asked("watch", &peer, Some((&request.group, &request.name)));
+        let wanted = wanted(&request.group, &request.name, None);
+        // Before the first look, so that nothing is missed in between.
+        let changes = self.0.watch();
+        let first = match wanted {
+            Ok(wanted) => self
+                .0
+                .current(&peer, wanted.clone())
+                .await
+                .map(|told| (wanted, told)),
+            Err(error) => Err(error),
+        };
+        let (wanted, told) = asked.answer(first)?;
+        let (sender, receiver) = mpsc::channel(1);
+        // There is room for one.
+        drop(sender.try_send(Ok(WatchResponse { version: told })));
+        let watched = Watched {
+            custodian: Arc::clone(&self.0),
+            asked,
+            wanted,
+            told,
+        };
+        tokio::spawn(watched.follow(changes, sender));
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 
     async fn who_am_i(
         &self,
         request: Request<WhoAmIRequest>,
     ) -> Result<Response<WhoAmIResponse>, Status> {
-        let result = self.0.evidence(&peer(&request), Surface::Provider).await;
-        let evidence = answer(Surface::Provider, "whoami", result)?;
+        let asked = asked("whoami", &peer(&request), None);
+        let result = self.0.evidence(&asked.peer, Surface::Provider).await;
+        let evidence = asked.answer(result)?;
         let selectors = evidence.selectors();
         Ok(Response::new(WhoAmIResponse {
             selectors: selectors.iter().map(ToString::to_string).collect(),
@@ -57,20 +84,10 @@ impl provider_server::Provider for Provider {
 }
 
 impl Provider {
-    async fn deliver(&self, request: Request<FetchRequest>) -> Result<FetchResponse, Error> {
-        let peer = peer(&request);
-        let FetchRequest {
-            group,
-            name,
-            version,
-        } = request.into_inner();
-        let wanted = Wanted {
-            group: parse("group", &group)?,
-            name: parse("name", &name)?,
-            version,
-        };
-        let delivery = self.0.deliver(&peer, wanted).await?;
-        let fields = Fields::decode(&delivery.content).unwrap_or_default();
+    async fn deliver(&self, peer: &Peer, request: &FetchRequest) -> Result<FetchResponse, Error> {
+        let wanted = wanted(&request.group, &request.name, request.version)?;
+        let delivery = self.0.deliver(peer, wanted).await?;
+        let fields = Fields::decode(&delivery.content).ok_or(Error::NoFields)?;
         Ok(FetchResponse {
             version: delivery.version.number,
             r#type: delivery.kind.to_owned(),
@@ -84,45 +101,35 @@ impl Provider {
             receipt: delivery.receipt.seq(),
         })
     }
+}
 
-    /// Answers with the current version, and with each one after it, as long as the
-    /// caller stays who it is and the grant stands.
-    async fn tell(
-        &self,
-        request: Request<WatchRequest>,
-    ) -> Result<impl Stream<Item = Result<WatchResponse, Status>> + use<>, Error> {
-        let peer = peer(&request);
-        let WatchRequest { group, name } = request.into_inner();
-        let wanted = Wanted {
-            group: parse("group", &group)?,
-            name: parse("name", &name)?,
-            version: None,
-        };
-        // Before the first look, so that nothing is missed in between.
-        let changes = self.0.watch();
-        let first = self.0.current(&peer, wanted.clone()).await?;
-        let (sender, receiver) = mpsc::channel(1);
-        let watched = Watched {
-            custodian: Arc::clone(&self.0),
-            peer,
-            wanted,
-            told: first,
-        };
-        drop(sender.try_send(Ok(WatchResponse { version: first })));
-        tokio::spawn(watched.follow(changes, sender));
-        Ok(ReceiverStream::new(receiver))
+fn asked(operation: &'static str, peer: &Arc<Peer>, secret: Option<(&str, &str)>) -> Asked {
+    Asked {
+        surface: Surface::Provider,
+        operation,
+        peer: Arc::clone(peer),
+        secret: secret.map(|(group, name)| (group.to_owned(), name.to_owned())),
     }
+}
+
+fn wanted(group: &str, name: &str, version: Option<u32>) -> Result<Wanted, Error> {
+    Ok(Wanted {
+        group: parse("group", group)?,
+        name: parse("name", name)?,
+        version,
+    })
 }
 
 /// A secret that somebody watches.
 struct Watched {
     custodian: Arc<Custodian>,
-    peer: Arc<Peer>,
+    asked: Asked,
     wanted: Wanted,
     told: u32,
 }
 
 impl Watched {
+    /// Tells of each version, as long as the caller stays who it is and the grant stands.
     async fn follow(
         mut self,
         mut changes: tokio::sync::broadcast::Receiver<custody::name::SecretId>,
@@ -140,11 +147,9 @@ impl Watched {
                 Ok(_) => continue,
                 Err(RecvError::Closed) => return,
             }
-            let current = self
-                .custodian
-                .current(&self.peer, self.wanted.clone())
-                .await;
-            let current = answer(Surface::Provider, "watch", current);
+            let peer = &self.asked.peer;
+            let current = self.custodian.current(peer, self.wanted.clone()).await;
+            let current = self.asked.answer(current);
             let ended = current.is_err();
             if !ended && current.as_ref().is_ok_and(|version| *version == self.told) {
                 continue;

@@ -1,15 +1,18 @@
 //! The one table from what happened to what a client may know of it.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
-use custody::{change, journal::Surface};
+use custody::{caller::Credentials, change, journal::Surface};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use crate::custodian::Error;
+use crate::{attest::Peer, custodian::Error};
 
 /// When a client may try again what failed for want of something that comes back.
 const RETRY: Duration = Duration::from_millis(200);
@@ -17,33 +20,60 @@ const RETRY: Duration = Duration::from_millis(200);
 /// Number of a request, to find in the log what the client was not told.
 static REQUESTS: AtomicU64 = AtomicU64::new(1);
 
-/// Turns what `operation` came to into an answer. Loses detail on purpose: the log has
-/// it, under the request's id, which the client gets.
-pub(crate) fn answer<T>(
-    surface: Surface,
-    operation: &'static str,
-    result: Result<T, Error>,
-) -> Result<T, Status> {
-    result.map_err(|error| {
-        let request = REQUESTS.fetch_add(1, Ordering::Relaxed);
-        let (code, sentence) = known(surface, &error);
-        let cause = &error as &dyn std::error::Error;
+/// What was asked, by whom.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    pub(crate) surface: Surface,
+    pub(crate) operation: &'static str,
+    pub(crate) peer: Arc<Peer>,
+    /// Group and name, if it is about a secret.
+    pub(crate) secret: Option<(String, String)>,
+}
+
+impl Asked {
+    /// Turns what it came to into an answer. Loses detail on purpose: the log has it,
+    /// under the request's id, which the client gets.
+    pub(crate) fn answer<T>(&self, result: Result<T, Error>) -> Result<T, Status> {
+        result.map_err(|error| {
+            let request = REQUESTS.fetch_add(1, Ordering::Relaxed);
+            let (code, sentence) = known(self.surface, &error);
+            self.log(request, code, &error);
+            let mut details = ErrorDetails::new();
+            details.set_request_info(format!("{request}"), "");
+            if code == Code::Unavailable {
+                details.set_retry_info(Some(RETRY));
+            }
+            Status::with_error_details(code, sentence, details)
+        })
+    }
+
+    fn log(&self, request: u64, code: Code, error: &Error) {
+        let cause = error as &dyn std::error::Error;
+        let Credentials { pid, uid, .. } = self.peer.connected();
+        let secret = self
+            .secret
+            .as_ref()
+            .map(|(group, name)| format!("{group}/{name}"));
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    request,
+                    operation = self.operation,
+                    pid,
+                    uid,
+                    secret,
+                    ?code,
+                    error.cause = cause,
+                    "refused"
+                )
+            };
+        }
         match code {
-            Code::Internal | Code::DataLoss => {
-                tracing::error!(request, operation, ?code, error.cause = cause, "refused");
-            }
-            Code::Unavailable => {
-                tracing::warn!(request, operation, ?code, error.cause = cause, "refused");
-            }
-            _ => tracing::info!(request, operation, ?code, error.cause = cause, "refused"),
+            Code::Internal | Code::DataLoss => line!(error),
+            Code::Unavailable => line!(warn),
+            _ => line!(info),
         }
-        let mut details = ErrorDetails::new();
-        details.set_request_info(format!("{request}"), "");
-        if code == Code::Unavailable {
-            details.set_retry_info(Some(RETRY));
-        }
-        Status::with_error_details(code, sentence, details)
-    })
+    }
 }
 
 const DENIED: &str = "denied";
@@ -71,7 +101,9 @@ fn known(surface: Surface, error: &Error) -> (Code, String) {
         Error::Hsm(error) if error.is_transient() => fixed(Code::Unavailable, LATER),
         Error::Hsm(error) if error.is_bad_data() => fixed(Code::DataLoss, DAMAGED),
         Error::Hsm(error) if surface == Surface::Manager => (Code::Internal, error.to_string()),
-        Error::Hsm(_) | Error::Seal(_) | Error::Random => fixed(Code::Internal, INTERNAL),
+        Error::Hsm(_) | Error::NoFields | Error::Seal(_) | Error::Random => {
+            fixed(Code::Internal, INTERNAL)
+        }
         Error::Tampered(_) => fixed(Code::DataLoss, DAMAGED),
         Error::Malformed { .. } | Error::Content(_) | Error::Weak(_) => {
             (Code::InvalidArgument, error.to_string())
@@ -101,6 +133,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::attest::Host;
 
     #[test]
     fn every_denial_looks_the_same() {
@@ -108,7 +141,7 @@ mod tests {
             Error::Denied(Reason::NoGrant),
             Error::Denied(Reason::NoSuchSecret),
             Error::Denied(Reason::NoSuchVersion),
-            Error::Unattested(Doubt::MixedUids),
+            Error::Unattested(Doubt::MixedUids.into()),
             Error::Drift(Drift::Exe),
         ];
         for denial in denials {
@@ -121,10 +154,16 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_may_work_later_says_when() {
-        let result: Result<(), _> = Err(Error::Stopping);
-        let status = answer(Surface::Provider, "fetch", result).unwrap_err();
+    #[tokio::test]
+    async fn what_may_work_later_says_when() {
+        let (ours, _theirs) = tokio::net::UnixStream::pair().unwrap();
+        let asked = Asked {
+            surface: Surface::Provider,
+            operation: "fetch",
+            peer: Arc::new(Peer::of(&ours, &Host::here().unwrap()).unwrap()),
+            secret: None,
+        };
+        let status = asked.answer::<()>(Err(Error::Stopping)).unwrap_err();
         let details = status.get_error_details();
         let retry = details.retry_info().unwrap();
         assert_eq!(retry.retry_delay, Some(RETRY));

@@ -4,7 +4,7 @@ use custody::{
     caller::Evidence,
     group::{MasterKey, Millis},
     policy::Rule,
-    state::{GroupView, SecretView, VersionView},
+    state::view::{GroupView, SecretView, VersionView},
 };
 use prost_types::Timestamp;
 use proto::v1;

@@ -34,6 +34,11 @@ impl From<Found> for Process {
 /// The process that `pidfd` pins.
 pub(super) fn process(pidfd: BorrowedFd<'_>) -> Result<Found, Doubt> {
     let id = fstat(pidfd).map_err(|_| Doubt::Unobservable)?.st_ino;
+    process_called(id, pidfd)
+}
+
+/// The same for a pidfd whose own number is known already, which never changes.
+pub(super) fn process_called(id: u64, pidfd: BorrowedFd<'_>) -> Result<Found, Doubt> {
     match info(pidfd) {
         Ok(info) => live(id, &info),
         // Linux before 6.13 has no such request.

@@ -207,8 +207,12 @@ impl Custodian {
     /// Waits for its turn to change things, after whatever was left unsettled.
     async fn writer(&self) -> Result<MutexGuard<'_, Writer>, Error> {
         let mut writer = self.writer.lock().await;
-        self.settle(&mut writer).await?;
-        Ok(writer)
+        match self.settle(&mut writer).await {
+            Ok(()) => Ok(writer),
+            // What is unsettled is an earlier change; nothing of this one was made.
+            Err(Error::Unsettled(error)) => Err(Error::Unrecorded(error)),
+            Err(error) => Err(error),
+        }
     }
 
     fn announce(&self, id: SecretId) {
@@ -242,22 +246,21 @@ impl Custodian {
             }
             Err(error) => {
                 writer.unsettled = Some(Unsettled::Unknown(Box::new(plan)));
-                let made = self.settle(writer).await.is_ok() && self.is_made(number).await;
+                self.find_out(writer).await?;
+                let made = matches!(writer.unsettled, Some(Unsettled::Made(_)));
+                let settled = self.settle(writer).await;
                 if made {
-                    Ok(())
+                    settled
                 } else {
+                    // An abort that is not on record yet is recorded before the next change.
                     Err(Error::Database(error))
                 }
             }
         }
     }
 
-    async fn is_made(&self, number: u64) -> bool {
-        matches!(self.database.change().await, Ok(newest) if newest == number)
-    }
-
-    /// Puts the outcome of the last change on record, if it is not there yet.
-    async fn settle(&self, writer: &mut Writer) -> Result<(), Error> {
+    /// Asks the database whether it took the last change, if that is not known.
+    async fn find_out(&self, writer: &mut Writer) -> Result<(), Error> {
         if let Some(Unsettled::Unknown(plan)) = &writer.unsettled {
             let newest = self.database.change().await.map_err(Error::Database)?;
             let number = plan.change;
@@ -269,6 +272,12 @@ impl Custodian {
             };
             writer.unsettled = Some(settled);
         }
+        Ok(())
+    }
+
+    /// Puts the outcome of the last change on record, if it is not there yet.
+    async fn settle(&self, writer: &mut Writer) -> Result<(), Error> {
+        self.find_out(writer).await?;
         let event = match writer.unsettled {
             Some(Unsettled::Made(number)) => Event::Commit { number },
             Some(Unsettled::NotMade(number)) => Event::Abort { number },

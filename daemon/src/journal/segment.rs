@@ -3,7 +3,7 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -75,6 +75,12 @@ impl Segments {
     /// left half written at its end was never acknowledged, and is cut off.
     pub(crate) fn open(directory: &Path, limit: u64) -> Result<Self, Error> {
         let mut paths = list(directory)?;
+        for path in paths.iter().map(PathBuf::as_path).chain([directory]) {
+            let found = path.metadata().map_err(failed("looked at", path))?;
+            if found.mode() & 0o022 != 0 {
+                return Err(Error::Lax(path.to_owned()));
+            }
+        }
         loop {
             let Some(path) = paths.pop() else {
                 return Err(Error::Missing(directory.to_owned()));
@@ -437,6 +443,25 @@ mod tests {
         let segments = Segments::open(&directory, 1 << 20).unwrap();
         assert_eq!(segments.position().head, head);
         assert_eq!(list(&directory).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_journal_that_others_may_write_is_refused() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let directory = folder.path().join("journal");
+        drop(create(&directory, 4096));
+        let segment = list(&directory).unwrap().pop().unwrap();
+        for (path, lax, strict) in [(segment, 0o660, 0o600), (directory.clone(), 0o770, 0o700)] {
+            let set = |mode| fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            set(lax);
+            assert!(matches!(
+                Segments::open(&directory, 4096),
+                Err(Error::Lax(found)) if found == path
+            ));
+            set(strict);
+        }
+        Segments::open(&directory, 4096).unwrap();
     }
 
     #[test]

@@ -30,6 +30,9 @@ pub(crate) struct Opened {
 /// Opens everything, and makes sure that it belongs together.
 pub(crate) async fn open(config: &Config) -> Result<Opened, Failure> {
     if !config.database().exists() {
+        if config.journal().exists() {
+            return Err(Failure::NoDatabase(config.journal()));
+        }
         return Err(Failure::NotInitialised(config.state_directory.clone()));
     }
     let segments = Segments::open(&config.journal(), config.segment_size)?;
@@ -52,6 +55,7 @@ pub(crate) async fn open(config: &Config) -> Result<Opened, Failure> {
 }
 
 async fn proven(config: &Config, journal: &Journal, changes: &Changes) -> Result<Parts, Failure> {
+    let host = Host::here()?;
     let mut database = Sqlite::open(&config.database())?;
     let (system, tag) = database
         .system()
@@ -85,7 +89,7 @@ async fn proven(config: &Config, journal: &Journal, changes: &Changes) -> Result
     load_group_keys(&hsm, &state).await;
     let database = Database::start(database, &config.database())?;
     Ok(Parts {
-        host: Host::here(),
+        host,
         system,
         state,
         operators: config.live.operators.clone(),

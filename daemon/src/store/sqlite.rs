@@ -17,7 +17,7 @@ use custody::{
 };
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavior, params};
 
-use super::rows;
+use super::rows::{read, write};
 
 /// A connection to the database.
 #[derive(Debug)]
@@ -133,25 +133,25 @@ impl Store for Sqlite {
     type Error = Error;
 
     fn system(&mut self) -> Result<Option<(System, Tag)>, Error> {
-        rows::read_system(&self.0)
+        read::system(&self.0)
     }
 
     fn create(&mut self, system: &System, tag: Tag) -> Result<(), Error> {
         if self.system()?.is_some() {
             return Err(Error::Created);
         }
-        rows::write_system(&self.0, system, tag)
+        write::system(&self.0, system, tag)
     }
 
     fn rows(&mut self, each: &mut dyn FnMut(Tagged)) -> Result<(), Error> {
         // One transaction, so that all rows are of one moment.
         let transaction = self.0.transaction()?;
-        rows::read_groups(&transaction, each)?;
-        rows::read_master_keys(&transaction, each)?;
-        rows::read_secrets(&transaction, each)?;
-        rows::read_versions(&transaction, each)?;
-        rows::read_wraps(&transaction, each)?;
-        rows::read_grants(&transaction, each)
+        read::groups(&transaction, each)?;
+        read::master_keys(&transaction, each)?;
+        read::secrets(&transaction, each)?;
+        read::versions(&transaction, each)?;
+        read::wraps(&transaction, each)?;
+        read::grants(&transaction, each)
     }
 
     fn change(&mut self) -> Result<u64, Error> {
@@ -168,13 +168,13 @@ impl Store for Sqlite {
             .0
             .transaction_with_behavior(TransactionBehavior::Immediate)?;
         for id in &plan.deletes {
-            rows::delete(&transaction, id)?;
+            write::delete(&transaction, id)?;
         }
         for tagged in &plan.rows {
-            rows::write(&transaction, tagged)?;
+            write::row(&transaction, tagged)?;
         }
         if let Some((id, sealed)) = &plan.content {
-            rows::write_content(&transaction, id, sealed)?;
+            write::content(&transaction, id, sealed)?;
         }
         transaction
             .prepare_cached(
@@ -187,7 +187,7 @@ impl Store for Sqlite {
     }
 
     fn content(&mut self, id: &VersionId) -> Result<Option<SealedContent>, Error> {
-        rows::read_content(&self.0, id)
+        read::content(&self.0, id)
     }
 }
 

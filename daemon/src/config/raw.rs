@@ -1,0 +1,263 @@
+//! The file as it is written, and the checks that make a [`Config`] of it.
+
+use std::{
+    collections::BTreeMap,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use custody::{caller::Operators, envelope::Wrapping, journal::CheckpointPolicy};
+use hsm::{PinSource, TokenSelector};
+use jiff::SignedDuration;
+use serde::Deserialize;
+
+use super::{Config, Live, Problem, Token};
+use crate::log;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct Raw {
+    state_directory: PathBuf,
+    listen: RawListen,
+    operators: RawOperators,
+    token: RawToken,
+    #[serde(default)]
+    journal: RawJournal,
+    #[serde(default)]
+    log: RawLog,
+    #[serde(default)]
+    limits: RawLimits,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawListen {
+    manager: PathBuf,
+    provider: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawOperators {
+    #[serde(default)]
+    uids: Vec<u32>,
+    #[serde(default)]
+    gids: Vec<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawToken {
+    module: PathBuf,
+    label: Option<String>,
+    serial: Option<String>,
+    uri: Option<String>,
+    pin: RawPin,
+    #[serde(default = "two")]
+    sessions: NonZeroUsize,
+    #[serde(default = "queue")]
+    queue: NonZeroUsize,
+    #[serde(default = "five_seconds")]
+    deadline: SignedDuration,
+    #[serde(default = "a_minute")]
+    start_deadline: SignedDuration,
+    #[serde(default = "all_wrappings")]
+    wrapping: Vec<String>,
+    #[serde(default)]
+    environment: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum RawPin {
+    Word(String),
+    Source(RawPinSource),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+enum RawPinSource {
+    Credential(String),
+    File(PathBuf),
+    Descriptor(i32),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct RawJournal {
+    segment_size: String,
+    checkpoint_entries: u64,
+    checkpoint_interval: SignedDuration,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct RawLog {
+    format: log::Format,
+    level: log::Level,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct RawLimits {
+    connections: usize,
+    drain: SignedDuration,
+}
+
+fn two() -> NonZeroUsize {
+    NonZeroUsize::MIN.saturating_add(1)
+}
+
+fn queue() -> NonZeroUsize {
+    NonZeroUsize::MIN.saturating_add(1023)
+}
+
+fn five_seconds() -> SignedDuration {
+    SignedDuration::from_secs(5)
+}
+
+fn a_minute() -> SignedDuration {
+    SignedDuration::from_mins(1)
+}
+
+fn all_wrappings() -> Vec<String> {
+    Wrapping::ALL
+        .map(|wrapping| wrapping.name().to_owned())
+        .into()
+}
+
+impl Default for RawJournal {
+    fn default() -> Self {
+        Self {
+            segment_size: "64MiB".to_owned(),
+            checkpoint_entries: 1000,
+            checkpoint_interval: SignedDuration::from_mins(5),
+        }
+    }
+}
+
+impl Default for RawLimits {
+    fn default() -> Self {
+        Self {
+            connections: 1024,
+            drain: SignedDuration::from_secs(10),
+        }
+    }
+}
+
+impl Raw {
+    pub(super) fn check(self, path: &Path) -> Result<Config, Problem> {
+        let state_directory = absolute("state-directory", self.state_directory)?;
+        let manager = absolute("listen.manager", self.listen.manager)?;
+        let provider = absolute("listen.provider", self.listen.provider)?;
+        if manager == provider {
+            return Err(Problem::OneSocket);
+        }
+        let operators = Operators {
+            uids: self.operators.uids,
+            gids: self.operators.gids,
+        };
+        if operators == Operators::default() {
+            return Err(Problem::NoOperators);
+        }
+        if self.journal.checkpoint_entries == 0 {
+            return Err(Problem::Zero("journal.checkpoint-entries"));
+        }
+        if self.limits.connections == 0 {
+            return Err(Problem::Zero("limits.connections"));
+        }
+        let checkpoint = CheckpointPolicy {
+            entries: self.journal.checkpoint_entries,
+            interval: positive(
+                "journal.checkpoint-interval",
+                self.journal.checkpoint_interval,
+            )?,
+        };
+        Ok(Config {
+            state_directory,
+            manager,
+            provider,
+            token: self.token.check()?,
+            segment_size: size("journal.segment-size", &self.journal.segment_size)?,
+            connections: self.limits.connections,
+            log_format: self.log.format,
+            live: Live {
+                operators,
+                checkpoint,
+                log_level: self.log.level,
+                drain: positive("limits.drain", self.limits.drain)?,
+            },
+            path: path.to_owned(),
+        })
+    }
+}
+
+impl RawToken {
+    fn check(self) -> Result<Token, Problem> {
+        let selector = match (self.label, self.serial, self.uri) {
+            (Some(label), Some(serial), None) => TokenSelector::new(label, serial),
+            (None, None, Some(uri)) => uri.parse().map_err(Problem::TokenUri)?,
+            _ => return Err(Problem::TokenName),
+        };
+        let pin = match self.pin {
+            RawPin::Source(RawPinSource::Credential(name)) => PinSource::Credential(name),
+            RawPin::Source(RawPinSource::File(file)) => {
+                PinSource::File(absolute("token.pin.file", file)?)
+            }
+            RawPin::Source(RawPinSource::Descriptor(number)) => PinSource::Descriptor(number),
+            RawPin::Word(word) if word == "prompt" => PinSource::Prompt,
+            RawPin::Word(_) => return Err(Problem::Pin),
+        };
+        let wrapping = |name: String| Wrapping::from_name(&name).ok_or(Problem::Wrapping(name));
+        let wrappings: Vec<_> = self
+            .wrapping
+            .into_iter()
+            .map(wrapping)
+            .collect::<Result<_, _>>()?;
+        if wrappings.is_empty() {
+            return Err(Problem::NoWrapping);
+        }
+        Ok(Token {
+            module: absolute("token.module", self.module)?,
+            selector,
+            pin,
+            sessions: self.sessions,
+            queue: self.queue,
+            deadline: positive("token.deadline", self.deadline)?,
+            start_deadline: positive("token.start-deadline", self.start_deadline)?,
+            wrappings,
+            environment: self.environment.into_iter().collect(),
+        })
+    }
+}
+
+fn absolute(key: &'static str, path: PathBuf) -> Result<PathBuf, Problem> {
+    if path.is_absolute() {
+        Ok(path)
+    } else {
+        Err(Problem::Relative(key, path))
+    }
+}
+
+fn positive(key: &'static str, duration: SignedDuration) -> Result<Duration, Problem> {
+    match Duration::try_from(duration) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err(Problem::Zero(key)),
+    }
+}
+
+/// The least size of a segment: smaller ones would cost more in folders than they hold.
+const MIN_SEGMENT: u64 = 4096;
+
+fn size(key: &'static str, text: &str) -> Result<u64, Problem> {
+    let units = [("KiB", 10), ("MiB", 20), ("GiB", 30)];
+    units
+        .iter()
+        .find_map(|(unit, shift)| {
+            let number: u64 = text.strip_suffix(unit)?.trim_end().parse().ok()?;
+            number.checked_mul(1 << shift)
+        })
+        .filter(|&bytes| bytes >= MIN_SEGMENT)
+        .ok_or_else(|| Problem::Size(key, text.to_owned()))
+}

@@ -1,0 +1,89 @@
+//! Why the daemon, or one of its commands, ends, and what its exit code says of it.
+
+use std::{io, path::PathBuf, process::ExitCode};
+
+use crate::{attest::CannotAttest, config, journal, listen, store};
+
+/// Why the daemon, or one of its commands, came to an end it did not want.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("the configuration is not usable")]
+    Config(#[from] config::Error),
+    #[error("{} cannot be {what}", .path.display())]
+    Folder {
+        what: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
+    #[error("others may enter {}: chmod 700 it", .0.display())]
+    LaxFolder(PathBuf),
+    #[error("another custodyd works in {}", .0.display())]
+    Locked(PathBuf),
+    #[error("nothing is set up in {}: run `custodyd init` first", .0.display())]
+    NotInitialised(PathBuf),
+    #[error(
+        "there is a journal in {}, and no database beside it: if an `init` was interrupted, \
+         remove the journal and run `custodyd init` again; if not, put the database back from a backup",
+        .0.display()
+    )]
+    NoDatabase(PathBuf),
+    #[error("{} is there already: `init` is done once; nothing was changed", .0.display())]
+    Initialised(PathBuf),
+    #[error("{} is of a throw-away daemon: only `custodyd dev` runs it", .0.display())]
+    Development(PathBuf),
+    #[error("{} is no folder of a throw-away daemon", .0.display())]
+    NotDevelopment(PathBuf),
+    #[error(transparent)]
+    Kernel(#[from] CannotAttest),
+    #[error("the token is not usable")]
+    Hsm(#[from] hsm::Error),
+    #[error("the journal is not usable")]
+    Journal(#[from] journal::Error),
+    #[error("the database is not usable")]
+    Database(#[from] store::Error),
+    #[error(
+        "the database or the journal is not what was written: {0}; \
+         put both back from one backup, and find out who changed them"
+    )]
+    Tampered(String),
+    #[error("the sockets are not usable")]
+    Listen(#[from] listen::Error),
+    #[error("the runtime could not be started")]
+    Runtime(#[source] io::Error),
+    #[error("the throw-away token could not be made: {0}")]
+    SoftHsm(String),
+    #[error("the server ended")]
+    Server(#[from] tonic::transport::Error),
+    #[error("the system's random number generator failed")]
+    Random,
+}
+
+impl Failure {
+    /// As sysexits.h has them.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Tampered(_) | Self::Journal(journal::Error::Broken { .. }) => 65,
+            Self::Hsm(error) if stays_refused(error) => 77,
+            Self::Hsm(_) | Self::SoftHsm(_) => 69,
+            Self::Initialised(_) => 73,
+            Self::Config(_)
+            | Self::LaxFolder(_)
+            | Self::Kernel(_)
+            | Self::Journal(journal::Error::Lax(_))
+            | Self::Database(store::Error::Lax { .. } | store::Error::TooNew { .. })
+            | Self::NotInitialised(_)
+            | Self::NoDatabase(_)
+            | Self::Development(_)
+            | Self::NotDevelopment(_) => 78,
+            _ => 1,
+        })
+    }
+}
+
+/// Whether another start would only try a PIN again that the token has refused.
+fn stays_refused(error: &hsm::Error) -> bool {
+    matches!(
+        error,
+        hsm::Error::PinRefused { .. } | hsm::Error::PinLatched { .. } | hsm::Error::PinLocked
+    )
+}

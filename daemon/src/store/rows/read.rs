@@ -1,0 +1,295 @@
+//! Rows of the tables, as the types of the rules.
+
+use custody::{
+    envelope::{SealedContent, SealedDigest, WrappedDek, Wrapping},
+    group::{Group, KeyState, MasterKey},
+    name::{SecretId, VersionId},
+    policy::{Rule, Selectors},
+    row::{Row, System, Tag, Tagged},
+    secret::{Kind, Properties, Secret, Version, Wrap},
+    selector::Selector,
+};
+use rusqlite::{Connection, OptionalExtension as _, params, types::FromSql};
+use serde::de::DeserializeOwned;
+
+use super::super::Error;
+
+/// Takes the columns of one row, in order.
+struct Columns<'a, 'stmt> {
+    table: &'static str,
+    row: &'a rusqlite::Row<'stmt>,
+    next: usize,
+}
+
+impl Columns<'_, '_> {
+    fn take<T: FromSql>(&mut self) -> Result<T, Error> {
+        let value = self.row.get(self.next).map_err(|error| self.wrong(error))?;
+        self.next += 1;
+        Ok(value)
+    }
+
+    /// A value that no row of ours has is the row's fault, and not the database's.
+    fn wrong(&self, error: rusqlite::Error) -> Error {
+        match error {
+            rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::FromSqlConversionFailure(..) => {
+                let column = self.row.as_ref().column_name(self.next);
+                Error::Malformed {
+                    table: self.table,
+                    column: column.unwrap_or("a column").to_owned(),
+                }
+            }
+            error => error.into(),
+        }
+    }
+
+    fn parse<T>(
+        &mut self,
+        column: &'static str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<T, Error> {
+        let text: String = self.take()?;
+        parse(&text).ok_or(Error::Malformed {
+            table: self.table,
+            column: column.to_owned(),
+        })
+    }
+
+    fn name<T: std::str::FromStr>(&mut self, column: &'static str) -> Result<T, Error> {
+        self.parse(column, |text| text.parse().ok())
+    }
+
+    fn bytes<T>(
+        &mut self,
+        column: &'static str,
+        parse: impl FnOnce(&[u8]) -> Option<T>,
+    ) -> Result<T, Error> {
+        let bytes: Vec<u8> = self.take()?;
+        parse(&bytes).ok_or(Error::Malformed {
+            table: self.table,
+            column: column.to_owned(),
+        })
+    }
+
+    fn wrapped(&mut self) -> Result<WrappedDek, Error> {
+        self.take::<Vec<u8>>().map(WrappedDek::from_blob)
+    }
+
+    fn secret_id(&mut self) -> Result<SecretId, Error> {
+        Ok(SecretId {
+            group: self.name("group")?,
+            name: self.name("name")?,
+        })
+    }
+
+    fn version_id(&mut self) -> Result<VersionId, Error> {
+        Ok(VersionId {
+            secret: self.secret_id()?,
+            number: self.take()?,
+        })
+    }
+
+    fn tag(&mut self) -> Result<Tag, Error> {
+        self.bytes("tag", |bytes| bytes.try_into().ok().map(Tag::from_bytes))
+    }
+
+    /// The two columns at the end of every row.
+    fn tagged(&mut self, row: Row) -> Result<Tagged, Error> {
+        Ok(Tagged {
+            row,
+            change: self.take()?,
+            tag: self.tag()?,
+        })
+    }
+}
+
+fn read(
+    connection: &Connection,
+    table: &'static str,
+    query: &str,
+    each: &mut dyn FnMut(Tagged),
+    row_of: impl Fn(&mut Columns<'_, '_>) -> Result<Row, Error>,
+) -> Result<(), Error> {
+    let mut statement = connection.prepare(query)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let mut columns = Columns {
+            table,
+            row,
+            next: 0,
+        };
+        let row = row_of(&mut columns)?;
+        each(columns.tagged(row)?);
+    }
+    Ok(())
+}
+
+pub(in crate::store) fn groups(
+    connection: &Connection,
+    each: &mut dyn FnMut(Tagged),
+) -> Result<(), Error> {
+    let query = r#"SELECT name, description, created, created_by, change, tag
+        FROM "group""#;
+    read(connection, "group", query, each, |columns| {
+        Ok(Row::Group(Group {
+            name: columns.name("name")?,
+            description: columns.take()?,
+            created: columns.take()?,
+            created_by: columns.take()?,
+        }))
+    })
+}
+
+pub(in crate::store) fn master_keys(
+    connection: &Connection,
+    each: &mut dyn FnMut(Tagged),
+) -> Result<(), Error> {
+    let query = r#"SELECT "group", generation, id, state, wrapping, canary,
+            token_label, token_serial, created, change, tag
+        FROM master_key"#;
+    read(connection, "master_key", query, each, |columns| {
+        Ok(Row::MasterKey(MasterKey {
+            group: columns.name("group")?,
+            generation: columns.take()?,
+            id: columns.bytes("id", custody::name::KeyId::from_bytes)?,
+            state: columns.parse("state", KeyState::from_name)?,
+            wrapping: columns.parse("wrapping", Wrapping::from_name)?,
+            canary: columns.wrapped()?,
+            token_label: columns.take()?,
+            token_serial: columns.take()?,
+            created: columns.take()?,
+        }))
+    })
+}
+
+pub(in crate::store) fn secrets(
+    connection: &Connection,
+    each: &mut dyn FnMut(Tagged),
+) -> Result<(), Error> {
+    let query = r#"SELECT "group", name, type, current, created, created_by, change, tag
+        FROM secret"#;
+    read(connection, "secret", query, each, |columns| {
+        Ok(Row::Secret(Secret {
+            id: columns.secret_id()?,
+            kind: columns.parse("type", |text| Kind::from_name(text).ok())?,
+            current: columns.take()?,
+            created: columns.take()?,
+            created_by: columns.take()?,
+        }))
+    })
+}
+
+pub(in crate::store) fn versions(
+    connection: &Connection,
+    each: &mut dyn FnMut(Tagged),
+) -> Result<(), Error> {
+    let query = r#"SELECT "group", name, number, size, sealed, properties,
+            created, created_by, change, tag
+        FROM version
+        ORDER BY "group", name, number"#;
+    read(connection, "version", query, each, |columns| {
+        Ok(Row::Version(Version {
+            id: columns.version_id()?,
+            size: columns.take()?,
+            sealed: columns.bytes("sealed", |bytes| {
+                bytes.try_into().ok().map(SealedDigest::from_bytes)
+            })?,
+            properties: columns.parse("properties", from_json::<Properties>)?,
+            created: columns.take()?,
+            created_by: columns.take()?,
+        }))
+    })
+}
+
+pub(in crate::store) fn wraps(
+    connection: &Connection,
+    each: &mut dyn FnMut(Tagged),
+) -> Result<(), Error> {
+    let query = r#"SELECT "group", name, number, gmk, wrapped, change, tag
+        FROM wrap"#;
+    read(connection, "wrap", query, each, |columns| {
+        Ok(Row::Wrap(Wrap {
+            version: columns.version_id()?,
+            gmk: columns.bytes("gmk", custody::name::KeyId::from_bytes)?,
+            wrapped: columns.wrapped()?,
+        }))
+    })
+}
+
+pub(in crate::store) fn grants(
+    connection: &Connection,
+    each: &mut dyn FnMut(Tagged),
+) -> Result<(), Error> {
+    let query = r#"SELECT id, "group", pattern, selectors, created, created_by, change, tag
+        FROM "grant""#;
+    read(connection, "grant", query, each, |columns| {
+        Ok(Row::Rule(Rule {
+            id: columns.bytes("id", custody::name::RuleId::from_bytes)?,
+            group: columns.name("group")?,
+            pattern: columns.name("pattern")?,
+            selectors: columns.parse("selectors", |text| {
+                Selectors::new(from_json::<Vec<Selector>>(text)?).ok()
+            })?,
+            created: columns.take()?,
+            created_by: columns.take()?,
+        }))
+    })
+}
+
+pub(in crate::store) fn system(connection: &Connection) -> Result<Option<(System, Tag)>, Error> {
+    let query = "SELECT instance, gmk, wrapping, canary, row_key, journal_key,
+            journal_public_key, token_label, token_serial, created, tag
+        FROM system";
+    let mut statement = connection.prepare(query)?;
+    let mut rows = statement.query([])?;
+    let Some(row) = rows.next()? else {
+        return Ok(None);
+    };
+    let mut columns = Columns {
+        table: "system",
+        row,
+        next: 0,
+    };
+    let system = System {
+        instance: columns.bytes("instance", custody::name::InstanceId::from_bytes)?,
+        gmk: columns.bytes("gmk", custody::name::KeyId::from_bytes)?,
+        wrapping: columns.parse("wrapping", Wrapping::from_name)?,
+        canary: columns.wrapped()?,
+        row_key: columns.wrapped()?,
+        journal_key: columns.bytes("journal_key", custody::name::KeyId::from_bytes)?,
+        journal_public_key: columns.take()?,
+        token_label: columns.take()?,
+        token_serial: columns.take()?,
+        created: columns.take()?,
+    };
+    Ok(Some((system, columns.tag()?)))
+}
+
+pub(in crate::store) fn content(
+    connection: &Connection,
+    id: &VersionId,
+) -> Result<Option<SealedContent>, Error> {
+    connection
+        .prepare_cached(
+            r#"SELECT nonce, ciphertext FROM content
+            WHERE "group" = ?1 AND name = ?2 AND number = ?3"#,
+        )?
+        .query_row(
+            params![id.secret.group.as_str(), id.secret.name.as_str(), id.number],
+            |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get(1)?)),
+        )
+        .optional()?
+        .map(|(nonce, ciphertext)| {
+            let nonce = nonce.try_into().map_err(|_| Error::Malformed {
+                table: "content",
+                column: "nonce".to_owned(),
+            })?;
+            Ok(SealedContent { nonce, ciphertext })
+        })
+        .transpose()
+}
+
+fn from_json<T: DeserializeOwned>(text: &str) -> Option<T> {
+    serde_json::from_str(text).ok()
+}

@@ -1,0 +1,206 @@
+//! The types of the rules, as rows of the tables.
+
+use custody::{
+    envelope::SealedContent,
+    name::VersionId,
+    row::{Row, RowId, System, Tag, Tagged},
+};
+use rusqlite::{Connection, params};
+use serde::Serialize;
+
+use super::super::Error;
+
+pub(in crate::store) fn system(
+    connection: &Connection,
+    system: &System,
+    tag: Tag,
+) -> Result<(), Error> {
+    connection.execute(
+        "INSERT INTO system (only, instance, gmk, wrapping, canary, row_key, journal_key,
+            journal_public_key, token_label, token_serial, created, tag)
+         VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        params![
+            system.instance.as_bytes(),
+            system.gmk.as_bytes(),
+            system.wrapping.name(),
+            system.canary.blob(),
+            system.row_key.blob(),
+            system.journal_key.as_bytes(),
+            system.journal_public_key,
+            system.token_label,
+            system.token_serial,
+            system.created,
+            tag.as_bytes(),
+        ],
+    )?;
+    Ok(())
+}
+
+pub(in crate::store) fn row(connection: &Connection, tagged: &Tagged) -> Result<(), Error> {
+    let (change, tag) = (tagged.change, tagged.tag.as_bytes());
+    let run = |statement: &str, values: &[&dyn rusqlite::ToSql]| {
+        connection.prepare_cached(statement)?.execute(values)
+    };
+    match &tagged.row {
+        Row::Group(group) => run(
+            r#"INSERT INTO "group" (name, description, created, created_by, change, tag)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+            ON CONFLICT DO UPDATE SET description = excluded.description,
+                change = excluded.change, tag = excluded.tag"#,
+            params![
+                group.name.as_str(),
+                group.description,
+                group.created,
+                group.created_by,
+                change,
+                tag
+            ],
+        ),
+        Row::MasterKey(key) => run(
+            r#"INSERT INTO master_key ("group", generation, id, state, wrapping, canary,
+                token_label, token_serial, created, change, tag)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+            ON CONFLICT ("group", generation) DO UPDATE SET state = excluded.state,
+                change = excluded.change, tag = excluded.tag"#,
+            params![
+                key.group.as_str(),
+                key.generation,
+                key.id.as_bytes(),
+                key.state.name(),
+                key.wrapping.name(),
+                key.canary.blob(),
+                key.token_label,
+                key.token_serial,
+                key.created,
+                change,
+                tag
+            ],
+        ),
+        Row::Secret(secret) => run(
+            r#"INSERT INTO secret ("group", name, type, current, created, created_by,
+                change, tag)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+            ON CONFLICT DO UPDATE SET current = excluded.current,
+                change = excluded.change, tag = excluded.tag"#,
+            params![
+                secret.id.group.as_str(),
+                secret.id.name.as_str(),
+                secret.kind.name(),
+                secret.current,
+                secret.created,
+                secret.created_by,
+                change,
+                tag
+            ],
+        ),
+        Row::Version(version) => run(
+            r#"INSERT INTO version ("group", name, number, size, sealed, properties,
+                created, created_by, change, tag)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"#,
+            params![
+                version.id.secret.group.as_str(),
+                version.id.secret.name.as_str(),
+                version.id.number,
+                version.size,
+                version.sealed.as_bytes(),
+                to_json(&version.properties),
+                version.created,
+                version.created_by,
+                change,
+                tag
+            ],
+        ),
+        Row::Wrap(wrap) => run(
+            r#"INSERT INTO wrap ("group", name, number, gmk, wrapped, change, tag)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"#,
+            params![
+                wrap.version.secret.group.as_str(),
+                wrap.version.secret.name.as_str(),
+                wrap.version.number,
+                wrap.gmk.as_bytes(),
+                wrap.wrapped.blob(),
+                change,
+                tag
+            ],
+        ),
+        Row::Rule(rule) => run(
+            r#"INSERT INTO "grant" (id, "group", pattern, selectors, created, created_by,
+                change, tag)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"#,
+            params![
+                rule.id.as_bytes(),
+                rule.group.as_str(),
+                rule.pattern.to_string(),
+                to_json(&rule.selectors),
+                rule.created,
+                rule.created_by,
+                change,
+                tag
+            ],
+        ),
+    }?;
+    Ok(())
+}
+
+pub(in crate::store) fn delete(connection: &Connection, id: &RowId) -> Result<(), Error> {
+    let run = |statement: &str, values: &[&dyn rusqlite::ToSql]| {
+        connection.prepare_cached(statement)?.execute(values)
+    };
+    match id {
+        RowId::Group(name) => run(
+            r#"DELETE FROM "group" WHERE name = ?1"#,
+            params![name.as_str()],
+        ),
+        RowId::MasterKey(group, generation) => run(
+            r#"DELETE FROM master_key WHERE "group" = ?1 AND generation = ?2"#,
+            params![group.as_str(), generation],
+        ),
+        RowId::Secret(id) => run(
+            r#"DELETE FROM secret WHERE "group" = ?1 AND name = ?2"#,
+            params![id.group.as_str(), id.name.as_str()],
+        ),
+        RowId::Version(id) => run(
+            r#"DELETE FROM version WHERE "group" = ?1 AND name = ?2 AND number = ?3"#,
+            params![id.secret.group.as_str(), id.secret.name.as_str(), id.number],
+        ),
+        RowId::Wrap(id, gmk) => run(
+            r#"DELETE FROM wrap
+            WHERE "group" = ?1 AND name = ?2 AND number = ?3 AND gmk = ?4"#,
+            params![
+                id.secret.group.as_str(),
+                id.secret.name.as_str(),
+                id.number,
+                gmk.as_bytes()
+            ],
+        ),
+        RowId::Rule(_, id) => run(
+            r#"DELETE FROM "grant" WHERE id = ?1"#,
+            params![id.as_bytes()],
+        ),
+    }?;
+    Ok(())
+}
+
+pub(in crate::store) fn content(
+    connection: &Connection,
+    id: &VersionId,
+    sealed: &SealedContent,
+) -> Result<(), Error> {
+    connection
+        .prepare_cached(
+            r#"INSERT INTO content ("group", name, number, nonce, ciphertext)
+            VALUES (?1, ?2, ?3, ?4, ?5)"#,
+        )?
+        .execute(params![
+            id.secret.group.as_str(),
+            id.secret.name.as_str(),
+            id.number,
+            sealed.nonce,
+            sealed.ciphertext
+        ])?;
+    Ok(())
+}
+
+fn to_json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("lists of text have a JSON form")
+}

@@ -1,0 +1,93 @@
+//! How long and how much is measured: by the environment, so that a short run is possible.
+
+use std::{env, str::FromStr, time::Duration};
+
+/// How many secrets there are while calls are compared.
+pub(crate) const FEW: u32 = 10;
+
+/// Bytes of content in each secret.
+pub(crate) const CONTENT: usize = 3 * 1024;
+
+/// A part of the measurement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// The token alone.
+    Token,
+    /// A call that does nothing.
+    Empty,
+    /// A fetch, with the journal on disk.
+    Fetch,
+    /// A fetch, with the journal in memory.
+    Memory,
+    /// Many secrets.
+    Scale,
+}
+
+impl Part {
+    const ALL: [(&'static str, Self); 5] = [
+        ("token", Self::Token),
+        ("empty", Self::Empty),
+        ("fetch", Self::Fetch),
+        ("memory", Self::Memory),
+        ("scale", Self::Scale),
+    ];
+}
+
+/// What the environment says.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    /// `CUSTODYD_BENCH_SECRETS`: how many secrets are many.
+    pub(crate) secrets: u32,
+    /// `CUSTODYD_BENCH_SECONDS`: how long each row is measured in each round.
+    pub(crate) time: Duration,
+    /// `CUSTODYD_BENCH_ROUNDS`: how often each row has its turn.
+    pub(crate) rounds: u32,
+    /// `CUSTODYD_BENCH_CALLERS`: how many callers there are at a time.
+    pub(crate) callers: Vec<usize>,
+    /// `CUSTODYD_BENCH_PARTS`: which of `token,empty,fetch,memory,scale` are measured.
+    parts: Vec<Part>,
+}
+
+impl Settings {
+    pub(crate) fn from_environment() -> Self {
+        let parts = list("PARTS", "token,empty,fetch,memory,scale");
+        let part = |name: &String| {
+            let found = Part::ALL.into_iter().find(|(known, _)| known == name);
+            found
+                .unwrap_or_else(|| panic!("CUSTODYD_BENCH_PARTS: there is no part {name:?}"))
+                .1
+        };
+        Self {
+            secrets: one("SECRETS", 100_000),
+            time: Duration::from_secs_f64(one("SECONDS", 1.0)),
+            rounds: one("ROUNDS", 3),
+            callers: list("CALLERS", "1,16,64"),
+            parts: parts.iter().map(part).collect(),
+        }
+    }
+
+    pub(crate) fn has(&self, part: Part) -> bool {
+        self.parts.contains(&part)
+    }
+}
+
+fn one<T: FromStr>(name: &str, default: T) -> T {
+    let name = format!("CUSTODYD_BENCH_{name}");
+    match env::var(&name) {
+        Ok(text) => text
+            .parse()
+            .unwrap_or_else(|_| panic!("{name}: {text:?} is no number")),
+        Err(_) => default,
+    }
+}
+
+fn list<T: FromStr>(name: &str, default: &str) -> Vec<T> {
+    let name = format!("CUSTODYD_BENCH_{name}");
+    let text = env::var(&name).unwrap_or_else(|_| default.to_owned());
+    text.split(',')
+        .map(|item| {
+            let item = item.trim().parse();
+            item.unwrap_or_else(|_| panic!("{name}: {text:?} is no list"))
+        })
+        .collect()
+}

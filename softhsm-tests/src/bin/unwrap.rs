@@ -1,0 +1,41 @@
+//! `unwrap MODULE PIN CKA_ID BLOB CONTEXT`: what a GMK of the first token opens, in
+//! hexadecimal, so that a test knows which bytes to look for. The module is configured by the
+//! environment, which a test's own process cannot change.
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "what fails here fails a test, which says so"
+)]
+
+use cryptoki::{
+    context::{CInitializeArgs, CInitializeFlags, Pkcs11},
+    mechanism::{Mechanism, aead::GcmParams},
+    object::Attribute,
+    session::UserType,
+    types::AuthPin,
+};
+
+fn main() {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let [module, pin, id, blob, context] = &arguments[..] else {
+        panic!("see the top of the source");
+    };
+    let bytes = |text: &String| hex::decode(text).unwrap();
+    let module = Pkcs11::new(module).unwrap();
+    module
+        .initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))
+        .unwrap();
+    let slot = module.get_slots_with_initialized_token().unwrap()[0];
+    let session = module.open_ro_session(slot).unwrap();
+    let pin = AuthPin::new(pin.clone().into());
+    session.login(UserType::User, Some(&pin)).unwrap();
+    let key = session.find_objects(&[Attribute::Id(bytes(id))]).unwrap()[0];
+    let (blob, context) = (bytes(blob), bytes(context));
+    let (nonce, sealed) = blob.split_at(12);
+    let mut nonce = nonce.to_vec();
+    let way = GcmParams::new(&mut nonce, &context, 128.into()).unwrap();
+    let opened = session
+        .decrypt(&Mechanism::AesGcm(way), key, sealed)
+        .unwrap();
+    println!("{}", hex::encode(opened));
+}

@@ -1,0 +1,381 @@
+//! P8 recovering: a token that crashes, hangs, goes away or refuses costs requests a clear,
+//! retryable error while it lasts, and nothing after it. `CUSTODYD_SOAK=N` kills and
+//! stops the worker N times under load instead of a few.
+#![allow(clippy::unwrap_used, reason = "a test says so by failing")]
+
+use std::{
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+use softhsm_tests::{
+    Daemon, Site,
+    load::{children, fetch, put, random_time, rounds, runtime},
+    text, until,
+};
+use tokio::task::JoinSet;
+
+const CONTENT: &[u8] = b"the content of the secret";
+
+/// `custodyctl`'s exit codes.
+const DENIED: Option<i32> = Some(3);
+const UNAVAILABLE: Option<i32> = Some(6);
+
+/// The daemon's, for a PIN that was refused.
+const REFUSED: Option<i32> = Some(77);
+
+fn token(site: &Site) -> Value {
+    site.ctl_json(&["status"])["token"].clone()
+}
+
+fn until_serving(site: &Site, generation: u64) -> Value {
+    until("a successor serves", || {
+        let token = token(site);
+        let serves = token["state"] == "serving";
+        (serves && token["worker_generation"].as_u64().unwrap() >= generation).then_some(token)
+    })
+}
+
+fn generation(site: &Site) -> u64 {
+    token(site)["worker_generation"].as_u64().unwrap()
+}
+
+/// Stops the daemon, and has the whole journal verified.
+fn stop_and_verify(site: &Site, daemon: Daemon<'_>) {
+    daemon.stop();
+    let verified = site.verify_journal();
+    assert!(verified.status.success(), "{}", text(&verified));
+    assert_eq!(site.entries("start").len(), 1, "it was started again");
+    assert!(site.entries("tampering").is_empty());
+}
+
+/// The PIN was not refused, and no login is in doubt.
+fn no_login_is_in_doubt(site: &Site) {
+    assert!(!site.path("state/pin-refused").exists());
+    assert!(!site.path("state/pin-refused.attempt").exists());
+    assert!(!site.log().contains("refused the PIN"), "{}", site.log());
+}
+
+#[derive(Default)]
+struct Tally {
+    right: AtomicUsize,
+    later: AtomicUsize,
+    stop: AtomicBool,
+}
+
+/// Fetches, and writes a little, until it is told to stop. Every answer is right, or
+/// says to try again later.
+async fn callers(site: &Site, count: usize, tally: &Arc<Tally>) -> JoinSet<()> {
+    let mut callers = JoinSet::new();
+    for _ in 0..count {
+        let provider = site.provider().await;
+        let tally = Arc::clone(tally);
+        callers.spawn(async move {
+            while !tally.stop.load(Ordering::Relaxed) {
+                match fetch(&provider, "key").await {
+                    Ok((content, _)) => {
+                        assert_eq!(content, CONTENT);
+                        tally.right.fetch_add(1, Ordering::Relaxed);
+                    }
+                    Err(client::Error::Unavailable(_)) => {
+                        tally.later.fetch_add(1, Ordering::Relaxed);
+                    }
+                    Err(other) => panic!("{other:?}"),
+                }
+            }
+        });
+    }
+    let manager = site.manager().await;
+    let tally = Arc::clone(tally);
+    callers.spawn(async move {
+        while !tally.stop.load(Ordering::Relaxed) {
+            match put(&manager, "other", b"other content").await {
+                Ok(_) | Err(client::Error::Unavailable(_)) => {}
+                Err(other) => panic!("{other:?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    callers
+}
+
+/// Sends `signal` to worker after worker under load.
+fn under_load(signal: Signal, times: usize) {
+    let site = Site::new();
+    site.configure_deadline(500);
+    let daemon = site.start();
+    site.furnish(CONTENT);
+    let tally = Arc::new(Tally::default());
+    let runtime = runtime();
+    let callers = runtime.block_on(callers(&site, 8, &tally));
+    for _ in 0..times {
+        std::thread::sleep(random_time(20, 200));
+        let before = generation(&site);
+        kill(daemon.present_worker(), signal).unwrap();
+        until_serving(&site, before + 1);
+        let right = tally.right.load(Ordering::Relaxed);
+        until("callers are served again", || {
+            (tally.right.load(Ordering::Relaxed) > right + 8).then_some(())
+        });
+    }
+    tally.stop.store(true, Ordering::Relaxed);
+    runtime.block_on(callers.join_all());
+
+    // Nothing of it is left.
+    assert!(tally.right.load(Ordering::Relaxed) > 10 * times);
+    for _ in 0..20 {
+        assert_eq!(site.fetch("web/key").stdout, CONTENT);
+    }
+    assert_eq!(children(daemon.pid()).len(), 1);
+    no_login_is_in_doubt(&site);
+    let token = token(&site);
+    assert_eq!(token["state"], "serving");
+    assert!(token["worker_generation"].as_u64().unwrap() > times as u64);
+    assert!(
+        site.entries("token")
+            .iter()
+            .any(|entry| entry["state"] == "serving")
+    );
+    stop_and_verify(&site, daemon);
+    // Whatever was allowed and not delivered says so: answers are not lost unnoticed.
+    let allowed = site.entries("allow").len();
+    let undelivered = site.entries("undelivered").len();
+    assert_eq!(
+        allowed - undelivered,
+        tally.right.load(Ordering::Relaxed) + 20
+    );
+}
+
+#[test]
+fn a_worker_that_is_killed_under_load_costs_nothing_but_retries() {
+    under_load(Signal::SIGKILL, rounds(4));
+}
+
+#[test]
+fn a_worker_that_hangs_under_load_costs_nothing_but_retries() {
+    under_load(Signal::SIGSTOP, rounds(2));
+}
+
+#[test]
+fn one_worker_after_another_can_be_killed() {
+    let site = Site::new();
+    let daemon = site.start();
+    site.furnish(CONTENT);
+    // They are replaced at ever longer intervals, up to some seconds.
+    let kills = rounds(6) as u64;
+    for round in 1..=kills {
+        // Only as it serves: killed in the middle of a login, it leaves a doubt.
+        let start = Instant::now();
+        let token = until_serving(&site, round);
+        assert!(
+            start.elapsed() < Duration::from_secs(15),
+            "{:?}",
+            start.elapsed()
+        );
+        assert_eq!(token["worker_generation"], round);
+        assert_eq!(site.fetch("web/key").stdout, CONTENT);
+        kill(daemon.present_worker(), Signal::SIGKILL).unwrap();
+        until("it is noticed", || {
+            (generation(&site) > round).then_some(())
+        });
+    }
+    until_serving(&site, kills + 1);
+    assert_eq!(site.fetch("web/key").stdout, CONTENT);
+    no_login_is_in_doubt(&site);
+    stop_and_verify(&site, daemon);
+    let served: Vec<_> = site
+        .entries("token")
+        .iter()
+        .map(|entry| {
+            (
+                entry["generation"].as_u64().unwrap(),
+                entry["state"].clone(),
+            )
+        })
+        .collect();
+    let expected: Vec<_> = (2..=kills + 1)
+        .map(|generation| (generation, "serving".into()))
+        .collect();
+    assert_eq!(served, expected);
+}
+
+#[test]
+fn a_hung_worker_blocks_neither_management_nor_denials() {
+    let site = Site::new();
+    site.configure_deadline(60_000);
+    let daemon = site.start();
+    site.furnish(CONTENT);
+    let worker = daemon.present_worker();
+    kill(worker, Signal::SIGSTOP).unwrap();
+    let mut stuck = site.custodyctl();
+    stuck
+        .args(["fetch", "web/key"])
+        .stdout(std::process::Stdio::piped());
+    let stuck = stuck.spawn().unwrap();
+    until("the release is on record", || {
+        site.entries("allow").first().cloned()
+    });
+
+    let start = Instant::now();
+    for read in [
+        &["status"][..],
+        &["group", "list"],
+        &["secret", "versions", "web/key"],
+        &["grant", "list"],
+        &["whoami"],
+    ] {
+        site.ctl(read);
+    }
+    assert_eq!(site.fetch("nothing/key").status.code(), DENIED);
+    site.ctl(&["grant", "add", "web", "other", "--uid", "12345"]);
+    assert!(
+        start.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        start.elapsed()
+    );
+
+    // And the request that waited is answered after all.
+    kill(worker, Signal::SIGCONT).unwrap();
+    assert_eq!(stuck.wait_with_output().unwrap().stdout, CONTENT);
+    assert_eq!(daemon.present_worker(), worker);
+    assert!(site.entries("undelivered").is_empty());
+    stop_and_verify(&site, daemon);
+}
+
+#[test]
+fn an_answer_that_does_not_come_is_refused_within_the_deadline() {
+    let site = Site::new();
+    site.configure_deadline(500);
+    let daemon = site.start();
+    site.furnish(CONTENT);
+    // Successors hang as well: there is no token for them.
+    fs::rename(site.path("tokens"), site.path("elsewhere")).unwrap();
+    kill(daemon.present_worker(), Signal::SIGSTOP).unwrap();
+    let start = Instant::now();
+    let output = site.fetch("web/key");
+    // The client tries twice.
+    assert!(
+        start.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        start.elapsed()
+    );
+    assert_eq!(output.status.code(), UNAVAILABLE, "{}", text(&output));
+    assert!(output.stdout.is_empty());
+    fs::rename(site.path("elsewhere"), site.path("tokens")).unwrap();
+    drop(daemon);
+}
+
+#[test]
+fn a_token_that_goes_away_and_comes_back_is_found_again() {
+    let site = Site::new();
+    site.configure_deadline(500);
+    let daemon = site.start();
+    site.furnish(CONTENT);
+    fs::rename(site.path("tokens"), site.path("elsewhere")).unwrap();
+    kill(daemon.present_worker(), Signal::SIGKILL).unwrap();
+    let token = until("it is seen to be gone", || {
+        Some(token(&site)).filter(|token| token["state"] == "failed")
+    });
+    assert!(
+        token["problem"]
+            .as_str()
+            .is_some_and(|problem| !problem.is_empty()),
+        "{token}"
+    );
+    let output = site.fetch("web/key");
+    assert_eq!(output.status.code(), UNAVAILABLE, "{}", text(&output));
+    assert!(output.stdout.is_empty());
+    let put = site.put("web/key", b"another");
+    assert_eq!(put.status.code(), UNAVAILABLE, "{}", text(&put));
+    assert_eq!(site.fetch("nothing/key").status.code(), DENIED);
+
+    fs::rename(site.path("elsewhere"), site.path("tokens")).unwrap();
+    until_serving(&site, 2);
+    assert_eq!(site.fetch("web/key").stdout, CONTENT);
+    no_login_is_in_doubt(&site);
+    let states: Vec<_> = site
+        .entries("token")
+        .iter()
+        .map(|entry| entry["state"].clone())
+        .collect();
+    // Once, however often it was tried.
+    assert_eq!(states, ["failed", "serving"]);
+    stop_and_verify(&site, daemon);
+}
+
+/// What SoftHSM's files say of the token: a login that fails is written there.
+fn token_files(site: &Site) -> Vec<(std::path::PathBuf, Vec<u8>)> {
+    softhsm_tests::disk::files(&site.path("tokens"))
+}
+
+#[test]
+fn a_pin_that_was_refused_is_not_tried_again_until_a_person_says_so() {
+    let site = Site::new();
+    let good = token_files(&site);
+    site.write_pin("wrong-pin");
+    let (status, log) = site.refused_start();
+    assert_eq!(status.code(), REFUSED, "{log}");
+    assert!(log.contains("pin-refused"), "{log}");
+    assert!(site.path("state/pin-refused").exists());
+    // SoftHSM notes down that a wrong PIN was entered (CKF_USER_PIN_COUNT_LOW).
+    let tried = token_files(&site);
+    assert_ne!(
+        tried, good,
+        "the token does not show whether a PIN was tried"
+    );
+
+    // Not by the same PIN, nor by the right one as long as the note is there.
+    for pin in ["wrong-pin", softhsm_tests::PIN] {
+        site.write_pin(pin);
+        let (status, log) = site.refused_start();
+        assert_eq!(status.code(), REFUSED, "{log}");
+        assert_eq!(token_files(&site), tried, "the PIN was tried again");
+    }
+    fs::remove_file(site.path("state/pin-refused")).unwrap();
+    let daemon = site.start();
+    site.furnish(CONTENT);
+    assert_eq!(site.fetch("web/key").stdout, CONTENT);
+    assert!(!site.path("state/pin-refused").exists());
+    assert!(!site.path("state/pin-refused.attempt").exists());
+    stop_and_verify(&site, daemon);
+}
+
+#[test]
+fn a_pin_that_is_changed_under_a_running_daemon_is_tried_once() {
+    let site = Site::new();
+    site.configure_deadline(500);
+    let daemon = site.start();
+    site.furnish(CONTENT);
+    site.write_pin("wrong-pin");
+    kill(daemon.present_worker(), Signal::SIGKILL).unwrap();
+    until("the PIN was refused", || {
+        site.path("state/pin-refused").exists().then_some(())
+    });
+    let tried = token_files(&site);
+    until("that is said", || {
+        let token = token(&site);
+        let problem = token["problem"].as_str().unwrap_or_default().to_owned();
+        problem.contains("pin-refused").then_some(())
+    });
+    for _ in 0..3 {
+        let output = site.fetch("web/key");
+        assert!(
+            !output.status.success() && output.stdout.is_empty(),
+            "{}",
+            text(&output)
+        );
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    assert_eq!(token_files(&site), tried, "the PIN was tried again");
+    assert_eq!(children(daemon.pid()), Vec::<Pid>::new());
+    drop(daemon);
+}
