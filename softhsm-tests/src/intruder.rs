@@ -26,21 +26,33 @@ impl Site {
     }
 
     /// The socket of the provider surface, as an argument.
-    pub fn provider(&self) -> String {
+    pub fn provider_socket(&self) -> String {
         self.path("run/provider.sock").display().to_string()
     }
 
     /// Lends a connection to a child of the process that made it, which asks for
     /// `web/key`: see `peer-intruder`.
     pub fn lend(&self, when: &str, deed: &str) -> Lender {
+        Lender::run(self.lender(when, deed))
+    }
+
+    /// The command that [`Site::lend`] runs.
+    pub fn lender(&self, when: &str, deed: &str) -> Command {
         let mut lender = Command::new(command("peer-intruder"));
+        lender.args(["lend", when, deed, &self.provider_socket(), "web", "key"]);
+        lender
+    }
+}
+
+impl Lender {
+    /// Runs the command of a lender.
+    pub fn run(mut lender: Command) -> Self {
         let child = lender
-            .args(["lend", when, deed, &self.provider(), "web", "key"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .expect("peer-intruder runs");
-        Lender(child)
+        Self(child)
     }
 }
 
@@ -60,6 +72,11 @@ impl Lender {
     pub fn act(&mut self) {
         let stdin = self.0.stdin.as_mut().expect("a pipe");
         stdin.write_all(b"\n").expect("it listens");
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.0.id()
     }
 
     /// The file that it executes.
@@ -136,6 +153,15 @@ impl Slice {
             .arg(command.get_program())
             .args(command.get_args());
         inside
+    }
+}
+
+impl Slice {
+    /// Moves a process into the control group at `path` below this slice.
+    pub fn take(&self, path: &str, pid: u32) {
+        let group = self.0.join(path);
+        fs::create_dir_all(&group).expect("a control group");
+        fs::write(group.join("cgroup.procs"), pid.to_string()).expect("it moves");
     }
 }
 

@@ -15,7 +15,7 @@ use nix::{
 use serde_json::{Value, json};
 use softhsm_tests::{
     Daemon, Site, command,
-    intruder::{NOBODY, told},
+    intruder::{Lender, NOBODY, told},
     is_root, raw, text, until,
 };
 
@@ -47,7 +47,7 @@ fn own_uid() -> String {
 /// The command of a client that asks for `web/key`.
 fn client(site: &Site, program: &Path) -> Command {
     let mut client = Command::new(program);
-    client.args(["fetch", &site.provider(), "web", "key"]);
+    client.args(["fetch", &site.provider_socket(), "web", "key"]);
     client
 }
 
@@ -153,7 +153,7 @@ fn a_denial_looks_the_same_on_the_wire_whether_or_not_the_secret_exists() {
     site.ctl(&["grant", "add", "web", "other*", "--selector", &own_uid()]);
     let ask = |group, name| {
         let mut client = Command::new(command("peer-intruder"));
-        told(client.args(["fetch", &site.provider(), group, name]))
+        told(client.args(["fetch", &site.provider_socket(), group, name]))
     };
     let existing = ask("web", "key");
     is_denied(&existing);
@@ -214,7 +214,7 @@ fn an_executable_that_was_replaced_since_it_was_started_is_denied() {
     replaced
         .args(["-c", script, "sh"])
         .arg(&service)
-        .arg(site.provider());
+        .arg(site.provider_socket());
     is_denied(&told(&mut replaced));
     let denial = is_on_record_as(&site, "no-grant");
     assert_eq!(denial["caller"]["exe_doubt"], "deleted");
@@ -237,7 +237,7 @@ fn a_file_mounted_on_the_granted_path_in_another_namespace_is_denied() {
         .args(["sh", "-c", script, "sh"])
         .arg(command("peer-intruder"))
         .arg(&service)
-        .arg(site.provider());
+        .arg(site.provider_socket());
     is_denied(&told(&mut mounted));
     let denial = is_on_record_as(&site, "no-grant");
     assert_eq!(denial["caller"]["exe_doubt"], "other-mounts");
@@ -269,7 +269,7 @@ fn is_doubted_after(deed: &str, doubt: &str) {
 
 #[test]
 fn a_peer_that_executes_another_program_after_it_connected_is_denied() {
-    is_doubted_after("exec", "other-process");
+    is_doubted_after("exec", "exe");
 }
 
 #[test]
@@ -307,7 +307,8 @@ fn a_peer_that_changes_between_the_decision_and_the_reply_gets_nothing() {
     is_denied(&lender.answer());
     let undelivered = site.entries("undelivered").pop().unwrap();
     assert_eq!(undelivered["allowed"], allowed["seq"]);
-    assert_eq!(undelivered["reason"]["cause"], "drift", "{undelivered}");
+    let reason = json!({ "cause": "drift", "drift": "exe" });
+    assert_eq!(undelivered["reason"], reason);
     assert_eq!(daemon.worker(), worker);
 }
 
@@ -338,6 +339,28 @@ fn a_process_in_the_granted_unit_is_delivered_to_and_one_outside_is_denied() {
     let allowed = site.entries("allow").pop().unwrap();
     assert_eq!(allowed["caller"]["unit"], "nginx.service");
     is_delivered(&told(&mut slice.run("nginx.service/below", &client)));
+}
+
+#[test]
+fn a_peer_that_leaves_the_granted_unit_after_it_connected_is_denied() {
+    let test = "a_peer_that_leaves_the_granted_unit_after_it_connected_is_denied";
+    if !is_root(test) {
+        return;
+    }
+    let site = Site::new();
+    let daemon = furnish_for_a_unit(&site);
+    let slice = site.slice(&daemon);
+    let lender = slice.run("nginx.service", &site.lender("after", "nothing"));
+    let lender = Lender::run(lender);
+    // Not before it has connected: who then asks is its child.
+    until("its child is there", || {
+        let children = format!("/proc/{0}/task/{0}/children", lender.pid());
+        let children = std::fs::read_to_string(children).ok()?;
+        (!children.is_empty()).then_some(())
+    });
+    slice.take("other.service", lender.pid());
+    is_denied(&lender.answer());
+    is_doubted_as(&site, "cgroup");
 }
 
 #[test]

@@ -90,12 +90,13 @@ fn lend(when: &str, deed: &str, socket: &str, group: &str, name: &str) {
     }
 }
 
-/// What of a process a deed changes.
+/// What of a process a deed, or who moves it, changes.
 fn looks(pid: i32) -> String {
     let exe = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let uid = status.lines().find(|line| line.starts_with("Uid:"));
-    format!("{} {}", exe.display(), uid.unwrap_or_default())
+    let cgroup = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    format!("{} {} {cgroup}", exe.display(), uid.unwrap_or_default())
 }
 
 #[tokio::main(flavor = "current_thread")]
