@@ -316,6 +316,7 @@ fn an_operator_without_a_grant_is_denied_like_anyone() {
     let _daemon = site.start();
     site.ctl(&["group", "create", "web"]);
     assert!(site.put("web/key", b"content-of-key").status.success());
+    site.ctl(&["grant", "add", "web", "*", "--unit", "nginx.service"]);
 
     let output = site.fetch("web/key");
     assert_eq!(output.status.code(), Some(3), "{}", text(&output));
