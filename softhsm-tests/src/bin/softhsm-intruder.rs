@@ -190,7 +190,7 @@ fn forge(session: &Session, id: &[u8], label: &str, flaw: &str) {
         session.create_object(&template).unwrap();
     } else {
         let length: u64 = if flaw == "short" { 16 } else { 32 };
-        template.push(Attribute::ValueLen(length.try_into().unwrap()));
+        template.push(Attribute::ValueLen(length.into()));
         session
             .generate_key(&Mechanism::AesKeyGen, &template)
             .unwrap();
