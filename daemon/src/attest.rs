@@ -210,7 +210,10 @@ fn read_exe(folder: &Path, host: &Host) -> Result<Exe, ExeDoubt> {
 
 #[cfg(test)]
 mod tests {
-    use std::process::{Command, Stdio};
+    use std::{
+        os::unix::process::CommandExt as _,
+        process::{Command, Stdio},
+    };
 
     use super::*;
 
@@ -264,6 +267,7 @@ mod tests {
         let mut child = Command::new("python3")
             .args(["-c", script, path.to_str().unwrap()])
             .stdout(Stdio::null())
+            .process_group(0)
             .spawn()
             .unwrap();
         child.wait().unwrap();
@@ -271,5 +275,7 @@ mod tests {
         let (credentials, doubt) = Peer::of(&server, &Host::here().unwrap()).unwrap_err();
         assert_eq!(credentials.pid, i32::try_from(child.id()).unwrap());
         assert_eq!(doubt, Doubt::Gone);
+        let group = nix::unistd::Pid::from_raw(credentials.pid);
+        nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL).unwrap();
     }
 }
