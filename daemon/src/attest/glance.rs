@@ -158,7 +158,7 @@ mod tests {
                 sleeper.0.wait().unwrap();
             }),
             ("its file was deleted", |path, _| {
-                fs::remove_file(path).unwrap()
+                fs::remove_file(path).unwrap();
             }),
             ("its file was renamed", |path, _| {
                 fs::rename(path, path.with_extension("old")).unwrap();
