@@ -24,6 +24,7 @@ use nix::{
 use tempfile::TempDir;
 
 pub mod disk;
+pub mod intruder;
 pub mod load;
 pub mod memory;
 pub mod raw;

@@ -1,0 +1,181 @@
+//! Clients that are not what they seem, and places to put them.
+
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use serde_json::Value;
+
+use crate::{Daemon, Site, command, text, until};
+
+/// The user that owns nothing.
+pub const NOBODY: u32 = 65534;
+
+impl Site {
+    /// One of our commands at a path of this site, where every user reaches it.
+    pub fn installed(&self, name: &str, as_name: &str) -> PathBuf {
+        let path = self.path(as_name);
+        // Another process writes it: one of ours that is being forked would keep it
+        // open, and a file that is open for writing is not executed.
+        let status = Command::new("cp").arg(command(name)).arg(&path).status();
+        assert!(status.expect("cp runs").success());
+        path
+    }
+
+    /// The socket of the provider surface, as an argument.
+    pub fn provider_socket(&self) -> String {
+        self.path("run/provider.sock").display().to_string()
+    }
+
+    /// Lends a connection to a child of the process that made it, which asks for
+    /// `web/key`: see `peer-intruder`.
+    pub fn lend(&self, when: &str, deed: &str) -> Lender {
+        Lender::run(self.lender(when, deed))
+    }
+
+    /// The command that [`Site::lend`] runs.
+    pub fn lender(&self, when: &str, deed: &str) -> Command {
+        let mut lender = Command::new(command("peer-intruder"));
+        lender.args(["lend", when, deed, &self.provider_socket(), "web", "key"]);
+        lender
+    }
+}
+
+impl Lender {
+    /// Runs the command of a lender.
+    pub fn run(mut lender: Command) -> Self {
+        let child = lender
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("peer-intruder runs");
+        Self(child)
+    }
+}
+
+/// What the JSON of `peer-intruder` says.
+pub fn told(command: &mut Command) -> Value {
+    let output = command.output().expect("the command runs");
+    assert!(output.status.success(), "{}", text(&output));
+    serde_json::from_slice(&output.stdout).expect("a line of JSON")
+}
+
+/// A process that has lent its connection.
+#[derive(Debug)]
+pub struct Lender(Child);
+
+impl Lender {
+    /// Has it do its deed.
+    pub fn act(&mut self) {
+        let stdin = self.0.stdin.as_mut().expect("a pipe");
+        stdin.write_all(b"\n").expect("it listens");
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// The file that it executes.
+    pub fn exe(&self) -> PathBuf {
+        fs::read_link(format!("/proc/{}/exe", self.0.id())).unwrap_or_default()
+    }
+
+    /// What the borrower of its connection was answered; then both are gone.
+    pub fn answer(mut self) -> Value {
+        use std::io::BufRead as _;
+        let stdout = self.0.stdout.take().expect("a pipe");
+        let mut line = String::new();
+        let mut stdout = std::io::BufReader::new(stdout);
+        stdout.read_line(&mut line).expect("text");
+        // At the end of its input it ends, if it has not yet.
+        drop(self.0.stdin.take());
+        self.0.wait().expect("it ends");
+        serde_json::from_str(&line).expect("a line of JSON")
+    }
+}
+
+impl Drop for Lender {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// A slice of control groups of its own, removed when dropped.
+#[derive(Debug)]
+pub struct Slice(PathBuf);
+
+impl Site {
+    /// `custodyd run` with a unified hierarchy of control groups to look at, on a mount
+    /// that nobody else sees. Needs root.
+    pub fn with_cgroups(&self) -> Command {
+        fs::create_dir(self.path("cgroup")).expect("a folder");
+        let daemon = self.custodyd("run");
+        let mut command = Command::new("unshare");
+        let script = "mount -t cgroup2 none \"$0\" && exec \"$@\"";
+        command
+            .args(["--mount", "--propagation", "private", "sh", "-c", script])
+            .arg(self.path("cgroup"))
+            .arg(daemon.get_program())
+            .args(daemon.get_args())
+            .env_remove("NOTIFY_SOCKET")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// A slice beside those of this machine, seen through the mount of `daemon`, which
+    /// [`Site::with_cgroups`] must have started.
+    pub fn slice(&self, daemon: &Daemon<'_>) -> Slice {
+        let mount = self.path("cgroup");
+        let mount = mount.strip_prefix("/").expect("absolute");
+        let root = PathBuf::from(format!("/proc/{}/root", daemon.pid())).join(mount);
+        let name = self.folder().file_name().expect("a name").to_string_lossy();
+        let name: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
+        let path = root.join(format!("{name}.slice"));
+        fs::create_dir(&path).expect("a control group");
+        Slice(path)
+    }
+}
+
+impl Slice {
+    /// Runs `command` in the control group at `path` below this slice.
+    pub fn run(&self, path: &str, command: &Command) -> Command {
+        let group = self.0.join(path);
+        fs::create_dir_all(&group).expect("a control group");
+        let mut inside = Command::new("sh");
+        inside
+            .args(["-c", "echo $$ > \"$0/cgroup.procs\" && exec \"$@\""])
+            .arg(group)
+            .arg(command.get_program())
+            .args(command.get_args());
+        inside
+    }
+}
+
+impl Slice {
+    /// Moves a process into the control group at `path` below this slice.
+    pub fn take(&self, path: &str, pid: u32) {
+        let group = self.0.join(path);
+        fs::create_dir_all(&group).expect("a control group");
+        fs::write(group.join("cgroup.procs"), pid.to_string()).expect("it moves");
+    }
+}
+
+impl Drop for Slice {
+    fn drop(&mut self) {
+        remove(&self.0);
+    }
+}
+
+fn remove(group: &Path) {
+    let below = fs::read_dir(group).into_iter().flatten().flatten();
+    for entry in below.filter(|entry| entry.path().is_dir()) {
+        remove(&entry.path());
+    }
+    // What has just ended may still be counted.
+    until("a control group is empty", || fs::remove_dir(group).ok());
+}
