@@ -26,6 +26,8 @@ use glance::Glance;
 pub(crate) struct Host {
     /// Our mount namespace.
     mounts: Option<File>,
+    /// Held open, so that the kernel need not make its inode anew for each look.
+    _mounts: Option<OwnedFd>,
     /// Where the unified control-group hierarchy is mounted.
     cgroups: Option<PathBuf>,
 }
@@ -37,8 +39,10 @@ impl Host {
     /// Looks at this machine, once.
     pub(crate) fn here() -> Self {
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+        let namespace = "/proc/self/ns/mnt";
         Self {
-            mounts: identity("/proc/self/ns/mnt"),
+            mounts: identity(namespace),
+            _mounts: open(namespace, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok(),
             cgroups: unified_hierarchy(&mounts),
         }
     }
