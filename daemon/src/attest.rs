@@ -29,6 +29,8 @@ use glance::Glance;
 pub(crate) struct Host {
     /// Our mount namespace.
     mounts: Option<File>,
+    /// Held open, so that the kernel need not make its inode anew for each look.
+    _mounts: Option<OwnedFd>,
     /// Where the unified control-group hierarchy is mounted.
     cgroups: Option<PathBuf>,
 }
@@ -42,8 +44,10 @@ impl Host {
         let (ours, _theirs) = StdStream::pair().map_err(CannotAttest)?;
         getsockopt(&ours, sockopt::PeerPidfd).map_err(|error| CannotAttest(error.into()))?;
         let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(CannotAttest)?;
+        let namespace = "/proc/self/ns/mnt";
         Ok(Self {
-            mounts: identity("/proc/self/ns/mnt"),
+            mounts: identity(namespace),
+            _mounts: open(namespace, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok(),
             cgroups: unified_hierarchy(&mounts),
         })
     }
