@@ -29,6 +29,8 @@ use glance::Glance;
 pub(crate) struct Host {
     /// Our mount namespace.
     mounts: Option<File>,
+    /// Held open, so that the kernel need not make its inode anew for each look.
+    _mounts: Option<OwnedFd>,
     /// Where the unified control-group hierarchy is mounted.
     cgroups: Option<PathBuf>,
 }
@@ -42,8 +44,10 @@ impl Host {
         let (ours, _theirs) = StdStream::pair().map_err(CannotAttest)?;
         getsockopt(&ours, sockopt::PeerPidfd).map_err(|error| CannotAttest(error.into()))?;
         let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(CannotAttest)?;
+        let namespace = "/proc/self/ns/mnt";
         Ok(Self {
-            mounts: identity("/proc/self/ns/mnt"),
+            mounts: identity(namespace),
+            _mounts: open(namespace, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok(),
             cgroups: unified_hierarchy(&mounts),
         })
     }
@@ -210,7 +214,10 @@ fn read_exe(folder: &Path, host: &Host) -> Result<Exe, ExeDoubt> {
 
 #[cfg(test)]
 mod tests {
-    use std::process::{Command, Stdio};
+    use std::{
+        os::unix::process::CommandExt as _,
+        process::{Command, Stdio},
+    };
 
     use super::*;
 
@@ -264,6 +271,7 @@ mod tests {
         let mut child = Command::new("python3")
             .args(["-c", script, path.to_str().unwrap()])
             .stdout(Stdio::null())
+            .process_group(0)
             .spawn()
             .unwrap();
         child.wait().unwrap();
@@ -271,5 +279,7 @@ mod tests {
         let (credentials, doubt) = Peer::of(&server, &Host::here().unwrap()).unwrap_err();
         assert_eq!(credentials.pid, i32::try_from(child.id()).unwrap());
         assert_eq!(doubt, Doubt::Gone);
+        let group = nix::unistd::Pid::from_raw(credentials.pid);
+        nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL).unwrap();
     }
 }

@@ -9,12 +9,16 @@ use std::{
         unix::net::UnixStream,
     },
     process::ExitCode,
+    thread,
+    time::Duration,
 };
 
 use custody::envelope::Wrapping;
 use rustix::{
+    event::{PollFd, PollFlags, poll},
+    io::Errno,
     net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags},
-    process::Signal,
+    process::{Signal, getpid, kill_process, set_parent_process_death_signal},
 };
 
 use crate::{
@@ -59,15 +63,17 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 fn serve() -> Result<(), Error> {
     let lost = |error: io::Error| Error::WorkerUnusable(format!("its socket failed: {error}"));
-    // No worker outlives its parent, whatever the vendor's library is busy with.
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))
-        .map_err(|error| lost(error.into()))?;
     let socket = io::stdin().as_fd().try_clone_to_owned().map_err(lost)?;
     let mut socket = UnixStream::from(socket);
+    follow_parent(socket.try_clone().map_err(lost)?).map_err(lost)?;
     let mut inbox = Inbox::new();
     let (hello, descriptors) = hello(&socket, &mut inbox)?;
     match begin(&hello, descriptors, &mut socket) {
         Ok(token) => {
+            // From here on even a worker that was stopped ends with its parent. If that has
+            // died already, it cannot be told.
+            set_parent_process_death_signal(Some(Signal::KILL))
+                .map_err(|error| lost(error.into()))?;
             let ready = Stage::Ready(token.description().into());
             tell(&mut socket, ready).map_err(lost)?;
             let sessions = usize::try_from(hello.sessions).ok();
@@ -79,6 +85,28 @@ fn serve() -> Result<(), Error> {
             Err(error)
         }
     }
+}
+
+/// How long a login may go on after the parent has gone.
+///
+/// It is not cut off at once: SoftHSM 2.6 rewrites its token's file in place at each
+/// login, and a process killed in the middle of that takes the token with it.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Sees to it that this process does not outlive its parent by more than [`GRACE`],
+/// whatever the vendor's library is busy with.
+fn follow_parent(socket: UnixStream) -> io::Result<()> {
+    let follow = move || {
+        let mut fds = [PollFd::new(&socket, PollFlags::RDHUP)];
+        // An error other than an interruption would leave a process that nothing ends.
+        while matches!(poll(&mut fds, None), Err(Errno::INTR)) {}
+        thread::sleep(GRACE);
+        tracing::error!("the parent is gone, and a call does not return");
+        // Not an exit, which would run what the library wants to be run, and may hang, too.
+        let _killed = kill_process(getpid(), Signal::KILL);
+    };
+    let thread = thread::Builder::new().name("follow-parent".to_owned());
+    thread.spawn(follow).map(drop)
 }
 
 /// From the first message to a token that is logged in.
@@ -93,7 +121,7 @@ fn begin(
             theirs: wire::PROTOCOL,
         });
     }
-    // The parent may have died before the signal was asked for.
+    // A parent that has died already never hears of what is done for it.
     let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().unsigned_abs());
     if parent != Some(hello.parent) {
         return Err(Error::WorkerUnusable("its parent is gone".to_owned()));

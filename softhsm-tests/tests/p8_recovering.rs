@@ -19,6 +19,8 @@ use nix::{
 use serde_json::Value;
 use softhsm_tests::{
     Daemon, Site,
+    disk::{SmallDisk, with_own_mounts},
+    is_root,
     load::{children, fetch, put, random_time, rounds, runtime},
     text, until,
 };
@@ -310,6 +312,35 @@ fn a_token_that_goes_away_and_comes_back_is_found_again() {
     // Once, however often it was tried.
     assert_eq!(states, ["failed", "serving"]);
     stop_and_verify(&site, daemon);
+}
+
+#[test]
+fn a_worker_that_is_lost_on_a_full_disk_is_replaced_once_there_is_room() {
+    if !is_root("a_worker_that_is_lost_on_a_full_disk_is_replaced_once_there_is_room") {
+        return;
+    }
+    with_own_mounts(|| {
+        let site = Site::new();
+        site.configure_deadline(500);
+        let disk = SmallDisk::under(&site, 512);
+        let daemon = site.start();
+        site.furnish(CONTENT);
+        disk.fill(0);
+        // It cannot note down that it is about to log in, so it does not.
+        kill(daemon.present_worker(), Signal::SIGKILL).unwrap();
+        until("it is seen to be gone", || {
+            (token(&site)["state"] == "failed").then_some(())
+        });
+        let output = site.fetch("web/key");
+        assert_eq!(output.status.code(), UNAVAILABLE, "{}", text(&output));
+        assert!(output.stdout.is_empty());
+
+        disk.make_room();
+        until_serving(&site, 2);
+        assert_eq!(site.fetch("web/key").stdout, CONTENT);
+        no_login_is_in_doubt(&site);
+        stop_and_verify(&site, daemon);
+    });
 }
 
 /// What SoftHSM's files say of the token: a login that fails is written there.

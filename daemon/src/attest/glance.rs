@@ -158,7 +158,7 @@ mod tests {
                 sleeper.0.wait().unwrap();
             }),
             ("its file was deleted", |path, _| {
-                fs::remove_file(path).unwrap()
+                fs::remove_file(path).unwrap();
             }),
             ("its file was renamed", |path, _| {
                 fs::rename(path, path.with_extension("old")).unwrap();
@@ -172,7 +172,7 @@ mod tests {
                 fs::set_permissions(path, fs::Permissions::from_mode(0o700)).unwrap();
             }),
         ];
-        let host = Host::here();
+        let host = Host::here().unwrap();
         for (what, change) in changes {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("sleeper");
@@ -197,7 +197,7 @@ mod tests {
         let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap();
         let go = child.stdin.take().unwrap();
         let sleeper = Sleeper(child);
-        let host = Host::here();
+        let host = Host::here().unwrap();
         let exe = format!("/proc/{}/exe", sleeper.0.id());
         while fs::read_link(&exe).unwrap() != path {}
         let glance = glance(&sleeper, &pidfd, &host);

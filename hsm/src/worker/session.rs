@@ -77,7 +77,7 @@ impl Counter {
         loop {
             match self.take(&mut requests) {
                 Ok(true) => {}
-                Ok(false) => process::exit(0),
+                Ok(false) => desk.leave_when_idle(),
                 Err(error) => {
                     tracing::error!(%error, "the parent cannot be understood");
                     return;

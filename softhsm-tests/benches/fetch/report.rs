@@ -37,7 +37,8 @@ impl Report {
             },
         );
         println!(
-            "each row {} x {:?}, in turns; the callers share the cores with what they call",
+            "each row {} x {:?}, in turns; the callers share the cores with what they call; \
+             to repeat: make bench",
             settings.rounds, settings.time,
         );
         Self {
@@ -50,7 +51,7 @@ impl Report {
     pub(crate) fn token(&mut self, rates: &Rates) {
         println!("token: {}", rates.module);
         for (threads, measured) in &rates.rows {
-            let who = format!("{threads} threads");
+            let who = plural(*threads, "thread");
             self.line("a  unwrap in process", &who, "-", measured, None);
         }
         let rates = rates.rows.iter().map(|(_, measured)| measured.rate());
@@ -77,7 +78,7 @@ impl Report {
                 Part::Fetch => ("c  fetch", bound),
                 _ => ("d  fetch, state in memory", bound),
             };
-            let callers = format!("{} callers", row.shape.callers);
+            let callers = plural(row.shape.callers, "caller");
             let connections = row.shape.connections.to_string();
             self.line(what, &callers, &connections, &row.measured, bound);
         }
@@ -101,7 +102,7 @@ impl Report {
             CONTENT / 1024,
         );
         if let Some(bound) = bound {
-            println!("L = 1 / (1/a + 1/b) with the best a and b = {bound:.0} per second");
+            println!("L = 1 / (1/a + 1/b) with the best a and b: {bound:.0} per second");
         }
     }
 
@@ -168,6 +169,11 @@ impl Report {
             "a start is from the command to `serving`, files in the page cache; memory is VmRSS then"
         );
     }
+}
+
+fn plural(number: usize, what: &str) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{s}")
 }
 
 fn table<const N: usize>(header: [&str; N]) -> Table {
