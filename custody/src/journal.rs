@@ -11,6 +11,7 @@ use crate::{
 };
 
 pub mod chain;
+pub mod public_key;
 
 /// Where an entry of the journal is: its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

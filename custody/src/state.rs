@@ -10,7 +10,7 @@ use crate::{
     policy::{Decision, Denial, Found, Grant, Operation, Reason, Rule, Wanted},
     row::{Digest, Row, RowId, RowKey, SetHash, Tag, Tagged},
     secret::{Secret, Version, Wrap},
-    state::view::GroupView,
+    state::view::{Counts, GroupView},
 };
 
 pub mod view;
@@ -389,15 +389,4 @@ impl InSecret {
             versions: BTreeMap::new(),
         }
     }
-}
-
-/// How much there is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Groups.
-    pub groups: u64,
-    /// Secrets in all groups.
-    pub secrets: u64,
-    /// Grants in all groups.
-    pub rules: u64,
 }

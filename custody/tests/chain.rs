@@ -8,7 +8,8 @@ use aws_lc_rs::{
 use custody::{
     journal::{
         Event,
-        chain::{Broken, Head, PublicKey, Verifier, checkpoint_message},
+        chain::{Broken, Head, Verifier, checkpoint_message},
+        public_key::PublicKey,
     },
     name::InstanceId,
 };

@@ -76,3 +76,14 @@ impl<'a> VersionView<'a> {
         self.0.wraps.iter().map(|held| &held.row)
     }
 }
+
+/// How much there is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Groups.
+    pub groups: u64,
+    /// Secrets in all groups.
+    pub secrets: u64,
+    /// Grants in all groups.
+    pub rules: u64,
+}

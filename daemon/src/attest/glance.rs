@@ -130,8 +130,15 @@ mod tests {
         }
     }
 
+    /// Copies in another process: a file that this one had open for writing could not be
+    /// executed while any of its threads was starting a program.
+    fn copy(from: &str, to: &Path) {
+        let copied = Command::new("cp").arg(from).arg(to).status().unwrap();
+        assert!(copied.success());
+    }
+
     fn sleeper(at: &Path) -> (Sleeper, OwnedFd) {
-        fs::copy("/bin/sleep", at).unwrap();
+        copy("/bin/sleep", at);
         let child = Command::new(at).arg("60").spawn().unwrap();
         let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap();
         (Sleeper(child), pidfd)
@@ -165,7 +172,7 @@ mod tests {
             }),
             ("its file was replaced", |path, _| {
                 let new = path.with_extension("new");
-                fs::copy("/bin/sleep", &new).unwrap();
+                copy("/bin/sleep", &new);
                 fs::rename(new, path).unwrap();
             }),
             ("its file was touched", |path, _| {
@@ -188,7 +195,7 @@ mod tests {
     fn a_program_that_executes_another_is_noticed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("shell");
-        fs::copy("/bin/sh", &path).unwrap();
+        copy("/bin/sh", &path);
         let mut child = Command::new(&path)
             .args(["-c", "read line; exec sleep 60"])
             .stdin(std::process::Stdio::piped())

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use custody::{
-    journal::{Event, Journal as _, chain::PublicKey},
+    journal::{Event, Journal as _, public_key::PublicKey},
     row::{RowKey, System},
     state::State,
     store::Store as _,

@@ -7,7 +7,7 @@ use std::{
 };
 
 use custody::{
-    journal::chain::{PublicKey, Verifier},
+    journal::{chain::Verifier, public_key::PublicKey},
     name::InstanceId,
 };
 use serde::Serialize;
