@@ -19,7 +19,7 @@ use rustix::fs::{FlockOperation, flock};
 use sd_notify::NotifyState;
 use tokio::{
     net::UnixListener,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
 use tonic::transport::Server;
@@ -135,6 +135,8 @@ async fn serve(config: Config, about: About) -> Result<(), Failure> {
         custodian,
         journal_closing,
     } = open(&config).await?;
+    // Until here a signal just ends the process. From here on it is served, and told so.
+    let told = Told::listen();
     let [manager, provider] = listen::sockets([&config.manager, &config.provider])?;
     let token = custodian.hsm().token();
     let start = Event::Start {
@@ -173,7 +175,7 @@ async fn serve(config: Config, about: About) -> Result<(), Failure> {
         provider = %config.provider.display(),
         "serving"
     );
-    until_told(&config, &live, &custodian).await;
+    until_told(told, &config, &live, &custodian).await;
 
     notify(&[NotifyState::Stopping]);
     tracing::info!("stopping: open requests may finish");
@@ -232,17 +234,37 @@ fn notify(states: &[NotifyState<'_>]) {
     }
 }
 
+/// The signals by which a running daemon is told things.
+struct Told {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Told {
+    /// Takes them from now on; none that comes before it is looked at is lost.
+    fn listen() -> Self {
+        let handled = |kind| signal(kind).expect("these signals can be handled");
+        Self {
+            terminate: handled(SignalKind::terminate()),
+            interrupt: handled(SignalKind::interrupt()),
+            hang_up: handled(SignalKind::hangup()),
+        }
+    }
+}
+
 /// Waits for SIGTERM or SIGINT; at each SIGHUP reads the configuration again.
-async fn until_told(config: &Config, live: &Mutex<Live>, custodian: &Arc<Custodian>) {
-    let handled = |kind| signal(kind).expect("these signals can be handled");
-    let mut terminate = handled(SignalKind::terminate());
-    let mut interrupt = handled(SignalKind::interrupt());
-    let mut hang_up = handled(SignalKind::hangup());
+async fn until_told(
+    mut told: Told,
+    config: &Config,
+    live: &Mutex<Live>,
+    custodian: &Arc<Custodian>,
+) {
     loop {
         tokio::select! {
-            _ = terminate.recv() => return,
-            _ = interrupt.recv() => return,
-            _ = hang_up.recv() => {
+            _ = told.terminate.recv() => return,
+            _ = told.interrupt.recv() => return,
+            _ = told.hang_up.recv() => {
                 let now = NotifyState::monotonic_usec_now();
                 notify(&[NotifyState::Reloading]);
                 if let Ok(now) = now {

@@ -140,7 +140,7 @@ fn each_of_many_releases_has_an_entry_of_its_own() {
 #[test]
 fn what_was_allowed_and_not_delivered_is_on_record_as_such() {
     let site = Site::new();
-    site.configure_deadline(300);
+    site.configure_deadline(1000);
     let daemon = site.start();
     site.furnish(CONTENT);
     nix::sys::signal::kill(daemon.present_worker(), Signal::SIGSTOP).unwrap();

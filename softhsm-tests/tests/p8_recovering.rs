@@ -75,17 +75,21 @@ struct Tally {
 }
 
 /// Fetches, and writes a little, until it is told to stop. Every answer is right, or
-/// says to try again later.
+/// says to try again later. Each caller has a secret of its own, so that an answer to
+/// another shows.
 async fn callers(site: &Site, count: usize, tally: &Arc<Tally>) -> JoinSet<()> {
     let mut callers = JoinSet::new();
-    for _ in 0..count {
+    let manager = site.manager().await;
+    for caller in 0..count {
+        let (name, own) = (format!("key-{caller}"), format!("content of {caller}"));
+        put(&manager, &name, own.as_bytes()).await.unwrap();
         let provider = site.provider().await;
         let tally = Arc::clone(tally);
         callers.spawn(async move {
             while !tally.stop.load(Ordering::Relaxed) {
-                match fetch(&provider, "key").await {
+                match fetch(&provider, &name).await {
                     Ok((content, _)) => {
-                        assert_eq!(content, CONTENT);
+                        assert_eq!(content, own.as_bytes());
                         tally.right.fetch_add(1, Ordering::Relaxed);
                     }
                     Err(client::Error::Unavailable(_)) => {
@@ -96,7 +100,6 @@ async fn callers(site: &Site, count: usize, tally: &Arc<Tally>) -> JoinSet<()> {
             }
         });
     }
-    let manager = site.manager().await;
     let tally = Arc::clone(tally);
     callers.spawn(async move {
         while !tally.stop.load(Ordering::Relaxed) {
@@ -113,7 +116,7 @@ async fn callers(site: &Site, count: usize, tally: &Arc<Tally>) -> JoinSet<()> {
 /// Sends `signal` to worker after worker under load.
 fn under_load(signal: Signal, times: usize) {
     let site = Site::new();
-    site.configure_deadline(500);
+    site.configure_deadline(1000);
     let daemon = site.start();
     site.furnish(CONTENT);
     let tally = Arc::new(Tally::default());
@@ -256,7 +259,7 @@ fn a_hung_worker_blocks_neither_management_nor_denials() {
 #[test]
 fn an_answer_that_does_not_come_is_refused_within_the_deadline() {
     let site = Site::new();
-    site.configure_deadline(500);
+    site.configure_deadline(1000);
     let daemon = site.start();
     site.furnish(CONTENT);
     // Successors hang as well: there is no token for them.
@@ -279,7 +282,7 @@ fn an_answer_that_does_not_come_is_refused_within_the_deadline() {
 #[test]
 fn a_token_that_goes_away_and_comes_back_is_found_again() {
     let site = Site::new();
-    site.configure_deadline(500);
+    site.configure_deadline(1000);
     let daemon = site.start();
     site.furnish(CONTENT);
     fs::rename(site.path("tokens"), site.path("elsewhere")).unwrap();
@@ -321,7 +324,7 @@ fn a_worker_that_is_lost_on_a_full_disk_is_replaced_once_there_is_room() {
     }
     with_own_mounts(|| {
         let site = Site::new();
-        site.configure_deadline(500);
+        site.configure_deadline(1000);
         let disk = SmallDisk::under(&site, 512);
         let daemon = site.start();
         site.furnish(CONTENT);
@@ -383,7 +386,7 @@ fn a_pin_that_was_refused_is_not_tried_again_until_a_person_says_so() {
 #[test]
 fn a_pin_that_is_changed_under_a_running_daemon_is_tried_once() {
     let site = Site::new();
-    site.configure_deadline(500);
+    site.configure_deadline(1000);
     let daemon = site.start();
     site.furnish(CONTENT);
     site.write_pin("wrong-pin");
