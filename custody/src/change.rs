@@ -9,7 +9,7 @@ use crate::{
     policy::{Pattern, Rule, Selectors},
     row::{Row, RowId},
     secret::{Accepted, Kind, Secret, Version, Wrap},
-    state::{Edit, State},
+    state::{State, edit::Edit},
 };
 
 /// A change that does not fit the state.

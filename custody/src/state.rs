@@ -4,15 +4,18 @@ use std::{collections::BTreeMap, marker::PhantomData};
 
 use crate::{
     caller::{Caller, Evidence},
-    envelope::SealedContent,
     group::{Group, KeyState, MasterKey},
-    name::{GroupName, KeyId, RuleId, SecretId, SecretName, VersionId},
+    name::{GroupName, KeyId, RuleId, SecretId, SecretName},
     policy::{Decision, Denial, Found, Grant, Operation, Reason, Rule, Wanted},
     row::{Digest, Row, RowId, RowKey, SetHash, Tag, Tagged},
     secret::{Secret, Version, Wrap},
-    state::view::{Counts, GroupView},
+    state::{
+        edit::{Edit, Plan},
+        view::{Counts, GroupView},
+    },
 };
 
+pub mod edit;
 pub mod view;
 
 /// Rows that are no state.
@@ -54,41 +57,14 @@ struct InGroup {
 #[derive(Debug)]
 struct InSecret {
     secret: Held<Secret>,
-    versions: BTreeMap<u32, InVersion>,
+    /// By number. Most secrets have few, and a node of a map would have room for eleven.
+    versions: Vec<InVersion>,
 }
 
 #[derive(Debug)]
 struct InVersion {
     version: Held<Version>,
     wraps: Vec<Held<Wrap>>,
-}
-
-/// Rows to write and to remove, together or not at all.
-#[derive(Debug, Default)]
-pub struct Edit {
-    /// Rows to write, parents first.
-    pub puts: Vec<Row>,
-    /// Rows to remove, children first.
-    pub deletes: Vec<RowId>,
-    /// Content to write.
-    pub content: Option<(VersionId, SealedContent)>,
-}
-
-/// An edit that is ready to be written: authenticated, numbered, and with the digest of
-/// the state it leads to.
-#[derive(Debug)]
-pub struct Plan {
-    /// Number of the change.
-    pub change: u64,
-    /// Rows to write, parents first.
-    pub rows: Vec<Tagged>,
-    /// Rows to remove, children first.
-    pub deletes: Vec<RowId>,
-    /// Content to write.
-    pub content: Option<(VersionId, SealedContent)>,
-    /// The digest of the state after it.
-    pub digest: Digest,
-    set: SetHash,
 }
 
 impl State {
@@ -208,8 +184,7 @@ impl State {
             .ok_or(Reason::NoSuchSecret)?;
         let secret = &held.secret.row;
         let version = held
-            .versions
-            .get(&wanted.version.unwrap_or(secret.current))
+            .version(wanted.version.unwrap_or(secret.current))
             .ok_or(Reason::NoSuchVersion)?;
         let (wrap, key) = group.reveal::<Op>(version)?;
         Ok(Found {
@@ -263,11 +238,11 @@ impl State {
             RowId::Secret(id) => self.in_secret(id)?.secret.tag,
             RowId::Version(id) => {
                 let secret = self.in_secret(&id.secret)?;
-                secret.versions.get(&id.number)?.version.tag
+                secret.version(id.number)?.version.tag
             }
             RowId::Wrap(version, gmk) => {
                 let secret = self.in_secret(&version.secret)?;
-                let wraps = &secret.versions.get(&version.number)?.wraps;
+                let wraps = &secret.version(version.number)?.wraps;
                 wraps.iter().find(|wrap| wrap.row.gmk == *gmk)?.tag
             }
             RowId::Rule(group, id) => self.groups.get(group)?.rules.get(id)?.tag,
@@ -300,13 +275,15 @@ impl State {
             }
             Row::Version(row) => {
                 let versions = &mut self.in_secret_mut(&row.id.secret)?.versions;
-                let wraps = Vec::new();
                 let version = Held { row, tag };
-                versions.insert(version.row.id.number, InVersion { version, wraps });
+                match place(versions, version.row.id.number) {
+                    Ok(at) => versions[at].version = version,
+                    Err(at) => versions.insert(at, InVersion::new(version)),
+                }
             }
             Row::Wrap(row) => {
                 let secret = self.in_secret_mut(&row.version.secret)?;
-                let wraps = &mut secret.versions.get_mut(&row.version.number)?.wraps;
+                let wraps = &mut secret.version_mut(row.version.number)?.wraps;
                 wraps.retain(|wrap| wrap.row.gmk != row.gmk);
                 wraps.push(Held { row, tag });
             }
@@ -334,11 +311,12 @@ impl State {
                 self.groups.get_mut(&id.group)?.secrets.remove(&id.name);
             }
             RowId::Version(id) => {
-                self.in_secret_mut(&id.secret)?.versions.remove(&id.number);
+                let versions = &mut self.in_secret_mut(&id.secret)?.versions;
+                versions.remove(place(versions, id.number).ok()?);
             }
             RowId::Wrap(version, gmk) => {
                 let secret = self.in_secret_mut(&version.secret)?;
-                let wraps = &mut secret.versions.get_mut(&version.number)?.wraps;
+                let wraps = &mut secret.version_mut(version.number)?.wraps;
                 wraps.retain(|wrap| wrap.row.gmk != *gmk);
             }
             RowId::Rule(group, id) => {
@@ -386,7 +364,31 @@ impl InSecret {
     fn new(secret: Held<Secret>) -> Self {
         Self {
             secret,
-            versions: BTreeMap::new(),
+            versions: Vec::with_capacity(1),
         }
     }
+
+    fn version(&self, number: u32) -> Option<&InVersion> {
+        let at = place(&self.versions, number).ok()?;
+        self.versions.get(at)
+    }
+
+    fn version_mut(&mut self, number: u32) -> Option<&mut InVersion> {
+        let at = place(&self.versions, number).ok()?;
+        self.versions.get_mut(at)
+    }
+}
+
+impl InVersion {
+    fn new(version: Held<Version>) -> Self {
+        Self {
+            version,
+            wraps: Vec::with_capacity(1),
+        }
+    }
+}
+
+/// Where the version is, or where it belongs.
+fn place(versions: &[InVersion], number: u32) -> Result<usize, usize> {
+    versions.binary_search_by_key(&number, |version| version.version.row.id.number)
 }

@@ -4,7 +4,7 @@ use crate::{
     envelope::SealedContent,
     name::VersionId,
     row::{System, Tag, Tagged},
-    state::Plan,
+    state::edit::Plan,
 };
 
 pub mod contract;

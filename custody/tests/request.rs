@@ -18,7 +18,7 @@ use custody::{
     policy::{Deliver, Denial, Notify, Reason, Selectors, Wanted, Wrong},
     row::{Row, RowKey},
     secret::{Fields, Kind},
-    state::{Broken, Edit, State},
+    state::{Broken, State, edit::Edit},
 };
 
 fn now<T>(future: impl Future<Output = T>) -> T {
@@ -99,7 +99,7 @@ fn wanted(secret: &str, version: Option<u32>) -> Wanted {
 /// `d*` to uid 33; the sealed contents, and the one DEK that seals both.
 struct World {
     state: State,
-    edits: Vec<custody::state::Plan>,
+    edits: Vec<custody::state::edit::Plan>,
     sealed: Vec<SealedContent>,
     dek: PlaintextDek,
 }

@@ -13,7 +13,7 @@ use custody::{
     journal::{Change, Event},
     name::InstanceId,
     row::{RowKey, System},
-    state::{Edit, State},
+    state::{State, edit::Edit},
     store::Store as _,
 };
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use custody::{envelope::SealedContent, name::VersionId, state::Plan, store::Store as _};
+use custody::{envelope::SealedContent, name::VersionId, state::edit::Plan, store::Store as _};
 
 use crate::threads::{Unavailable, Workers};
 

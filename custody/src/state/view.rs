@@ -51,13 +51,13 @@ impl<'a> SecretView<'a> {
 
     /// Its versions, oldest first.
     pub fn versions(self) -> impl ExactSizeIterator<Item = VersionView<'a>> {
-        self.0.versions.values().map(VersionView)
+        self.0.versions.iter().map(VersionView)
     }
 
     /// The version that a request without a number gets.
     pub fn current(self) -> Option<VersionView<'a>> {
         let current = self.0.secret.row.current;
-        self.0.versions.get(&current).map(VersionView)
+        self.0.version(current).map(VersionView)
     }
 }
 

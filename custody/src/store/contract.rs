@@ -11,7 +11,7 @@ use crate::{
     policy::{Rule, Selectors},
     row::{Row, RowId, RowKey, System},
     secret::{Kind, Secret, Version, Wrap},
-    state::{Edit, State},
+    state::{State, edit::Edit},
 };
 
 /// Asserts that a store keeps what it is given, and forgets what it is told to.

@@ -12,7 +12,7 @@ use custody::{
     name::{GroupName, RuleId, SecretId, VersionId},
     policy::{Pattern, Selectors},
     secret::{Fields, Kind},
-    state::{Edit, Plan},
+    state::edit::{Edit, Plan},
 };
 use jiff::Timestamp;
 use tokio::sync::MutexGuard;

@@ -12,7 +12,7 @@ use custody::{
     envelope::SealedContent,
     name::VersionId,
     row::{System, Tag, Tagged},
-    state::Plan,
+    state::edit::Plan,
     store::Store,
 };
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavior, params};
@@ -55,6 +55,9 @@ const MIGRATIONS: [&str; 1] = [include_str!("schema-1.sql")];
 /// How long to wait for a lock that a backup holds.
 const BUSY: Duration = Duration::from_secs(5);
 
+/// How large the write-ahead log may stay once what is in it has been moved.
+const LOG_LIMIT: i64 = 4 << 20;
+
 impl Sqlite {
     /// Opens the database at `path`, which must be there, and brings it up to date.
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
@@ -78,6 +81,8 @@ impl Sqlite {
         connection.pragma_update(None, "trusted_schema", false)?;
         // What is deleted is overwritten, not only unlinked.
         connection.pragma_update(None, "secure_delete", true)?;
+        // After one large change the log must not keep the room that the journal may need.
+        connection.pragma_update(None, "journal_size_limit", LOG_LIMIT)?;
         connection.set_prepared_statement_cache_capacity(32);
         migrate(&mut connection)?;
         Ok(Self(connection))

@@ -1,0 +1,35 @@
+//! Changes of a state: what is to change, and that change made ready to be written.
+
+use crate::{
+    envelope::SealedContent,
+    name::VersionId,
+    row::{Digest, Row, RowId, SetHash, Tagged},
+};
+
+/// Rows to write and to remove, together or not at all.
+#[derive(Debug, Default)]
+pub struct Edit {
+    /// Rows to write, parents first.
+    pub puts: Vec<Row>,
+    /// Rows to remove, children first.
+    pub deletes: Vec<RowId>,
+    /// Content to write.
+    pub content: Option<(VersionId, SealedContent)>,
+}
+
+/// An edit that is ready to be written: authenticated, numbered, and with the digest of
+/// the state it leads to.
+#[derive(Debug)]
+pub struct Plan {
+    /// Number of the change.
+    pub change: u64,
+    /// Rows to write, parents first.
+    pub rows: Vec<Tagged>,
+    /// Rows to remove, children first.
+    pub deletes: Vec<RowId>,
+    /// Content to write.
+    pub content: Option<(VersionId, SealedContent)>,
+    /// The digest of the state after it.
+    pub digest: Digest,
+    pub(super) set: SetHash,
+}
