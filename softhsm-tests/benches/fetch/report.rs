@@ -72,6 +72,9 @@ impl Report {
     /// Prints the table and the limit.
     pub(crate) fn limit(&mut self) {
         let bound = self.bound();
+        if self.lines.is_empty() && self.calls.is_empty() {
+            return;
+        }
         for row in std::mem::take(&mut self.calls) {
             let (what, bound) = match row.part {
                 Part::Empty => ("b  empty call", None),
