@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{Daemon, Site, command, text, until};
+use crate::{Site, command, daemon::Daemon, text, until};
 
 /// The user that owns nothing.
 pub const NOBODY: u32 = 65534;

@@ -12,17 +12,17 @@ use std::{
     env, fs,
     os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Output, Stdio},
+    process::{Command, ExitStatus, Output, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::{Pid, getuid},
-};
+use nix::unistd::getuid;
 use tempfile::TempDir;
 
+use crate::daemon::Daemon;
+
+pub mod daemon;
 pub mod disk;
 pub mod intruder;
 pub mod load;
@@ -302,72 +302,6 @@ impl Site {
 impl Default for Site {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-/// A running daemon. Killed when dropped, with its worker.
-#[derive(Debug)]
-pub struct Daemon<'a> {
-    site: &'a Site,
-    child: Child,
-    served_before: usize,
-}
-
-impl Daemon<'_> {
-    /// Its process id.
-    pub fn pid(&self) -> Pid {
-        Pid::from_raw(i32::try_from(self.child.id()).expect("pids fit"))
-    }
-
-    /// Process id of its worker, as soon as there is one.
-    pub fn worker(&self) -> Pid {
-        until("there is a worker", || {
-            // It is the child of whichever thread started it.
-            let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).ok()?;
-            let children = threads.map(|thread| {
-                let path = thread.unwrap().path().join("children");
-                fs::read_to_string(path).unwrap_or_default()
-            });
-            let children = children.collect::<String>();
-            let first = children.split_ascii_whitespace().next()?;
-            Some(Pid::from_raw(first.parse().unwrap()))
-        })
-    }
-
-    /// Sends a signal to it.
-    pub fn signal(&self, signal: Signal) {
-        kill(self.pid(), signal).unwrap();
-    }
-
-    /// Kills it on the spot.
-    pub fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    /// Stops it in an orderly way.
-    pub fn stop(mut self) -> ExitStatus {
-        self.signal(Signal::SIGTERM);
-        let ended = until("the daemon stops", || self.child.try_wait().unwrap());
-        assert!(ended.success(), "{}", self.site.log());
-        ended
-    }
-
-    /// Whether it still runs.
-    pub fn is_running(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
-    }
-}
-
-impl Drop for Daemon<'_> {
-    fn drop(&mut self) {
-        if self.is_running() {
-            drop(self.child.kill());
-            drop(self.child.wait());
-        }
-        if thread::panicking() {
-            eprintln!("--- the daemon's log ---\n{}", self.site.log());
-        }
     }
 }
 

@@ -10,7 +10,7 @@ use client::{Error, Manager, Provider, v1};
 use nix::unistd::Pid;
 use tokio::runtime::Runtime;
 
-use crate::{Daemon, Site, until};
+use crate::{Site, daemon::Daemon, until};
 
 /// A runtime for a test's callers.
 pub fn runtime() -> Runtime {

@@ -57,6 +57,21 @@ impl Site {
         self.try_ctl(&["secret", "put", secret, "--type", "blob", path])
     }
 
+    /// Makes the group of `secret` and stores a TLS key pair there; the private key's file
+    /// is gone afterwards, the certificate is in `cert.pem`.
+    pub fn put_tls(&self, secret: &str) -> TlsPair {
+        let pair = TlsPair::new();
+        std::fs::write(self.path("cert.pem"), &pair.certificate).expect("written");
+        std::fs::write(self.path("key.pem"), &pair.key).expect("written");
+        let (group, _) = secret.split_once('/').expect("a group and a name");
+        self.ctl(&["group", "create", group]);
+        let chain = format!("certificate-chain={}", self.path("cert.pem").display());
+        let key = format!("private-key={}", self.path("key.pem").display());
+        self.ctl(&["secret", "put", secret, "--type", "keystore", &chain, &key]);
+        std::fs::remove_file(self.path("key.pem")).expect("removed");
+        pair
+    }
+
     /// Makes the group `web`, the blob `web/key` with `content`, and a grant of all of
     /// `web` to the user who runs the test.
     pub fn furnish(&self, content: &[u8]) {

@@ -4,7 +4,7 @@
 
 use nix::unistd::getuid;
 use serde_json::{Value, json};
-use softhsm_tests::{Daemon, LABEL, Site, text};
+use softhsm_tests::{LABEL, Site, daemon::Daemon, text};
 
 const WEB: &[u8] = b"content-of-web";
 const DB: &[u8] = b"content-of-db";

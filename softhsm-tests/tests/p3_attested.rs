@@ -14,7 +14,8 @@ use nix::{
 };
 use serde_json::{Value, json};
 use softhsm_tests::{
-    Daemon, Site, command,
+    Site, command,
+    daemon::Daemon,
     intruder::{Lender, NOBODY, told},
     is_root, raw, text, until,
 };

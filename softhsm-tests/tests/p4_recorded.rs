@@ -7,7 +7,8 @@ use std::{collections::HashSet, process::Stdio, time::Duration};
 use nix::{sys::signal::Signal, unistd::getuid};
 use serde_json::Value;
 use softhsm_tests::{
-    Daemon, Site, command,
+    Site, command,
+    daemon::Daemon,
     disk::{SmallDisk, limit_files, with_own_mounts},
     is_root,
     load::{children, fetch, runtime},

@@ -6,7 +6,7 @@ use std::{fs, path::Path, process::Command};
 
 use nix::unistd::getuid;
 use serde_json::Value;
-use softhsm_tests::{Daemon, Site, text};
+use softhsm_tests::{Site, daemon::Daemon, text};
 
 const ONE: &[u8] = b"content-of-one";
 const TWO: &[u8] = b"content-of-two";

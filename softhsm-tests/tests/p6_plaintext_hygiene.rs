@@ -19,7 +19,8 @@ use nix::{
     unistd::Pid,
 };
 use softhsm_tests::{
-    Daemon, PIN, Site,
+    PIN, Site,
+    daemon::Daemon,
     disk::{files, limit_files},
     is_root,
     load::{fetch, number, put, runtime},

@@ -15,7 +15,8 @@ use std::{
 use client::{Manager, Provider};
 use serde_json::Value;
 use softhsm_tests::{
-    Daemon, Site,
+    Site,
+    daemon::Daemon,
     disk::{SmallDisk, files, with_own_mounts},
     is_root,
     load::{fetch, put, random_time, rounds, runtime},

@@ -18,7 +18,8 @@ use nix::{
 };
 use serde_json::Value;
 use softhsm_tests::{
-    Daemon, Site,
+    Site,
+    daemon::Daemon,
     disk::{SmallDisk, with_own_mounts},
     is_root,
     load::{children, fetch, put, random_time, rounds, runtime},

@@ -9,21 +9,13 @@ use std::{
 
 use client::Provider;
 use nix::sys::signal::{Signal, kill};
-use softhsm_tests::{Site, text, until, world::TlsPair};
+use softhsm_tests::{Site, text, until};
 
 #[test]
 fn a_service_gets_the_key_pair_that_the_operator_stored() {
     let site = Site::new();
     let daemon = site.start();
-    let pair = TlsPair::new();
-    std::fs::write(site.path("cert.pem"), &pair.certificate).unwrap();
-    std::fs::write(site.path("key.pem"), &pair.key).unwrap();
-    site.ctl(&["group", "create", "web"]);
-    let chain = format!("certificate-chain={}", site.path("cert.pem").display());
-    let key = format!("private-key={}", site.path("key.pem").display());
-    site.ctl(&[
-        "secret", "put", "web/tls", "--type", "keystore", &chain, &key,
-    ]);
+    let pair = site.put_tls("web/tls");
 
     let denied = site.fetch("web/tls");
     assert_eq!(denied.status.code(), Some(3), "{}", text(&denied));
@@ -58,17 +50,8 @@ fn a_service_gets_the_key_pair_that_the_operator_stored() {
 fn a_tls_server_serves_with_the_pair_it_fetched() {
     let site = Site::new();
     let _daemon = site.start();
-    let pair = TlsPair::new();
-    std::fs::write(site.path("cert.pem"), &pair.certificate).unwrap();
-    std::fs::write(site.path("key.pem"), &pair.key).unwrap();
-    site.ctl(&["group", "create", "web"]);
-    let chain = format!("certificate-chain={}", site.path("cert.pem").display());
-    let key = format!("private-key={}", site.path("key.pem").display());
-    site.ctl(&[
-        "secret", "put", "web/tls", "--type", "keystore", &chain, &key,
-    ]);
+    site.put_tls("web/tls");
     site.ctl(&["grant", "add", "web", "tls", "--uid", &uid()]);
-    std::fs::remove_file(site.path("key.pem")).unwrap();
     std::fs::create_dir(site.path("out")).unwrap();
     site.ctl(&[
         "fetch",

@@ -1,5 +1,7 @@
 //! Which `CKR_` code means what, and what is done about it.
 
+use std::fmt;
+
 use cryptoki::error::{Error as CkError, RvError};
 
 use crate::Error;
@@ -120,8 +122,14 @@ fn code_name(code: RvError) -> String {
     if let RvError::VendorDefined(number) | RvError::UnknownErrorCode(number) = code {
         return format!("{number:#x}");
     }
-    let mut name = "CKR".to_owned();
-    for letter in format!("{code:?}").chars() {
+    constant("CKR", &code)
+}
+
+/// The standard's name for a value that cryptoki names in its own way: `CKR_PIN_LOCKED`
+/// for `PinLocked`.
+pub(super) fn constant(prefix: &str, value: &impl fmt::Debug) -> String {
+    let mut name = prefix.to_owned();
+    for letter in format!("{value:?}").chars() {
         if letter.is_uppercase() {
             name.push('_');
         }

@@ -6,7 +6,7 @@ use cryptoki::{
 };
 use custody::{envelope::Wrapping, name::KeyId};
 
-use super::wrap::Fault;
+use super::{recovery, wrap::Fault};
 
 /// The curve of journal keys: P-256, by its object identifier in DER.
 const P256: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
@@ -248,14 +248,7 @@ fn value(attribute: &Attribute) -> String {
 }
 
 fn attribute_name(kind: AttributeType) -> String {
-    let mut name = "CKA".to_owned();
-    for letter in format!("{kind:?}").chars() {
-        if letter.is_uppercase() {
-            name.push('_');
-        }
-        name.push(letter.to_ascii_uppercase());
-    }
-    name
+    recovery::constant("CKA", &kind)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::{
 
 use client::{Manager, v1};
 use nix::unistd::{Pid, getuid};
-use softhsm_tests::{Daemon, Site, text};
+use softhsm_tests::{Site, daemon::Daemon, text};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
