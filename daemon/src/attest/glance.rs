@@ -16,8 +16,8 @@ use super::{File, Host, alive, identity, pidfd};
 /// - its ids, and that it is alive, are in here as they are;
 /// - a control group of the unified hierarchy has one path for life (it cannot be
 ///   renamed, nor removed while a process is in it), so the path stands with the id;
-/// - the path of its executable stands while both lead to one file, which has its name
-///   and has not been touched, in our mount namespace.
+/// - the path of its executable stands while both lead to one file, which has no other
+///   name and has not been touched, in our mount namespace.
 #[derive(Debug)]
 pub(super) struct Glance {
     links: Links,
@@ -66,7 +66,7 @@ impl Glance {
         let seen = self.links.look(self.seen.process.id, pidfd);
         seen.as_ref() == Some(&self.seen)
             && self.seen.exe == self.seen.path
-            && self.seen.exe.names > 0
+            && self.seen.exe.names == 1
             && host.mounts == Some(self.seen.mounts)
             && alive(pidfd)
     }
@@ -189,6 +189,19 @@ mod tests {
             change(&path, &mut sleeper);
             assert!(!glance.holds(&pidfd, &host), "{what}");
         }
+    }
+
+    #[test]
+    fn a_glance_is_not_enough_for_a_file_with_two_names() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sleeper");
+        fs::copy("/bin/sleep", &path).unwrap();
+        let other = folder.path().join("other");
+        fs::hard_link(&path, &other).unwrap();
+        let child = Command::new(&other).arg("60").spawn().unwrap();
+        let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap();
+        let (sleeper, host) = (Sleeper(child), Host::here().unwrap());
+        assert!(!glance(&sleeper, &pidfd, &host).holds(&pidfd, &host));
     }
 
     #[test]
