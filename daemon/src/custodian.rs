@@ -241,10 +241,6 @@ impl Custodian {
         &self.system
     }
 
-    pub(crate) fn database(&self) -> &Database {
-        &self.database
-    }
-
     pub(crate) fn journal(&self) -> &Journal {
         &self.journal
     }

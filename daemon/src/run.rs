@@ -209,12 +209,6 @@ async fn finish(custodian: &Custodian) {
     if let Err(error) = stopped.map(drop).and(signed) {
         unsigned(&error);
     }
-    if let Err(error) = custodian.database().fold().await {
-        tracing::warn!(
-            error = &error as &dyn std::error::Error,
-            "the newest changes are in the database's write-ahead log: keep it beside the database"
-        );
-    }
 }
 
 fn unsigned(error: &crate::custodian::Error) {

@@ -77,11 +77,6 @@ impl Database {
         (plan, result)
     }
 
-    /// Moves everything into the one file, so that it alone is a whole database.
-    pub(crate) async fn fold(&self) -> Result<(), Failed> {
-        Ok(self.writer.run(|db| db.fold()).await??)
-    }
-
     /// Number of the newest change.
     pub(crate) async fn change(&self) -> Result<u64, Failed> {
         Ok(self.writer.run(Sqlite::change).await??)

@@ -346,17 +346,3 @@ async fn health_is_said_on_both_sockets() {
 fn uid() -> String {
     nix::unistd::getuid().to_string()
 }
-
-#[test]
-fn a_daemon_that_has_stopped_leaves_its_database_in_one_file() {
-    let site = Site::new();
-    let daemon = site.start();
-    site.furnish(b"one");
-    daemon.stop();
-    let log = std::fs::metadata(site.path("state/custody.db-wal"));
-    assert_eq!(log.map_or(0, |log| log.len()), 0);
-    std::fs::remove_file(site.path("state/custody.db-wal")).ok();
-    std::fs::remove_file(site.path("state/custody.db-shm")).ok();
-    let _daemon = site.start();
-    assert_eq!(site.fetch("web/key").stdout, b"one");
-}

@@ -107,13 +107,6 @@ impl Sqlite {
 }
 
 impl Sqlite {
-    /// Moves what is in the write-ahead log into the database.
-    pub(crate) fn fold(&mut self) -> Result<(), Error> {
-        Ok(self
-            .0
-            .pragma_query(None, "wal_checkpoint(TRUNCATE)", |_| Ok(()))?)
-    }
-
     /// Closes the connection, after which the file stands alone.
     pub(crate) fn close(self) -> Result<(), Error> {
         self.0.close().map_err(|(_, error)| error.into())
