@@ -55,6 +55,11 @@ async fn to_its_end<T: Send + 'static>(
     tokio::spawn(change).await.map_err(|_| Error::Stopping)?
 }
 
+/// Whether the change is in the database, on record or not.
+fn was_made(written: &Result<(), Error>) -> bool {
+    matches!(written, Ok(()) | Err(Error::Unsettled(_)))
+}
+
 /// The time now.
 pub(crate) fn now() -> Millis {
     Millis::try_from(Timestamp::now().as_millisecond()).unwrap_or(0)
@@ -98,7 +103,7 @@ impl Custodian {
             };
             let (edit, change) = change::create_group(&this.state(), group, first)?;
             let written = this.commit(writer, &operator, edit, change).await;
-            if written.is_err() {
+            if !was_made(&written) {
                 tracing::warn!(key = %made.id, "a key was made in the token for a group that was not");
             }
             written
@@ -140,8 +145,11 @@ impl Custodian {
                 .map_err(Error::Hsm)?;
             let (edit, change) =
                 change::put_secret(place, &accepted, sealed, wrapped, &operator, now());
-            this.commit(writer, &operator, edit, change).await?;
-            this.announce(id);
+            let written = this.commit(writer, &operator, edit, change).await;
+            if was_made(&written) {
+                this.announce(id);
+            }
+            written?;
             Ok(version)
         })
         .await
@@ -161,8 +169,11 @@ impl Custodian {
                 Change::DeleteSecret { versions, .. } => *versions,
                 _ => 0,
             };
-            this.commit(writer, &operator, edit, change).await?;
-            this.announce(id);
+            let written = this.commit(writer, &operator, edit, change).await;
+            if was_made(&written) {
+                this.announce(id);
+            }
+            written?;
             Ok(versions)
         })
         .await
