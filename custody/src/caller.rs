@@ -7,132 +7,11 @@ use serde::Serialize;
 use crate::selector::Selector;
 
 pub mod cgroup;
+pub mod fact;
+pub mod observation;
 
-/// What the kernel said about a peer, before anyone has thought about it.
-///
-/// All of it must be read of one process that is pinned by a pidfd, and the pidfd
-/// must be found alive after the rest was read: whoever makes one vouches for that.
-#[derive(Clone, Debug)]
-pub struct Observation {
-    /// `SO_PEERCRED`: who connected, when they connected.
-    pub connected: Credentials,
-    /// `PIDFD_GET_INFO` of `SO_PEERPIDFD`: who they are now.
-    pub process: Process,
-    /// The control group's path, as `/proc/PID/cgroup` has it.
-    pub cgroup: Option<Cgroup>,
-    /// The executable; or why nothing can be said about it.
-    pub exe: Result<Exe, ExeDoubt>,
-}
-
-/// The ids a peer had when it connected.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Credentials {
-    /// Process id; 0 when the process is outside our PID namespace.
-    pub pid: i32,
-    /// Effective user id.
-    pub uid: u32,
-    /// Effective group id.
-    pub gid: u32,
-}
-
-/// A live process, as its pidfd describes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Process {
-    /// Inode of the pidfd: the process's name for this boot of the machine.
-    pub id: u64,
-    /// Process id (of the thread group).
-    pub pid: i32,
-    /// Real, effective, saved and filesystem user id.
-    pub uids: [u32; 4],
-    /// Real, effective, saved and filesystem group id.
-    pub gids: [u32; 4],
-    /// Inode of the control group.
-    pub cgroup: u64,
-}
-
-/// A control group, read by name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cgroup {
-    /// Path below the hierarchy's root, beginning with a slash.
-    pub path: String,
-    /// Inode of the folder of that path, when it could be looked up.
-    pub id: Option<u64>,
-}
-
-/// The file that a process executes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Exe {
-    /// Device of the file.
-    pub device: u64,
-    /// Inode of the file.
-    pub inode: u64,
-    /// Its path; or why there is none that both sides would agree on.
-    pub path: Result<String, ExeDoubt>,
-}
-
-/// Why an executable, or its path, is not part of the evidence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ExeDoubt {
-    /// `/proc/PID/exe` may not be read.
-    #[error("the daemon may not read the process's executable")]
-    Unreadable,
-    /// The file has no name any more, or never had one.
-    #[error("the executable has been deleted or replaced since it was started")]
-    Deleted,
-    /// The process sees other mounts than the daemon.
-    #[error("the process is in another mount namespace")]
-    OtherMounts,
-    /// The path names another file.
-    #[error("the executable's path now leads to another file")]
-    OtherFile,
-}
-
-/// Why an observation proves nobody.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Doubt {
-    /// `SO_PEERCRED` has pid 0.
-    #[error("the process is outside the daemon's PID namespace")]
-    OutsidePidNamespace,
-    /// The pidfd is of another process than connected.
-    #[error("the process that connected is not the one that is there")]
-    OtherProcess,
-    /// Real, effective, saved, filesystem and connecting uid are not one.
-    #[error("the process's user ids are not all the same")]
-    MixedUids,
-    /// Likewise for gids.
-    #[error("the process's group ids are not all the same")]
-    MixedGids,
-    /// The process ended before it could be observed.
-    #[error("the process has ended")]
-    Gone,
-    /// The kernel did not answer.
-    #[error("the kernel does not say who the process is")]
-    Unobservable,
-}
-
-/// What changed about a process that should not have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Drift {
-    /// It is another one.
-    #[error("the process is another one")]
-    Process,
-    /// Its ids.
-    #[error("the process's user or group changed")]
-    Ids,
-    /// Its control group.
-    #[error("the process moved to another control group")]
-    Cgroup,
-    /// Its executable.
-    #[error("the process executes another file")]
-    Exe,
-    /// It can no longer be observed without doubt.
-    #[error("{0}")]
-    #[serde(untagged)]
-    Doubtful(#[from] Doubt),
-}
+use fact::Facts;
+use observation::{Doubt, Drift, ExeDoubt, Namespaces, Observation, Pinned};
 
 /// An observation that holds together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -145,9 +24,24 @@ pub struct Evidence {
     pub uid: u32,
     /// Group id; there is only one.
     pub gid: u32,
+    /// Supplementary groups when it connected, sorted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<u32>,
     /// Unit of the system's service manager.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
+    /// The run of that unit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub invocation: Option<String>,
+    /// Unit of its user's own service manager: what that user says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user_unit: Option<String>,
+    /// Container that it is in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
+    /// Pod that the container belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod: Option<String>,
     /// Control group.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<String>,
@@ -160,6 +54,26 @@ pub struct Evidence {
     /// Device and inode of the executable.
     #[serde(skip)]
     pub exe_file: Option<(u64, u64)>,
+    /// Label that a security module gave it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// Which of its namespaces are the host's.
+    #[serde(skip)]
+    pub namespaces: Namespaces,
+    /// How it was got hold of; on record when less than certain.
+    #[serde(skip_serializing_if = "is_certain")]
+    pub pinned: Pinned,
+    /// What was looked up besides, because a grant asked for it.
+    #[serde(flatten)]
+    pub facts: Facts,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde passes a reference"
+)]
+fn is_certain(pinned: &Pinned) -> bool {
+    *pinned == Pinned::AtConnect
 }
 
 impl Evidence {
@@ -171,8 +85,12 @@ impl Evidence {
     pub fn examine(seen: Observation) -> Result<Self, Doubt> {
         let Observation {
             connected,
+            mut groups,
+            label,
             process,
+            pinned,
             cgroup,
+            namespaces,
             exe,
         } = seen;
         if connected.pid <= 0 {
@@ -189,52 +107,81 @@ impl Evidence {
         }
         // A path whose folder is not the process's control group was read too early or too late.
         let cgroup = cgroup.filter(|cgroup| cgroup.id == Some(process.cgroup));
+        let place = cgroup
+            .as_ref()
+            .map(|cgroup| cgroup::Place::of(&cgroup.path));
+        let place = place.unwrap_or_default();
         let (exe_file, path) = match exe {
             Ok(exe) => (Some((exe.device, exe.inode)), exe.path),
             Err(doubt) => (None, Err(doubt)),
         };
+        groups.sort_unstable();
+        groups.dedup();
         Ok(Self {
             process: process.id,
             pid: process.pid,
             uid: connected.uid,
             gid: connected.gid,
-            unit: cgroup
+            groups,
+            invocation: cgroup
                 .as_ref()
-                .and_then(|cgroup| cgroup::unit(&cgroup.path)),
+                .filter(|_| place.unit.is_some())
+                .and_then(|cgroup| cgroup.invocation.clone()),
+            user_unit: place.user_unit(connected.uid),
+            unit: place.unit,
+            container: place.container,
+            pod: place.pod,
             cgroup: cgroup.map(|cgroup| cgroup.path),
             exe_doubt: path.as_ref().err().copied(),
             exe: path.ok(),
             exe_file,
+            label,
+            namespaces,
+            pinned,
+            facts: Facts::default(),
         })
     }
 
+    /// The same with what was looked up besides.
+    #[must_use]
+    pub fn with(self, facts: Facts) -> Self {
+        Self { facts, ..self }
+    }
+
     /// Whether `later` is of the same process, in every respect that a grant can name.
+    ///
+    /// What was looked up besides goes with the executable and the control group, which
+    /// are compared; but for the tracer, which must be looked for again.
     ///
     /// # Errors
     ///
     /// The first [`Drift`] found.
     pub fn unchanged(&self, later: &Self) -> Result<(), Drift> {
-        if (later.process, later.pid) != (self.process, self.pid) {
+        if (later.process, later.pid, later.pinned) != (self.process, self.pid, self.pinned) {
             return Err(Drift::Process);
         }
-        if (later.uid, later.gid) != (self.uid, self.gid) {
+        if (later.uid, later.gid, &later.groups) != (self.uid, self.gid, &self.groups) {
             return Err(Drift::Ids);
         }
-        if (&later.unit, &later.cgroup) != (&self.unit, &self.cgroup) {
+        // Everything else that is read from a control group follows from its path.
+        if (&later.cgroup, &later.invocation) != (&self.cgroup, &self.invocation) {
             return Err(Drift::Cgroup);
+        }
+        if (&later.namespaces, &later.label) != (&self.namespaces, &self.label) {
+            return Err(Drift::Namespaces);
         }
         if (later.exe_file, &later.exe) != (self.exe_file, &self.exe) {
             return Err(Drift::Exe);
+        }
+        if self.facts.traced.is_some() && later.facts.traced != self.facts.traced {
+            return Err(Drift::Tracer);
         }
         Ok(())
     }
 
     /// Every selector that this evidence satisfies.
     pub fn selectors(&self) -> Vec<Selector> {
-        let certain = [Selector::Uid(self.uid), Selector::Gid(self.gid)];
-        let unit = self.unit.clone().map(Selector::Unit);
-        let path = self.exe.clone().map(Selector::Path);
-        certain.into_iter().chain(unit).chain(path).collect()
+        Selector::all_of(self)
     }
 }
 
@@ -243,7 +190,7 @@ impl Evidence {
 /// An operator is another type, so no management call can be mistaken for one:
 ///
 /// ```compile_fail,E0308
-/// fn confuse(operator: custody::caller::Operator) -> custody::caller::Caller {
+/// fn confuse(operator: custody::role::Operator) -> custody::caller::Caller {
 ///     operator
 /// }
 /// ```
@@ -256,46 +203,6 @@ impl Caller {
         Self(evidence)
     }
 
-    /// What proves it.
-    pub fn evidence(&self) -> &Evidence {
-        &self.0
-    }
-}
-
-/// Who may use the Manager surface.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Operators {
-    /// User ids.
-    pub uids: Vec<u32>,
-    /// Primary group ids.
-    pub gids: Vec<u32>,
-}
-
-/// A process that may manage; it can be given metadata, never content.
-#[derive(Clone, Debug)]
-pub struct Operator(Evidence);
-
-/// The evidence is of no operator.
-#[derive(Debug, thiserror::Error)]
-#[error("uid {} gid {} is no operator", .0.uid, .0.gid)]
-pub struct NoOperator(pub Evidence);
-
-impl Operators {
-    /// Whether `evidence` is of one of them.
-    ///
-    /// # Errors
-    ///
-    /// If not, the evidence comes back for the record.
-    pub fn admit(&self, evidence: Evidence) -> Result<Operator, NoOperator> {
-        if self.uids.contains(&evidence.uid) || self.gids.contains(&evidence.gid) {
-            Ok(Operator(evidence))
-        } else {
-            Err(NoOperator(evidence))
-        }
-    }
-}
-
-impl Operator {
     /// What proves it.
     pub fn evidence(&self) -> &Evidence {
         &self.0

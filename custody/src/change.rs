@@ -1,12 +1,12 @@
 //! What operators may change, and the rows that make the change.
 
 use crate::{
-    caller::Operator,
     envelope::{SealedContent, WrappedDek},
     group::{Group, KeyState, MasterKey, Millis},
     journal::Change,
     name::{GroupName, KeyId, RuleId, SecretId, VersionId},
     policy::{Pattern, Rule, Selectors},
+    role::Operator,
     row::{Row, RowId},
     secret::{Accepted, Kind, Secret, Version, Wrap},
     state::{State, edit::Edit},

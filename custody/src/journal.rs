@@ -5,7 +5,7 @@ use std::{future::Future, time::Duration};
 use serde::Serialize;
 
 use crate::{
-    caller::{Drift, Evidence},
+    caller::{Evidence, observation::Drift},
     name::{GroupName, InstanceId, KeyId, RuleId, SecretName},
     policy::{Decision, Denial, Operation, Permit, Reason},
 };

@@ -3,7 +3,7 @@
 //! A service's request for a secret is a sequence of types, each made only from the
 //! one before, so that a skipped step does not compile:
 //!
-//! 1. [`caller::Observation`]: what the kernel said about the process at the other
+//! 1. [`caller::observation::Observation`]: what the kernel said about the process at the other
 //!    end of a socket. [`caller::Evidence`] is an observation that holds together,
 //!    [`caller::Caller`] the process it proves.
 //! 2. [`state::State::decide`] turns a caller and a wish into a [`policy::Grant`], or
@@ -28,6 +28,7 @@ pub mod journal;
 pub mod name;
 pub mod policy;
 pub mod release;
+pub mod role;
 pub mod row;
 pub mod secret;
 pub mod selector;

@@ -1,7 +1,7 @@
 //! From a permit to content in the hands of the caller.
 
 use crate::{
-    caller::{Caller, Drift, Evidence},
+    caller::{Caller, Evidence, observation::Drift},
     envelope::{Content, Context, Failed, PlaintextDek, SealedContent, WrappedDek, Wrapping},
     journal::Receipt,
     name::{KeyId, VersionId},

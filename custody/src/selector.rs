@@ -1,12 +1,19 @@
 //! The words grants use to name callers.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::caller::{Evidence, cgroup};
+use crate::caller::{Evidence, fact::Need};
+
+mod text;
+pub mod written;
+
+pub use text::Error;
 
 /// One property of a caller. A grant demands all of several; there is no negation.
+///
+/// Its text is SPIRE's where SPIRE has one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Selector {
@@ -14,161 +21,219 @@ pub enum Selector {
     Uid(u32),
     /// `unix:gid:N`: every group id of the process is `N`.
     Gid(u32),
+    /// `unix:supplementary_gid:N`: it had this group besides when it connected.
+    SupplementaryGid(u32),
     /// `systemd:id:UNIT`: the process is in this unit of the system's manager.
     Unit(String),
-    /// `unix:path:PATH`: the process executes the file at this path. It names the
-    /// program, not the code in it: whoever has the same uid can borrow it.
+    /// `systemd:fragment_path:PATH`: that unit is defined in this file.
+    Fragment(String),
+    /// `systemd:invocation_id:ID`: it is in this one run of its unit.
+    Invocation(String),
+    /// `systemd:user_unit:UNIT`: its user's own manager has it in this unit.
+    UserUnit(String),
+    /// `container:id:ID`: it is in this container.
+    Container(String),
+    /// `k8s:pod-uid:UID`: it is in a container of this pod.
+    Pod(String),
+    /// `unix:path:PATH`: it executes the file at this path.
     Path(String),
+    /// `unix:sha256:HASH`: it executes a file with this content.
+    Sha256(String),
+    /// `unix:verity:ALGORITHM:DIGEST`: it executes a file that the kernel keeps at this
+    /// content.
+    Verity(String),
+    /// `namespace:KIND:host`: it is in the host's namespace of this kind.
+    Host(Namespace),
+    /// `lsm:label:LABEL`: the security module gave it this label.
+    Label(String),
+    /// `process:traced:no`: no other process traces it.
+    Untraced,
 }
 
-/// A text that is no selector.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum Error {
-    /// No such kind.
-    #[error(
-        "{0:?} is no selector; there are unix:uid:N, unix:gid:N, systemd:id:UNIT and unix:path:PATH"
-    )]
-    Unknown(String),
-    /// The number is none.
-    #[error("{0:?} wants a number below 4294967295")]
-    Number(String),
-    /// Not the name of a unit.
-    #[error("{0:?} wants the full name of a unit, such as nginx.service")]
-    Unit(String),
-    /// Not an absolute path in its simplest form.
-    #[error("{0:?} wants an absolute path without '.', '..', '//' or control characters")]
-    Path(String),
+/// A kind of namespace, by its name in `/proc/PID/ns`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Namespace {
+    /// Mounts.
+    Mnt,
+    /// User ids and capabilities.
+    User,
+    /// Process ids.
+    Pid,
+}
+
+impl Namespace {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Mnt, Self::User, Self::Pid];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Mnt => "mnt",
+            Self::User => "user",
+            Self::Pid => "pid",
+        }
+    }
+}
+
+/// What it takes to have a selector match that was not meant for one, weakest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strength {
+    /// To say so: the process, or its user, sets it.
+    Claimed,
+    /// To be another process of the same user, or of one group of users.
+    Shared,
+    /// To run as that user.
+    User,
+    /// To be root.
+    Root,
+}
+
+impl Strength {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Claimed => "claimed",
+            Self::Shared => "shared",
+            Self::User => "user",
+            Self::Root => "root",
+        }
+    }
+}
+
+impl fmt::Display for Strength {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 impl Selector {
-    /// Whether the caller that `evidence` proves has this property.
+    /// Whether the caller that `evidence` proves has this property. What is not known of
+    /// a caller, it does not have.
     pub fn matches(&self, evidence: &Evidence) -> bool {
+        let is = |held: &Option<String>, wanted: &String| held.as_ref() == Some(wanted);
         match self {
             Self::Uid(uid) => evidence.uid == *uid,
             Self::Gid(gid) => evidence.gid == *gid,
-            Self::Unit(unit) => evidence.unit.as_ref() == Some(unit),
-            Self::Path(path) => evidence.exe.as_ref() == Some(path),
+            Self::SupplementaryGid(gid) => evidence.groups.contains(gid),
+            Self::Unit(unit) => is(&evidence.unit, unit),
+            Self::Fragment(path) => is(&evidence.facts.fragment, path),
+            Self::Invocation(id) => is(&evidence.invocation, id),
+            Self::UserUnit(unit) => is(&evidence.user_unit, unit),
+            Self::Container(id) => is(&evidence.container, id),
+            Self::Pod(uid) => is(&evidence.pod, uid),
+            Self::Path(path) => is(&evidence.exe, path),
+            Self::Sha256(hash) => is(&evidence.facts.sha256, hash),
+            Self::Verity(digest) => is(&evidence.facts.verity, digest),
+            Self::Host(Namespace::Mnt) => evidence.namespaces.mnt == Some(true),
+            Self::Host(Namespace::User) => evidence.namespaces.user == Some(true),
+            Self::Host(Namespace::Pid) => evidence.namespaces.pid == Some(true),
+            Self::Label(label) => is(&evidence.label, label),
+            Self::Untraced => evidence.facts.traced == Some(false),
+        }
+    }
+
+    /// Every selector that `evidence` satisfies.
+    pub(crate) fn all_of(evidence: &Evidence) -> Vec<Self> {
+        let one = |held: &Option<String>, make: fn(String) -> Self| held.clone().map(make);
+        let groups = evidence.groups.iter().copied();
+        let namespaces = Namespace::ALL.map(Self::Host).into_iter();
+        let facts = &evidence.facts;
+        [Self::Uid(evidence.uid), Self::Gid(evidence.gid)]
+            .into_iter()
+            .chain(groups.map(Self::SupplementaryGid))
+            .chain(one(&evidence.unit, Self::Unit))
+            .chain(one(&facts.fragment, Self::Fragment))
+            .chain(one(&evidence.invocation, Self::Invocation))
+            .chain(one(&evidence.user_unit, Self::UserUnit))
+            .chain(one(&evidence.container, Self::Container))
+            .chain(one(&evidence.pod, Self::Pod))
+            .chain(one(&evidence.exe, Self::Path))
+            .chain(one(&facts.sha256, Self::Sha256))
+            .chain(one(&facts.verity, Self::Verity))
+            .chain(namespaces.filter(|host| host.matches(evidence)))
+            .chain(one(&evidence.label, Self::Label))
+            .chain((facts.traced == Some(false)).then_some(Self::Untraced))
+            .collect()
+    }
+
+    /// The fact that must be looked up before this can match.
+    pub fn need(&self) -> Option<Need> {
+        match self {
+            Self::Fragment(_) => Some(Need::Fragment),
+            Self::Sha256(_) => Some(Need::Sha256),
+            Self::Verity(_) => Some(Need::Verity),
+            Self::Untraced => Some(Need::Tracer),
+            _ => None,
         }
     }
 
     /// Whether a caller can be told from others by this alone: an executable can be
-    /// run, and a group joined, by too many.
+    /// run, a group joined and a name claimed by too many.
     pub fn identifies(&self) -> bool {
-        matches!(self, Self::Uid(_) | Self::Unit(_))
+        matches!(
+            self,
+            Self::Uid(_)
+                | Self::Unit(_)
+                | Self::Fragment(_)
+                | Self::Invocation(_)
+                | Self::Container(_)
+                | Self::Pod(_)
+                | Self::Label(_)
+        )
     }
-}
 
-impl FromStr for Selector {
-    type Err = Error;
+    /// Whether a caller may have several of the kind.
+    pub(crate) fn is_plural(&self) -> bool {
+        matches!(self, Self::SupplementaryGid(_) | Self::Host(_))
+    }
 
-    fn from_str(text: &str) -> Result<Self, Error> {
-        // The kernel uses the highest id for "none".
-        let number = |digits: &str| match digits.parse() {
-            Ok(id) if id != u32::MAX && digits.bytes().all(|b| b.is_ascii_digit()) => Ok(id),
-            _ => Err(Error::Number(text.to_owned())),
-        };
-        if let Some(digits) = text.strip_prefix("unix:uid:") {
-            number(digits).map(Self::Uid)
-        } else if let Some(digits) = text.strip_prefix("unix:gid:") {
-            number(digits).map(Self::Gid)
-        } else if let Some(unit) = text.strip_prefix("systemd:id:") {
-            cgroup::is_unit(unit)
-                .then(|| Self::Unit(unit.to_owned()))
-                .ok_or_else(|| Error::Unit(text.to_owned()))
-        } else if let Some(path) = text.strip_prefix("unix:path:") {
-            is_plain(path)
-                .then(|| Self::Path(path.to_owned()))
-                .ok_or_else(|| Error::Path(text.to_owned()))
-        } else {
-            Err(Error::Unknown(text.to_owned()))
+    /// What it takes to have it match that was not meant to.
+    pub fn strength(&self) -> Strength {
+        match self {
+            Self::UserUnit(_) | Self::Untraced => Strength::Claimed,
+            Self::Gid(_)
+            | Self::SupplementaryGid(_)
+            | Self::Path(_)
+            | Self::Sha256(_)
+            | Self::Verity(_) => Strength::Shared,
+            Self::Uid(_) | Self::Host(_) => Strength::User,
+            Self::Unit(_)
+            | Self::Fragment(_)
+            | Self::Invocation(_)
+            | Self::Container(_)
+            | Self::Pod(_)
+            | Self::Label(_) => Strength::Root,
         }
     }
-}
 
-/// The longest path (Linux's `PATH_MAX`).
-const PATH_MAX: usize = 4096;
-
-fn is_plain(path: &str) -> bool {
-    path.len() < PATH_MAX
-        && !path.chars().any(char::is_control)
-        && path.strip_prefix('/').is_some_and(|rest| {
-            rest.split('/')
-                .all(|component| !matches!(component, "" | "." | ".."))
-        })
-}
-
-impl TryFrom<String> for Selector {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<Self, Error> {
-        text.parse()
-    }
-}
-
-impl From<Selector> for String {
-    fn from(selector: Selector) -> Self {
-        selector.to_string()
-    }
-}
-
-impl fmt::Display for Selector {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// What that means, in a sentence for whoever writes a grant.
+    pub fn caution(&self) -> &'static str {
         match self {
-            Self::Uid(uid) => write!(f, "unix:uid:{uid}"),
-            Self::Gid(gid) => write!(f, "unix:gid:{gid}"),
-            Self::Unit(unit) => write!(f, "systemd:id:{unit}"),
-            Self::Path(path) => write!(f, "unix:path:{path}"),
+            Self::Uid(_) => "any code that runs as this user has it",
+            Self::Gid(_) | Self::SupplementaryGid(_) => {
+                "every member of the group, and every setgid program, has it"
+            }
+            Self::Unit(_) => "only root puts a process there; whatever the unit runs has it",
+            Self::Fragment(_) => "only root defines units; no transient unit has it",
+            Self::Invocation(_) => "holds for one run of the unit, until it is restarted",
+            Self::UserUnit(_) => "the user says so; worth no more than the user id",
+            Self::Container(_) => "holds for one container, whatever it runs",
+            Self::Pod(_) => "holds for every container of one pod",
+            Self::Path(_) => {
+                "names the program, not the code in it: another process of the same user can borrow it"
+            }
+            Self::Sha256(_) => {
+                "names the program's file, not its libraries or scripts: the same user can borrow it"
+            }
+            Self::Verity(_) => {
+                "as a hash, and kept by the kernel; the same user can still borrow it"
+            }
+            Self::Host(_) => "keeps containers out; says nothing of the user",
+            Self::Label(_) => "as strong as the security module's policy",
+            Self::Untraced => "a tracer can leave before it is looked for",
         }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn selectors_survive_their_text() {
-        for text in [
-            "unix:uid:0",
-            "unix:gid:4294967294",
-            "systemd:id:foo@a\\x2db.service",
-            "unix:path:/usr/sbin/nginx",
-        ] {
-            assert_eq!(text.parse::<Selector>().unwrap().to_string(), text);
-        }
-    }
-
-    #[test]
-    fn what_is_no_selector_is_refused() {
-        for text in [
-            "",
-            "uid:1",
-            "unix:uid:",
-            "unix:uid:-1",
-            "unix:uid:+1",
-            "unix:uid:4294967295",
-            "unix:uid:1 ",
-            "systemd:id:nginx",
-            "systemd:id:a.slice",
-            "unix:path:nginx",
-            "unix:path:/",
-            "unix:path:/usr/../bin/x",
-            "unix:path:/usr//bin",
-            "unix:path:/a\nb",
-            "unix:sha256:00",
-        ] {
-            assert!(text.parse::<Selector>().is_err(), "{text:?}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn parsing_never_panics_and_is_undone_by_printing(text in "\\PC{0,60}") {
-            if let Ok(selector) = text.parse::<Selector>() {
-                prop_assert_eq!(selector.to_string().parse::<Selector>(), Ok(selector));
-            }
-        }
-    }
-}
+mod tests;

@@ -9,13 +9,17 @@ use std::{
 };
 
 use custody::{
-    caller::{Caller, Credentials, Drift, Evidence, Observation, Operators, Process},
+    caller::{
+        Caller, Evidence,
+        observation::{Credentials, Drift, ExeDoubt, Namespaces, Observation, Pinned, Process},
+    },
     change,
     envelope::{Context, PlaintextDek, SealedContent, WrappedDek, Wrapping},
     group::{Group, KeyState, MasterKey},
     journal::{self, Event, Journal, Receipt, Refusal},
     name::{GroupName, KeyId, SecretId, VersionId},
     policy::{Deliver, Denial, Notify, Reason, Selectors, Wanted, Wrong},
+    role::Operators,
     row::{Row, RowKey},
     secret::{Fields, Kind},
     state::{Broken, State, edit::Edit},
@@ -68,8 +72,12 @@ fn evidence(uid: u32) -> Evidence {
             gids: [uid; 4],
             cgroup: 1,
         },
+        groups: Vec::new(),
+        label: None,
+        pinned: Pinned::AtConnect,
+        namespaces: Namespaces::default(),
         cgroup: None,
-        exe: Err(custody::caller::ExeDoubt::Unreadable),
+        exe: Err(ExeDoubt::Unreadable),
     })
     .unwrap()
 }

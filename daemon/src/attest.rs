@@ -10,7 +10,10 @@ use std::{
 };
 
 use custody::caller::{
-    Cgroup, Credentials, Doubt, Drift, Evidence, Exe, ExeDoubt, Observation, Process, cgroup,
+    Evidence, cgroup,
+    observation::{
+        Cgroup, Credentials, Doubt, Drift, Exe, ExeDoubt, Namespaces, Observation, Pinned, Process,
+    },
 };
 use nix::sys::socket::{getsockopt, sockopt};
 use rustix::{
@@ -161,6 +164,10 @@ fn observe(connected: Credentials, pidfd: &OwnedFd, host: &Host) -> Result<Obser
     };
     Ok(Observation {
         connected,
+        groups: Vec::new(),
+        label: None,
+        pinned: Pinned::AtConnect,
+        namespaces: Namespaces::default(),
         process,
         cgroup,
         exe,
@@ -182,7 +189,11 @@ fn read_cgroup(folder: &Path, host: &Host) -> Option<Cgroup> {
     let path = cgroup::path(&text)?.to_owned();
     let root = host.cgroups.as_deref()?;
     let id = identity(root.join(path.strip_prefix('/')?)).map(|(_, inode)| inode);
-    Some(Cgroup { path, id })
+    Some(Cgroup {
+        path,
+        id,
+        invocation: None,
+    })
 }
 
 fn read_exe(folder: &Path, host: &Host) -> Result<Exe, ExeDoubt> {

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use custody::{caller::Operators, envelope::Wrapping, journal::CheckpointPolicy};
+use custody::{envelope::Wrapping, journal::CheckpointPolicy, role::Operators};
 use hsm::{PinSource, TokenSelector};
 use nix::unistd::geteuid;
 

@@ -4,13 +4,14 @@
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use custody::{
-    caller::{Caller, Drift, Evidence, Operator, Operators},
+    caller::{Caller, Evidence, observation::Drift},
     change,
     envelope::{Failed, SealedContent},
     journal::{self, Event, Journal as _, Receipt, Refusal, Surface, Undelivered},
     name::SecretId,
     policy::{Deliver, Notify, Permit, Tampered, Wanted, Weak},
     release::Delivery,
+    role::{Operator, Operators},
     row::System,
     secret::Refused,
     state::State,
@@ -66,7 +67,7 @@ pub(crate) enum Error {
     #[error("denied: {0:?}")]
     Denied(custody::policy::Reason),
     #[error("the peer is no operator")]
-    NoOperator(#[source] custody::caller::NoOperator),
+    NoOperator(#[source] custody::role::NoOperator),
     #[error("the decision could not be recorded")]
     Unrecorded(#[source] JournalError),
     #[error("the database did not answer")]

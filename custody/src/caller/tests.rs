@@ -1,6 +1,6 @@
 //! What is evidence, and what is not.
 
-use super::*;
+use super::{observation::*, *};
 
 fn seen() -> Observation {
     Observation {
@@ -16,9 +16,18 @@ fn seen() -> Observation {
             gids: [34; 4],
             cgroup: 5,
         },
+        groups: vec![7, 4, 7],
+        label: Some("confined".into()),
+        pinned: Pinned::AtConnect,
+        namespaces: Namespaces {
+            mnt: Some(true),
+            user: Some(true),
+            pid: Some(false),
+        },
         cgroup: Some(Cgroup {
             path: "/system.slice/nginx.service".into(),
             id: Some(5),
+            invocation: Some("0123456789abcdef0123456789abcdef".into()),
         }),
         exe: Ok(Exe {
             device: 1,
@@ -41,8 +50,14 @@ fn a_plain_service_is_evidence() {
         [
             "unix:uid:33",
             "unix:gid:34",
+            "unix:supplementary_gid:4",
+            "unix:supplementary_gid:7",
             "systemd:id:nginx.service",
-            "unix:path:/usr/sbin/nginx"
+            "systemd:invocation_id:0123456789abcdef0123456789abcdef",
+            "unix:path:/usr/sbin/nginx",
+            "namespace:mnt:host",
+            "namespace:user:host",
+            "lsm:label:confined",
         ]
     );
 }
@@ -72,6 +87,7 @@ fn a_control_group_that_moved_gives_no_unit() {
         seen.cgroup.as_mut().unwrap().id = id;
         let evidence = Evidence::examine(seen).unwrap();
         assert_eq!((evidence.unit, evidence.cgroup), (None, None));
+        assert_eq!(evidence.invocation, None);
     }
 }
 
@@ -80,12 +96,17 @@ fn drift_is_noticed_in_every_respect() {
     let before = Evidence::examine(seen()).unwrap();
     assert_eq!(before.unchanged(&before), Ok(()));
     type Bend = fn(&mut Evidence);
-    let drifts: [(Bend, Drift); 7] = [
+    let drifts: [(Bend, Drift); 12] = [
         (|e| e.process = 1, Drift::Process),
         (|e| e.pid = 1, Drift::Process),
         (|e| e.uid = 0, Drift::Ids),
         (|e| e.gid = 0, Drift::Ids),
-        (|e| e.unit = None, Drift::Cgroup),
+        (|e| e.groups = vec![4], Drift::Ids),
+        (|e| e.pinned = Pinned::ByNumber, Drift::Process),
+        (|e| e.cgroup = None, Drift::Cgroup),
+        (|e| e.invocation = None, Drift::Cgroup),
+        (|e| e.namespaces.mnt = None, Drift::Namespaces),
+        (|e| e.label = None, Drift::Namespaces),
         (|e| e.exe_file = Some((1, 3)), Drift::Exe),
         (|e| e.exe = None, Drift::Exe),
     ];
@@ -97,17 +118,30 @@ fn drift_is_noticed_in_every_respect() {
 }
 
 #[test]
-fn operators_are_known_by_uid_or_gid() {
-    let evidence = Evidence::examine(seen()).unwrap();
-    let admit = |uids: &[u32], gids: &[u32]| {
-        let operators = Operators {
-            uids: uids.into(),
-            gids: gids.into(),
+fn a_tracer_is_looked_for_again_where_it_mattered() {
+    let traced = |traced| {
+        let facts = Facts {
+            traced,
+            ..Facts::default()
         };
-        operators.admit(evidence.clone()).is_ok()
+        Evidence::examine(seen()).unwrap().with(facts)
     };
-    assert!(admit(&[33], &[]));
-    assert!(admit(&[], &[34]));
-    assert!(!admit(&[34], &[33]));
-    assert!(!admit(&[], &[]));
+    let untraced = traced(Some(false));
+    assert_eq!(untraced.unchanged(&untraced), Ok(()));
+    assert_eq!(untraced.unchanged(&traced(Some(true))), Err(Drift::Tracer));
+    assert_eq!(untraced.unchanged(&traced(None)), Err(Drift::Tracer));
+    assert_eq!(traced(None).unchanged(&untraced), Ok(()));
+    assert!(untraced.selectors().contains(&Selector::Untraced));
+    assert!(!traced(Some(true)).selectors().contains(&Selector::Untraced));
+}
+
+#[test]
+fn what_another_users_manager_says_is_not_believed() {
+    for (owner, unit) in [(33, Some("a.service")), (34, None)] {
+        let mut seen = seen();
+        seen.cgroup.as_mut().unwrap().path =
+            format!("/user.slice/user-{owner}.slice/user@{owner}.service/a.service");
+        let evidence = Evidence::examine(seen).unwrap();
+        assert_eq!(evidence.user_unit.as_deref(), unit);
+    }
 }

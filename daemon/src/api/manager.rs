@@ -74,7 +74,7 @@ methods! {
 /// A call by an operator.
 struct Call<'a> {
     manager: &'a Manager,
-    operator: custody::caller::Operator,
+    operator: custody::role::Operator,
 }
 
 impl Call<'_> {

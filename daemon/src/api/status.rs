@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use custody::{caller::Credentials, change, journal::Surface};
+use custody::{caller::observation::Credentials, change, journal::Surface};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -128,7 +128,7 @@ fn code_of(error: &change::Error) -> Code {
 #[cfg(test)]
 mod tests {
     use custody::{
-        caller::{Doubt, Drift},
+        caller::observation::{Doubt, Drift},
         policy::Reason,
     };
 

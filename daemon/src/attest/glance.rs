@@ -5,7 +5,7 @@ use std::{
     os::fd::{AsFd as _, OwnedFd},
 };
 
-use custody::caller::{Evidence, Process};
+use custody::caller::{Evidence, observation::Process};
 use rustix::fs::stat;
 
 use super::{File, Host, alive, identity, pidfd};
@@ -115,7 +115,7 @@ mod tests {
         process::{Child, Command},
     };
 
-    use custody::caller::Credentials;
+    use custody::caller::observation::Credentials;
     use nix::unistd::{getgid, getuid};
     use rustix::process::{Pid, PidfdFlags, pidfd_open};
 

@@ -6,7 +6,7 @@ use std::{
     os::fd::{AsRawFd as _, BorrowedFd},
 };
 
-use custody::caller::{Doubt, Process};
+use custody::caller::observation::{Doubt, Process};
 use rustix::fs::fstat;
 
 /// A process, as [`Process`] has it, but perhaps without its control group.

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use custody::{
-    caller::Operator,
     change,
     envelope::{Context, PlaintextDek, SealedContent},
     group::{Group, KeyState, MasterKey, Millis},
     journal::{Change, Event},
     name::{GroupName, RuleId, SecretId, VersionId},
     policy::{Pattern, Selectors},
+    role::Operator,
     secret::{Fields, Kind},
     state::edit::{Edit, Plan},
 };
