@@ -7,7 +7,8 @@ use serde::Serialize;
 use crate::{
     caller::{Evidence, observation::Drift},
     name::{GroupName, InstanceId, KeyId, RuleId, SecretName},
-    policy::{Decision, Denial, Operation, Permit, Reason},
+    policy::{Decision, Denial, Operation, Permit, Reason, rule::Terms},
+    role::{Act, Admission, NotAdmitted, Operator, Role},
 };
 
 pub mod chain;
@@ -65,6 +66,40 @@ pub async fn record<Op: Operation, J: Journal>(
     let receipt = journal.append(event).await.map_err(Refusal::Unrecorded)?;
     let grant = decision.map_err(Refusal::Denied)?;
     Ok(Permit { grant, receipt })
+}
+
+/// Why nobody is admitted.
+#[derive(Debug)]
+pub enum Turned<E> {
+    /// No role allows it; that is on record.
+    Away(Box<NotAdmitted>),
+    /// Whether it is allowed could not be recorded.
+    Unrecorded(E),
+}
+
+/// Records whether a process may do what it asked to, then lets it.
+///
+/// # Errors
+///
+/// Why not.
+pub async fn admit<J: Journal>(
+    decision: Result<Admission, Box<NotAdmitted>>,
+    journal: &J,
+) -> Result<Operator, Turned<J::Error>> {
+    let event = match &decision {
+        Ok(admission) => Event::Manage {
+            operator: admission.evidence.clone(),
+            act: admission.act.clone(),
+            roles: admission.held.iter().map(|held| held.id).collect(),
+        },
+        Err(refused) => Event::Refuse {
+            operator: refused.evidence.clone(),
+            act: refused.act.clone(),
+            is_operator: refused.is_operator,
+        },
+    };
+    journal.append(event).await.map_err(Turned::Unrecorded)?;
+    decision.map(Operator).map_err(Turned::Away)
 }
 
 /// What an entry says.
@@ -147,12 +182,25 @@ pub enum Event {
         /// What is wrong with it, or changed since it connected.
         doubt: Drift,
     },
-    /// A process that is no operator came to the Manager surface.
-    NoOperator {
+    /// An operator is about to do something.
+    Manage {
+        /// The operator.
+        operator: Evidence,
+        /// What.
+        #[serde(flatten)]
+        act: Act,
+        /// The assignments of roles by which it may.
+        roles: Vec<RuleId>,
+    },
+    /// A process came to the Manager surface for what it may not do.
+    Refuse {
         /// The process.
-        caller: Evidence,
-        /// The call it made.
-        operation: String,
+        operator: Evidence,
+        /// What.
+        #[serde(flatten)]
+        act: Act,
+        /// Whether it holds any role.
+        is_operator: bool,
     },
     /// A change to the database begins. It has happened once there is a [`Event::Commit`].
     Prepare {
@@ -242,11 +290,34 @@ pub enum Change {
     AddGrant {
         grant: RuleId,
         group: GroupName,
-        pattern: String,
+        patterns: Vec<String>,
         selectors: Vec<String>,
+        #[serde(flatten)]
+        terms: Terms,
+        /// What was found weak about it and insisted on.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        weak: Vec<&'static str>,
     },
     /// A grant, taken back.
     RevokeGrant { grant: RuleId, group: GroupName },
+    /// A role, given.
+    AssignRole {
+        assignment: RuleId,
+        role: Role,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        group: Option<GroupName>,
+        selectors: Vec<String>,
+        /// What was found weak about it and insisted on.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        weak: Vec<&'static str>,
+    },
+    /// A role, taken back.
+    RevokeRole {
+        assignment: RuleId,
+        role: Role,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        group: Option<GroupName>,
+    },
 }
 
 /// Why something that was allowed did not reach the caller.
@@ -293,7 +364,7 @@ impl Event {
                 group: grant.found.version.secret.group.clone(),
                 secret: grant.found.version.secret.name.clone(),
                 version: grant.found.version.number,
-                grant: grant.found.rule,
+                grant: grant.found.rule.id,
                 master_key: grant.found.gmk,
             },
             Err(denial) => Self::Deny {
