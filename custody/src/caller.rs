@@ -128,6 +128,12 @@ pub enum Drift {
     /// Its executable.
     #[error("the process executes another file")]
     Exe,
+    /// Who sends is not who connected.
+    #[error("another process sends on the connection than made it")]
+    Sender,
+    /// File descriptors came with what was sent.
+    #[error("file descriptors were passed over the connection")]
+    Descriptors,
     /// It can no longer be observed without doubt.
     #[error("{0}")]
     #[serde(untagged)]

@@ -24,7 +24,9 @@ use crate::{
     config::{self, Config, Live},
     custodian::Custodian,
     harden::{self, Memory},
-    journal, listen, log,
+    journal,
+    listen::{self, Doors},
+    log,
 };
 
 mod failure;
@@ -130,7 +132,10 @@ async fn serve(config: Config, about: About) -> Result<(), Failure> {
     } = open(&config).await?;
     // Until here a signal just ends the process. From here on it is served, and told so.
     let told = Told::listen();
-    let [manager, provider] = listen::sockets([&config.manager, &config.provider])?;
+    let [manager, provider] = listen::sockets(
+        [&config.manager, &config.provider],
+        config.attestation.senders,
+    )?;
     let token = custodian.hsm().token();
     let start = Event::Start {
         version: env!("CARGO_PKG_VERSION"),
@@ -153,13 +158,23 @@ async fn serve(config: Config, about: About) -> Result<(), Failure> {
         let custodian = Arc::clone(&custodian);
         async move { custodian.keep_checkpoints(interval).await }
     });
+    let doors = Doors::new(
+        Arc::clone(&custodian),
+        config.attestation,
+        config.live.limits,
+    );
+    let throttle = Arc::clone(doors.throttle());
+    let throttling = tokio::spawn({
+        let custodian = Arc::clone(&custodian);
+        async move { throttle.keep_records(&custodian).await }
+    });
     let (stop, stopping) = watch::channel(false);
     let servers = tokio::spawn(servers::both(
         Arc::clone(&custodian),
         Arc::new(about),
         manager,
         provider,
-        config.connections,
+        Arc::clone(&doors),
         stopping,
     ));
     notify(&[NotifyState::Ready]);
@@ -168,7 +183,7 @@ async fn serve(config: Config, about: About) -> Result<(), Failure> {
         provider = %config.provider.display(),
         "serving"
     );
-    until_told(told, &config, &live, &custodian).await;
+    until_told(told, &config, &live, &custodian, &doors).await;
 
     notify(&[NotifyState::Stopping]);
     tracing::info!("stopping: open requests may finish");
@@ -178,8 +193,11 @@ async fn serve(config: Config, about: About) -> Result<(), Failure> {
         tracing::warn!(?drain, "some requests did not finish in time");
     }
     signing.abort();
+    throttling.abort();
+    doors.throttle().finish_records(&custodian).await;
     finish(&custodian).await;
     custodian.hsm().stop().await;
+    drop(doors);
     drop(custodian);
     journal_closing.join_within(drain);
     tracing::info!("stopped");
@@ -246,6 +264,7 @@ async fn until_told(
     config: &Config,
     live: &Mutex<Live>,
     custodian: &Arc<Custodian>,
+    doors: &Doors,
 ) {
     loop {
         tokio::select! {
@@ -257,7 +276,7 @@ async fn until_told(
                 if let Ok(now) = now {
                     notify(&[now]);
                 }
-                reload(config, live, custodian);
+                reload(config, live, custodian, doors);
                 notify(&[NotifyState::Ready]);
             }
         }
@@ -265,7 +284,7 @@ async fn until_told(
 }
 
 /// Takes over the configuration as a whole, or not at all.
-fn reload(config: &Config, live: &Mutex<Live>, custodian: &Custodian) {
+fn reload(config: &Config, live: &Mutex<Live>, custodian: &Custodian, doors: &Doors) {
     let new = match config::read(&config.path) {
         Ok(new) => new,
         Err(error) => {
@@ -288,6 +307,7 @@ fn reload(config: &Config, live: &Mutex<Live>, custodian: &Custodian) {
     custodian
         .journal()
         .set_checkpoint_entries(new.live.checkpoint.entries);
+    doors.set_limits(new.live.limits);
     *lock(live) = new.live;
     tracing::info!("the configuration was read again");
 }

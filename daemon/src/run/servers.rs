@@ -11,9 +11,9 @@ use tonic_health::{ServingStatus, server::HealthReporter};
 
 use super::{About, Failure};
 use crate::{
-    api::{manager::Manager, provider::Provider},
+    api::{gate::Gate, manager::Manager, provider::Provider},
     custodian::Custodian,
-    listen::connections,
+    listen::{Doors, connections},
 };
 
 /// Serves both surfaces until `stopping` says so, and then what is open.
@@ -22,7 +22,7 @@ pub(super) async fn both(
     about: Arc<About>,
     manager: UnixListener,
     provider: UnixListener,
-    limit: usize,
+    doors: Arc<Doors>,
     stopping: watch::Receiver<bool>,
 ) -> Result<(), Failure> {
     let (reporter, health) = tonic_health::server::health_reporter();
@@ -35,18 +35,23 @@ pub(super) async fn both(
         custodian: Arc::clone(&custodian),
         about,
     });
+    let gate = Gate(Arc::clone(doors.throttle()));
+    let providers = Provider {
+        custodian,
+        recheck: doors.attestation().recheck,
+    };
     let manager = Server::builder()
         .add_service(health.clone())
         .add_service(managers)
         .serve_with_incoming_shutdown(
-            connections(manager, Surface::Manager, Arc::clone(&custodian), limit),
+            connections(manager, Surface::Manager, Arc::clone(&doors)),
             stopped(stopping.clone()),
         );
     let provider = Server::builder()
         .add_service(health)
-        .add_service(ProviderServer::new(Provider(Arc::clone(&custodian))))
+        .add_service(ProviderServer::with_interceptor(providers, gate))
         .serve_with_incoming_shutdown(
-            connections(provider, Surface::Provider, custodian, limit),
+            connections(provider, Surface::Provider, doors),
             stopped(stopping),
         );
     let ended = tokio::try_join!(manager, provider);
