@@ -24,12 +24,14 @@ use crate::daemon::Daemon;
 
 pub mod daemon;
 pub mod disk;
+pub mod door;
 pub mod intruder;
 pub mod load;
 pub mod memory;
 pub mod raw;
 pub mod refusal;
 pub mod token;
+pub mod wire;
 pub mod world;
 
 /// The user PIN of every test token.

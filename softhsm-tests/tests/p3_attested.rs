@@ -287,11 +287,6 @@ fn a_peer_that_changes_its_uid_after_it_connected_is_denied() {
 }
 
 #[test]
-fn a_dead_peer_whose_child_keeps_the_connection_is_denied() {
-    is_doubted_after("end", "gone");
-}
-
-#[test]
 fn a_peer_that_changes_between_the_decision_and_the_reply_gets_nothing() {
     let site = lenient();
     let daemon = site.start();
