@@ -4,7 +4,7 @@
 
 use std::{
     fs,
-    io::{IoSlice, Read as _, Write as _},
+    io::{IoSlice, Write as _},
     os::{
         fd::AsRawFd as _,
         unix::{net::UnixStream, process::CommandExt as _},
@@ -33,10 +33,11 @@ fn hold(site: &Site, number: usize) -> Intruder {
     Intruder::run(&["hold", &site.provider_socket(), &number.to_string()])
 }
 
-/// Whether a new connection is served: the server speaks first, or hangs up.
-fn is_served(site: &Site) -> bool {
-    Wire::connect(site.path("run/provider.sock"))
-        .is_ok_and(|mut connection| connection.frame().is_some())
+/// A new connection, if it is served: the server speaks first, or hangs up.
+fn served(site: &Site) -> Option<Wire> {
+    let mut wire = Wire::connect(site.path("run/provider.sock")).unwrap();
+    wire.frame()?;
+    Some(wire)
 }
 
 #[test]
@@ -83,9 +84,7 @@ fn both_sockets_together_have_no_more_connections_than_configured() {
 
     site.configure("[limits]\nconnections = 5\n");
     daemon.signal(Signal::SIGHUP);
-    until("there is room for one more", || {
-        is_served(&site).then_some(())
-    });
+    until("there is room for one more", || served(&site));
     drop(holder);
     until("the places are free", || {
         site.try_ctl(&["status"]).status.success().then_some(())
@@ -102,11 +101,11 @@ fn who_does_not_speak_in_time_is_hung_up_on_and_who_does_is_not() {
     spoken.greet().unwrap();
     spoken.frame().unwrap();
     for said in [0, 1, PREFACE.len() - 1] {
-        let mut silent = UnixStream::connect(&socket).unwrap();
-        silent.write_all(&PREFACE[..said]).unwrap();
-        silent.read_to_end(&mut Vec::new()).unwrap();
-        // Its place is free again.
-        until("another is served", || is_served(&site).then_some(()));
+        // There is one place beside: that of the one before is free again.
+        let mut silent = until("another is served", || served(&site));
+        // If it is hung up on already, so be it.
+        drop(silent.0.write_all(&PREFACE[..said]));
+        silent.to_the_end();
     }
     spoken
         .call(1, "/custody.v1.Provider/Fetch", &nothing())
