@@ -31,7 +31,7 @@ pub enum Error {
     /// The request is malformed; repeating it is pointless.
     #[error("{0}")]
     Invalid(String),
-    /// Not now: try again. After a write, look first whether it took effect.
+    /// Not now, or not so often: try again. After a write, look first whether it took effect.
     #[error("{0}")]
     Unavailable(String),
     /// What is stored fails its integrity check; someone must look.
@@ -54,7 +54,7 @@ impl From<Status> for Error {
             Code::AlreadyExists => Self::Exists(message),
             Code::FailedPrecondition => Self::Precondition(message),
             Code::InvalidArgument => Self::Invalid(message),
-            Code::Unavailable => Self::Unavailable(message),
+            Code::Unavailable | Code::ResourceExhausted => Self::Unavailable(message),
             Code::DataLoss => Self::DataLoss(message),
             code => Self::Other(code, message),
         }

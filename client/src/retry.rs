@@ -24,7 +24,8 @@ pub(crate) async fn once<T>(
     Ok(call.await?.into_inner())
 }
 
-/// Makes a call that only reads, and makes it again if custodyd is unavailable.
+/// Makes a call that only reads, and makes it again if custodyd is unavailable
+/// or asks for patience.
 pub(crate) async fn repeat<T, F>(mut call: impl FnMut() -> F) -> Result<T, Error>
 where
     F: Future<Output = Result<Response<T>, Status>>,
@@ -38,10 +39,10 @@ where
     }
 }
 
-/// Unavailable, or gone in the middle; but not merely slow, which would be slow again.
+/// Unavailable, or asked too often, or gone in the middle; but not merely slow, which would be slow again.
 fn is_passing(status: &Status) -> bool {
     match status.code() {
-        Code::Unavailable => true,
+        Code::Unavailable | Code::ResourceExhausted => true,
         Code::Unknown | Code::Internal => is_local(status),
         _ => false,
     }

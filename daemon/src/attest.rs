@@ -1,12 +1,13 @@
 //! From a socket to evidence: what the kernel says of the process at the other end.
 
 use std::{
-    fs,
+    fs, io,
     os::{
         fd::{AsFd as _, OwnedFd},
         unix::net::UnixStream as StdStream,
     },
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use custody::caller::{
@@ -26,6 +27,7 @@ mod glance;
 mod pidfd;
 
 use glance::Glance;
+pub(crate) use pidfd::Life;
 
 /// What of this machine evidence is compared with.
 #[derive(Debug)]
@@ -59,7 +61,7 @@ impl Host {
 /// The kernel does not say who callers are.
 #[derive(Debug, thiserror::Error)]
 #[error("callers cannot be attested here: that takes Linux 6.5 (SO_PEERPIDFD) and /proc")]
-pub(crate) struct CannotAttest(#[source] std::io::Error);
+pub(crate) struct CannotAttest(#[source] io::Error);
 
 /// The mount point of the cgroup2 file system (proc_pid_mountinfo(5)).
 fn unified_hierarchy(mountinfo: &str) -> Option<PathBuf> {
@@ -80,7 +82,7 @@ fn identity(path: impl rustix::path::Arg) -> Option<File> {
 #[derive(Debug)]
 pub(crate) struct Peer {
     connected: Credentials,
-    pidfd: OwnedFd,
+    pidfd: Arc<OwnedFd>,
     accepted: Evidence,
     /// What the evidence rests on, if a glance can tell.
     glance: Option<Glance>,
@@ -119,7 +121,7 @@ impl Peer {
         let glance = glance.filter(stands);
         Ok(Self {
             connected,
-            pidfd,
+            pidfd: Arc::new(pidfd),
             accepted,
             glance,
         })
@@ -138,6 +140,16 @@ impl Peer {
         let now = Evidence::examine(observe(self.connected, &self.pidfd, host)?)?;
         self.accepted.unchanged(&now)?;
         Ok(now)
+    }
+
+    /// What the process was when its connection was accepted, which may be long ago.
+    pub(crate) fn accepted(&self) -> &Evidence {
+        &self.accepted
+    }
+
+    /// To be told when the process ends.
+    pub(crate) fn life(&self) -> io::Result<Life> {
+        Life::of(Arc::clone(&self.pidfd))
     }
 
     /// What the kernel said when it connected.

@@ -19,6 +19,7 @@ mod log;
 mod run;
 mod store;
 mod threads;
+mod throttle;
 
 /// Every block of memory is wiped when it is freed: buffers of tonic, prost and
 /// cryptoki, too, which no type of ours reaches.

@@ -24,12 +24,14 @@ use crate::daemon::Daemon;
 
 pub mod daemon;
 pub mod disk;
+pub mod door;
 pub mod intruder;
 pub mod load;
 pub mod memory;
 pub mod raw;
 pub mod refusal;
 pub mod token;
+pub mod wire;
 pub mod world;
 
 /// The user PIN of every test token.
@@ -138,8 +140,15 @@ impl Site {
         fs::set_permissions(self.path("pin"), fs::Permissions::from_mode(0o600)).unwrap();
     }
 
-    /// Writes the configuration, with `more` at its end.
+    /// Writes the configuration, with `more` at its end. Unless that says otherwise, no
+    /// limit gets in the way of many callers on a slow machine.
     pub fn configure(&self, more: &str) {
+        let limits = match more.contains("[limits]") {
+            true => "",
+            false => {
+                "[limits]\nhandshake = \"1m\"\nrequests-per-second = 1000000\nburst = 1000000\n"
+            }
+        };
         let text = format!(
             "state-directory = {:?}\n\
              [listen]\nmanager = {:?}\nprovider = {:?}\n\
@@ -147,7 +156,7 @@ impl Site {
              [token]\nmodule = {:?}\nlabel = {LABEL:?}\nserial = {:?}\n\
              pin = {{ file = {:?} }}\n\
              environment = {{ SOFTHSM2_CONF = {:?} }}\n\
-             {more}",
+             {more}\n{limits}",
             self.path("state"),
             self.path("run/manager.sock"),
             self.path("run/provider.sock"),

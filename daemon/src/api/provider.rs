@@ -1,13 +1,16 @@
 //! The Provider service: what services ask.
 
-use std::{pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use custody::{journal::Surface, policy::Wanted, secret::Fields};
 use proto::v1::{
     FetchRequest, FetchResponse, Field, WatchRequest, WatchResponse, WhoAmIRequest, WhoAmIResponse,
     provider_server,
 };
-use tokio::sync::{broadcast::error::RecvError, mpsc};
+use tokio::{
+    sync::{broadcast::error::RecvError, mpsc},
+    time::{Instant, MissedTickBehavior, interval_at},
+};
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status};
 
@@ -19,7 +22,11 @@ use crate::{
 
 /// The service.
 #[derive(Clone, Debug)]
-pub(crate) struct Provider(pub(crate) Arc<Custodian>);
+pub(crate) struct Provider {
+    pub(crate) custodian: Arc<Custodian>,
+    /// How often a caller that watches is looked at.
+    pub(crate) recheck: Duration,
+}
 
 #[tonic::async_trait]
 impl provider_server::Provider for Provider {
@@ -45,10 +52,10 @@ impl provider_server::Provider for Provider {
         let asked = asked("watch", &peer, Some((&request.group, &request.name)));
         let wanted = wanted(&request.group, &request.name, None);
         // Before the first look, so that nothing is missed in between.
-        let changes = self.0.watch();
+        let changes = self.custodian.watch();
         let first = match wanted {
             Ok(wanted) => self
-                .0
+                .custodian
                 .current(&peer, wanted.clone())
                 .await
                 .map(|told| (wanted, told)),
@@ -59,10 +66,11 @@ impl provider_server::Provider for Provider {
         // There is room for one.
         drop(sender.try_send(Ok(WatchResponse { version: told })));
         let watched = Watched {
-            custodian: Arc::clone(&self.0),
+            custodian: Arc::clone(&self.custodian),
             asked,
             wanted,
             told,
+            recheck: self.recheck,
         };
         tokio::spawn(watched.follow(changes, sender));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
@@ -73,7 +81,10 @@ impl provider_server::Provider for Provider {
         request: Request<WhoAmIRequest>,
     ) -> Result<Response<WhoAmIResponse>, Status> {
         let asked = asked("whoami", &peer(&request), None);
-        let result = self.0.evidence(&asked.peer, Surface::Provider).await;
+        let result = self
+            .custodian
+            .evidence(&asked.peer, Surface::Provider)
+            .await;
         let evidence = asked.answer(result)?;
         let selectors = evidence.selectors();
         Ok(Response::new(WhoAmIResponse {
@@ -86,7 +97,7 @@ impl provider_server::Provider for Provider {
 impl Provider {
     async fn deliver(&self, peer: &Peer, request: &FetchRequest) -> Result<FetchResponse, Error> {
         let wanted = wanted(&request.group, &request.name, request.version)?;
-        let delivery = self.0.deliver(peer, wanted).await?;
+        let delivery = self.custodian.deliver(peer, wanted).await?;
         let fields = Fields::decode(&delivery.content).ok_or(Error::NoFields)?;
         Ok(FetchResponse {
             version: delivery.version.number,
@@ -126,6 +137,7 @@ struct Watched {
     asked: Asked,
     wanted: Wanted,
     told: u32,
+    recheck: Duration,
 }
 
 impl Watched {
@@ -135,10 +147,21 @@ impl Watched {
         mut changes: tokio::sync::broadcast::Receiver<custody::name::SecretId>,
         sender: mpsc::Sender<Result<WatchResponse, Status>>,
     ) {
+        let mut look = interval_at(Instant::now() + self.recheck, self.recheck);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let changed = tokio::select! {
                 changed = changes.recv() => changed,
                 () = sender.closed() => return,
+                _ = look.tick() => {
+                    let peer = &self.asked.peer;
+                    let looked = self.custodian.evidence(peer, Surface::Provider).await;
+                    if let Err(status) = self.asked.answer(looked) {
+                        drop(sender.send(Err(status)).await);
+                        return;
+                    }
+                    continue;
+                }
             };
             match changed {
                 Ok(id) if id.group == self.wanted.group && id.name == self.wanted.name => {}

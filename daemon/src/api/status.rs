@@ -12,7 +12,7 @@ use custody::{caller::observation::Credentials, change, journal::Surface};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use crate::{attest::Peer, custodian::Error};
+use crate::{attest::Peer, custodian::Error, throttle::TooMany};
 
 /// When a client may try again what failed for want of something that comes back.
 const RETRY: Duration = Duration::from_millis(200);
@@ -74,6 +74,14 @@ impl Asked {
             _ => line!(info),
         }
     }
+}
+
+/// The answer to a request that was not even read. It is not logged: there may be very
+/// many, and the throttle tells of them.
+pub(super) fn too_many(TooMany(after): TooMany) -> Status {
+    let mut details = ErrorDetails::new();
+    details.set_retry_info(Some(after));
+    Status::with_error_details(Code::ResourceExhausted, "too many requests", details)
 }
 
 const DENIED: &str = "denied";
