@@ -3,7 +3,7 @@
 use crate::{
     envelope::{SealedContent, WrappedDek},
     group::{Group, KeyState, MasterKey, Millis},
-    journal::Change,
+    journal::change::Change,
     name::{GroupName, KeyId, RuleId, SecretId, VersionId},
     role::{Operator, Role},
     row::{Row, RowId},

@@ -7,12 +7,15 @@ use serde::Serialize;
 use crate::{
     caller::{Evidence, observation::Drift},
     name::{GroupName, InstanceId, KeyId, RuleId, SecretName},
-    policy::{Decision, Denial, Operation, Permit, Reason, rule::Terms},
-    role::{Act, Admission, NotAdmitted, Operator, Role},
+    policy::{Decision, Denial, Operation, Permit, Reason},
+    role::{Act, Admission, NotAdmitted, Operator},
 };
 
 pub mod chain;
+pub mod change;
 pub mod public_key;
+
+use change::{Change, Settled};
 
 /// Where an entry of the journal is: its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -259,75 +262,6 @@ pub enum Event {
         /// ECDSA P-256 with SHA-256 over [`chain::checkpoint_message`], r ‖ s, in
         /// hexadecimal.
         signature: String,
-    },
-}
-
-/// A change that is known to be in the database.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
-pub struct Settled {
-    /// Its number.
-    pub number: u64,
-    /// The digest of the state after it, in hexadecimal.
-    pub state: String,
-}
-
-/// What a change changes.
-#[derive(Clone, Debug, Serialize)]
-#[serde(tag = "change", rename_all = "kebab-case")]
-#[allow(missing_docs, reason = "each field is named for what it holds")]
-pub enum Change {
-    /// `custodyd init`.
-    Init {
-        system_key: KeyId,
-        journal_key: KeyId,
-    },
-    /// A group and its first master key.
-    CreateGroup { group: GroupName, master_key: KeyId },
-    /// A version of a secret.
-    PutSecret {
-        group: GroupName,
-        secret: SecretName,
-        version: u32,
-        r#type: &'static str,
-        master_key: KeyId,
-    },
-    /// A secret with all its versions.
-    DeleteSecret {
-        group: GroupName,
-        secret: SecretName,
-        versions: u32,
-    },
-    /// A grant.
-    AddGrant {
-        grant: RuleId,
-        group: GroupName,
-        patterns: Vec<String>,
-        selectors: Vec<String>,
-        #[serde(flatten)]
-        terms: Terms,
-        /// What was found weak about it and insisted on.
-        #[serde(skip_serializing_if = "Vec::is_empty")]
-        weak: Vec<&'static str>,
-    },
-    /// A grant, taken back.
-    RevokeGrant { grant: RuleId, group: GroupName },
-    /// A role, given.
-    AssignRole {
-        assignment: RuleId,
-        role: Role,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        group: Option<GroupName>,
-        selectors: Vec<String>,
-        /// What was found weak about it and insisted on.
-        #[serde(skip_serializing_if = "Vec::is_empty")]
-        weak: Vec<&'static str>,
-    },
-    /// A role, taken back.
-    RevokeRole {
-        assignment: RuleId,
-        role: Role,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        group: Option<GroupName>,
     },
 }
 

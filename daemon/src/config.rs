@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use custody::{envelope::Wrapping, journal::CheckpointPolicy, role::Operators};
+use custody::{envelope::Wrapping, journal::CheckpointPolicy};
 use hsm::{PinSource, TokenSelector};
 use nix::unistd::geteuid;
 
@@ -37,7 +37,6 @@ pub(crate) struct Config {
 /// What a running daemon can change to.
 #[derive(Clone, Debug)]
 pub(crate) struct Live {
-    pub(crate) operators: Operators,
     pub(crate) checkpoint: CheckpointPolicy,
     pub(crate) log_level: log::Level,
     pub(crate) drain: Duration,
@@ -131,8 +130,6 @@ enum Problem {
     Zero(&'static str),
     #[error("{0} wants a size such as \"64MiB\", not {1:?}")]
     Size(&'static str, String),
-    #[error("operators names nobody: nobody could use the manager socket")]
-    NoOperators,
 }
 
 /// Reads the configuration at `path`.
@@ -241,8 +238,6 @@ mod tests {
         [listen]
         manager = "/m"
         provider = "/p"
-        [operators]
-        uids = [0]
         [token]
         module = "/x.so"
         label = "l"
@@ -270,8 +265,7 @@ mod tests {
         for (from, to, named) in [
             ("\"/s\"", "\"s\"", "state-directory"),
             ("\"/p\"", "\"/m\"", "two sockets"),
-            ("uids = [0]", "uids = []", "nobody"),
-            ("uids = [0]", "uid = [0]", "uid"),
+            ("[token]", "[operators]\nuids = [0]\n[token]", "operators"),
             ("serial = \"1\"", "", "label and serial"),
             ("{ credential = \"pin\" }", "\"1234\"", "token.pin"),
             ("label", "sessions = 0\nlabel", "sessions"),

@@ -10,7 +10,7 @@ use std::{
 use comfy_table::{Table, presets::NOTHING};
 use custody::{
     envelope::{Context, PlaintextDek},
-    journal::{Change, Event},
+    journal::{Event, change::Change},
     name::InstanceId,
     row::{RowKey, System},
     state::{State, edit::Edit},

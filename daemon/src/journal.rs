@@ -13,8 +13,9 @@ use std::{
 
 use custody::{
     journal::{
-        self, Event, Receipt, Settled,
+        self, Event, Receipt,
         chain::{self, Head},
+        change::Settled,
     },
     name::InstanceId,
 };

@@ -2,7 +2,7 @@
 
 use super::Error;
 use crate::{
-    journal::Change,
+    journal::change::Change,
     name::RuleId,
     policy::rule::Rule,
     role::{Assignment, Role},

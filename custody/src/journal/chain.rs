@@ -11,7 +11,8 @@ use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Event, Settled,
+    Event,
+    change::Settled,
     public_key::{NoPublicKey, PublicKey},
 };
 use crate::{canonical::Encoder, name::InstanceId};

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use custody::{envelope::Wrapping, journal::CheckpointPolicy, role::Operators};
+use custody::{envelope::Wrapping, journal::CheckpointPolicy};
 use hsm::{PinSource, TokenSelector};
 use jiff::SignedDuration;
 use serde::Deserialize;
@@ -20,7 +20,6 @@ use crate::log;
 pub(super) struct Raw {
     state_directory: PathBuf,
     listen: RawListen,
-    operators: RawOperators,
     token: RawToken,
     #[serde(default)]
     journal: RawJournal,
@@ -37,15 +36,6 @@ pub(super) struct Raw {
 struct RawListen {
     manager: PathBuf,
     provider: PathBuf,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct RawOperators {
-    #[serde(default)]
-    uids: Vec<u32>,
-    #[serde(default)]
-    gids: Vec<u32>,
 }
 
 #[derive(Deserialize)]
@@ -180,13 +170,6 @@ impl Raw {
         if manager == provider {
             return Err(Problem::OneSocket);
         }
-        let operators = Operators {
-            uids: self.operators.uids,
-            gids: self.operators.gids,
-        };
-        if operators == Operators::default() {
-            return Err(Problem::NoOperators);
-        }
         if self.journal.checkpoint_entries == 0 {
             return Err(Problem::Zero("journal.checkpoint-entries"));
         }
@@ -206,7 +189,6 @@ impl Raw {
             attestation: self.attestation.check()?,
             log_format: self.log.format,
             live: Live {
-                operators,
                 checkpoint,
                 log_level: self.log.level,
                 drain: positive("limits.drain", self.limits.drain)?,

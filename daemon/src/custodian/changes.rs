@@ -7,7 +7,7 @@ use custody::{
     change,
     envelope::{Context, PlaintextDek, SealedContent},
     group::{Group, KeyState, MasterKey, Millis},
-    journal::{Change, Event},
+    journal::{Event, change::Change},
     name::{GroupName, RuleId, SecretId, VersionId},
     policy::{Pattern, Selectors},
     role::Operator,

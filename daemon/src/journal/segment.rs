@@ -8,8 +8,9 @@ use std::{
 };
 
 use custody::journal::{
-    Event, Settled,
+    Event,
     chain::{Entry, Head, Mark, Verifier},
+    change::Settled,
 };
 use jiff::Timestamp;
 use rustix::fs::{fdatasync, fsync};

@@ -157,7 +157,7 @@ async fn settle(
     changes: &Changes,
     newest: u64,
 ) -> Result<u64, Failure> {
-    let reached = |settled: &custody::journal::Settled| {
+    let reached = |settled: &custody::journal::change::Settled| {
         hex::encode(state.digest(settled.number).as_bytes()) == settled.state
     };
     if let Some(pending) = &changes.pending {

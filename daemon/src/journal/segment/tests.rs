@@ -1,6 +1,6 @@
 //! Segments on a real disk.
 
-use custody::{journal::Change, name::KeyId};
+use custody::{journal::change::Change, name::KeyId};
 
 use super::*;
 
