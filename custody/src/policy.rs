@@ -120,6 +120,23 @@ pub enum Reason {
     KeyState(KeyState),
 }
 
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoGrant => "no grant matches",
+            Self::NotYet => "the grant has not begun",
+            Self::Expired => "the grant has ended",
+            Self::UsedUp => "the grant is used up",
+            Self::TooOften => "the grant was used too often of late",
+            Self::OtherType => "the grant is for another type",
+            Self::OtherFields => "the grant is for other fields",
+            Self::NoSuchSecret => "there is no such secret",
+            Self::NoSuchVersion => "there is no such version",
+            Self::KeyState(state) => return write!(f, "the master key is {state}"),
+        })
+    }
+}
+
 /// What a decision found in the state.
 #[derive(Debug)]
 pub(crate) struct Found {

@@ -12,6 +12,7 @@ use crate::{
     canonical::Encoder,
     envelope::{PlaintextDek, WrappedDek, Wrapping},
     group::{Group, MasterKey, Millis},
+    journal::chain::Head,
     name::{GroupName, InstanceId, KeyId, RuleId, SecretId, VersionId},
     policy::rule::{Rule, Terms},
     role::Assignment,
@@ -195,6 +196,17 @@ impl RowKey {
     /// Whether `tagged` was made with this key, compared in constant time.
     pub fn verifies(&self, tagged: &Tagged) -> bool {
         equal(self.tag(&tagged.row, tagged.change), tagged.tag)
+    }
+
+    /// The tag of what was drawn from the journal up to `head`.
+    pub fn usage_tag(&self, head: Head, kept: &[u8]) -> Tag {
+        let encoder = Encoder::new("custodyd usage").u64(head.seq);
+        Tag(self.mac(&encoder.bytes(head.hash.as_bytes()).bytes(kept).finish()))
+    }
+
+    /// Whether `tag` is that tag, compared in constant time.
+    pub fn verifies_usage(&self, head: Head, kept: &[u8], tag: Tag) -> bool {
+        equal(self.usage_tag(head, kept), tag)
     }
 
     /// Puts a row's tag into `set`.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     group::{Group, MasterKey},
+    journal::chain::Head,
     name::{GroupName, KeyId, RuleId, SecretId, SecretName},
     policy::rule::Rule,
     role::Assignment,
@@ -102,6 +103,16 @@ impl State {
     /// The digest of this state, if `change` was the last to change it.
     pub fn digest(&self, change: u64) -> Digest {
         self.key.digest(&self.set, change)
+    }
+
+    /// Authenticates what was drawn from the journal up to `head`.
+    pub fn usage_tag(&self, head: Head, kept: &[u8]) -> Tag {
+        self.key.usage_tag(head, kept)
+    }
+
+    /// Whether `tag` is what [`Self::usage_tag`] gave, compared in constant time.
+    pub fn verifies_usage(&self, head: Head, kept: &[u8], tag: Tag) -> bool {
+        self.key.verifies_usage(head, kept, tag)
     }
 
     /// Authenticates `edit` as change number `change`.

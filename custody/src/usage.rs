@@ -10,10 +10,29 @@ use crate::{
     group::Millis,
     journal::Receipt,
     name::{GroupName, RuleId, SecretId, SecretName},
-    policy::rule::Rule,
+    policy::rule::{Rate, Rule},
     selector::Selector,
     state::State,
 };
+
+/// The grants and secrets there are: nothing is remembered of others.
+#[derive(Clone, Debug)]
+pub struct Known {
+    rules: BTreeMap<RuleId, Option<Rate>>,
+    secrets: BTreeSet<SecretId>,
+}
+
+impl Known {
+    /// Those in `state`.
+    pub fn of(state: &State) -> Self {
+        let rules = state.groups().flat_map(|group| group.rules());
+        let secrets = state.groups().flat_map(|group| group.secrets());
+        Self {
+            rules: rules.map(|rule| (rule.id, rule.terms.rate)).collect(),
+            secrets: secrets.map(|secret| secret.row().id.clone()).collect(),
+        }
+    }
+}
 
 /// What is known of use, up to one entry of the journal.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -154,10 +173,14 @@ impl Usage {
     /// Uses `rule` once. To be done before the delivery is recorded, together with the
     /// decision, so that no two deliveries have the same use.
     pub fn take(&mut self, rule: &Rule, now: Millis) {
-        let uses = self.rules.entry(rule.id).or_default();
+        self.count(rule.id, rule.terms.rate, now);
+    }
+
+    fn count(&mut self, rule: RuleId, rate: Option<Rate>, now: Millis) {
+        let uses = self.rules.entry(rule).or_default();
         uses.count += 1;
         uses.last = now;
-        if let Some(rate) = rule.terms.rate {
+        if let Some(rate) = rate {
             uses.recent.push_back(now);
             while uses.recent.len() > rate.uses as usize {
                 uses.recent.pop_front();
@@ -226,21 +249,13 @@ impl Usage {
     }
 
     /// Forgets what there no longer is.
-    pub fn forget(&mut self, state: &State) {
-        let rules: BTreeSet<_> = state
-            .groups()
-            .flat_map(|group| group.rules())
-            .map(|rule| rule.id)
-            .collect();
-        self.rules.retain(|id, _| rules.contains(id));
-        self.secrets.retain(|id, _| {
-            let group = state.group(&id.group);
-            group.is_some_and(|group| group.secret(&id.name).is_some())
-        });
+    pub fn forget(&mut self, known: &Known) {
+        self.rules.retain(|id, _| known.rules.contains_key(id));
+        self.secrets.retain(|id, _| known.secrets.contains(id));
     }
 
     /// Follows an entry of the journal that was written by an earlier life of the daemon.
-    pub fn replay(&mut self, seq: u64, at: Millis, noted: Noted, state: &State) {
+    pub fn replay(&mut self, seq: u64, at: Millis, noted: Noted, known: &Known) {
         match noted {
             Noted::Allow {
                 operation,
@@ -250,9 +265,8 @@ impl Usage {
                 version,
                 grant,
             } if operation == "deliver" => {
-                let rule = state.group(&group).and_then(|group| group.rule(&grant));
-                if let Some(rule) = rule {
-                    self.take(rule, at);
+                if let Some(rate) = known.rules.get(&grant) {
+                    self.count(grant, *rate, at);
                 }
                 self.delivered(Delivered {
                     receipt: Receipt::of_durable(seq),

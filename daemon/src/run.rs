@@ -24,6 +24,7 @@ use crate::{
     config::{self, Config, Live},
     custodian::Custodian,
     harden::{self, Memory},
+    history::When,
     journal,
     listen::{self, Doors},
     log,
@@ -214,12 +215,13 @@ fn survive_file_limits() {
 }
 
 /// The last entries: that it ends here, and a signature over everything.
-async fn finish(custodian: &Custodian) {
+async fn finish(custodian: &Arc<Custodian>) {
     let stopped = custodian.record(Event::Stop).await;
     let signed = custodian.checkpoint().await;
     if let Err(error) = stopped.map(drop).and(signed) {
         unsigned(&error);
     }
+    custodian.keep_usage(When::Stopping).await;
 }
 
 fn unsigned(error: &crate::custodian::Error) {
@@ -303,7 +305,6 @@ fn reload(config: &Config, live: &Mutex<Live>, custodian: &Custodian, doors: &Do
         return;
     }
     log::set_level(new.live.log_level);
-    custodian.set_operators(new.live.operators.clone());
     custodian
         .journal()
         .set_checkpoint_entries(new.live.checkpoint.entries);
@@ -317,7 +318,7 @@ const LOOK: Duration = Duration::from_millis(10);
 
 impl journal::Closing {
     /// Waits for the thread, but not for ever: a watcher that is stuck may hold on to it.
-    fn join_within(self, limit: Duration) {
+    pub(crate) fn join_within(self, limit: Duration) {
         let end = std::time::Instant::now() + limit;
         while !self.is_finished() && std::time::Instant::now() < end {
             std::thread::sleep(LOOK);

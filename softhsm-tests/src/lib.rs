@@ -69,9 +69,20 @@ impl Site {
     /// Makes a token and a configuration, and sets the installation up.
     pub fn new() -> Self {
         let site = Self::without_init();
-        let output = site.custodyd("init").output().expect("custodyd runs");
+        let output = site.init().output().expect("custodyd runs");
         assert!(output.status.success(), "init: {}", text(&output));
         site
+    }
+
+    /// `custodyd init`, yet to be run, which gives every role to whoever runs the test.
+    pub fn init(&self) -> Command {
+        let mut init = self.custodyd("init");
+        let selector = format!("unix:uid:{}", getuid());
+        init.args(["--crypto-officer", &selector]);
+        for role in ["group-administrator", "writer", "reader", "auditor"] {
+            init.arg("--appoint").arg(format!("{role}={selector}"));
+        }
+        init
     }
 
     /// Makes a token and a configuration.
@@ -152,7 +163,6 @@ impl Site {
         let text = format!(
             "state-directory = {:?}\n\
              [listen]\nmanager = {:?}\nprovider = {:?}\n\
-             [operators]\nuids = [{}]\n\
              [token]\nmodule = {:?}\nlabel = {LABEL:?}\nserial = {:?}\n\
              pin = {{ file = {:?} }}\n\
              environment = {{ SOFTHSM2_CONF = {:?} }}\n\
@@ -160,7 +170,6 @@ impl Site {
             self.path("state"),
             self.path("run/manager.sock"),
             self.path("run/provider.sock"),
-            getuid(),
             module(),
             self.serial,
             self.path("pin"),

@@ -26,6 +26,11 @@ impl Hash {
     /// What the first entry carries as the hash of the one before.
     pub const ZERO: Self = Self([0; 32]);
 
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     fn of(line: &[u8]) -> Self {
         let digest = digest::digest(&digest::SHA256, line);
         Self(digest.as_ref().try_into().expect("SHA-256 gives 32 bytes"))

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::{
     name::{GroupName, KeyId, RuleId, SecretName},
     policy::rule::Terms,
-    role::Role,
+    role::{Assignment, Role},
 };
 
 /// A change that is known to be in the database.
@@ -85,4 +85,16 @@ pub struct Appointed {
     pub assignment: RuleId,
     pub role: Role,
     pub selectors: Vec<String>,
+}
+
+impl Appointed {
+    /// What `held` gives, to whom.
+    pub fn of(held: &Assignment) -> Self {
+        let selectors = held.selectors.as_slice().iter();
+        Self {
+            assignment: held.id,
+            role: held.role,
+            selectors: selectors.map(ToString::to_string).collect(),
+        }
+    }
 }

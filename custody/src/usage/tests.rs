@@ -164,14 +164,19 @@ fn a_replay_counts_the_same() {
         (11, json!({ "kind": "checkpoint", "covers": 9 })),
     ];
     for (seq, line) in lines {
-        replayed.replay(seq, seq * 10, serde_json::from_value(line).unwrap(), &state);
+        replayed.replay(
+            seq,
+            seq * 10,
+            serde_json::from_value(line).unwrap(),
+            &Known::of(&state),
+        );
     }
     assert_eq!(replayed, lived);
 
     let kept = serde_json::to_string(&lived).unwrap();
     assert_eq!(serde_json::from_str::<Usage>(&kept).unwrap(), lived);
     // the secret is not there, the grant is
-    replayed.forget(&state);
+    replayed.forget(&Known::of(&state));
     assert_eq!(replayed.of_secret(&secret()).count(), 0);
     assert!(replayed.of_rule(&rule.id).is_some());
 }

@@ -24,6 +24,7 @@ fn prepare(number: u64) -> Event {
         number,
         operator: None,
         change: Change::Init {
+            roles: Vec::new(),
             system_key: key,
             journal_key: key,
         },
