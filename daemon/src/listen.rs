@@ -27,7 +27,7 @@ use crate::{
     attest::Peer,
     config::{Attestation, Limits, Senders},
     custodian::Custodian,
-    throttle::Throttle,
+    throttle::{Asker, Throttle},
 };
 
 mod connection;
@@ -207,6 +207,14 @@ impl Doors {
     }
 
     async fn record(&self, surface: Surface, connected: Credentials, doubt: Drift) {
+        // Who makes very many of these is told of as one who asks too often.
+        if self
+            .throttle
+            .take(Asker::unattested(connected.uid))
+            .is_err()
+        {
+            return;
+        }
         tracing::warn!(?surface, ?connected, %doubt, "a peer was turned away");
         let recorded = self
             .custodian

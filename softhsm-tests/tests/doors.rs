@@ -135,8 +135,9 @@ fn limit_descriptors(daemon: &Daemon<'_>, number: usize) {
 fn a_daemon_out_of_descriptors_serves_again_once_there_are_some() {
     let site = Site::new();
     let daemon = site.start();
+    let pidfds = daemon.pidfds();
     site.furnish(b"one");
-    let before = daemon.descriptors();
+    let before = daemon.descriptors_at_rest(pidfds);
     limit_descriptors(&daemon, before + 9);
     let clients: Vec<_> = (0..20)
         .map(|_| UnixStream::connect(site.path("run/provider.sock")).unwrap())
@@ -171,9 +172,10 @@ fn pass_a_descriptor(site: &Site) {
 fn no_descriptor_stays_behind_whoever_came() {
     let site = Site::new();
     let daemon = site.start();
+    let pidfds = daemon.pidfds();
     site.furnish(b"one");
     let socket = site.path("run/provider.sock");
-    let before = daemon.descriptors();
+    let before = daemon.descriptors_at_rest(pidfds);
     let is_as_before = |what: &str| {
         until(what, || (daemon.descriptors() == before).then_some(()));
     };
@@ -261,6 +263,28 @@ fn who_asks_too_often_is_told_when_to_come_back_and_that_is_recorded_once() {
         .sum();
     assert_eq!(counted, refused);
     assert_eq!(told[0]["uid"], nix::unistd::getuid().as_raw());
+}
+
+#[test]
+fn who_comes_unattested_too_often_is_counted_and_not_recorded_each_time() {
+    let site = Site::new();
+    site.configure("[limits]\nrequests-per-second = 1\nburst = 3\n");
+    let daemon = site.start();
+    daemon.signal(Signal::SIGSTOP);
+    let mut abandoner = Intruder::run(&["abandon", &site.provider_socket(), "50"]);
+    abandoner.ends();
+    daemon.signal(Signal::SIGCONT);
+    // Who comes after them is let in after them.
+    assert!(served(&site).is_some());
+    daemon.stop();
+    let recorded = site.entries("unattested").len() as u64;
+    let throttled = site.entries("throttled");
+    assert!((throttled.len() as u64) + recorded < 50, "{recorded}");
+    let counted: u64 = throttled
+        .iter()
+        .map(|entry| entry["refused"].as_u64().unwrap())
+        .sum();
+    assert_eq!(recorded + counted, 50);
 }
 
 #[test]
