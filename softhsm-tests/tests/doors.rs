@@ -104,7 +104,7 @@ fn who_does_not_speak_in_time_is_hung_up_on_and_who_does_is_not() {
         // There is one place beside: that of the one before is free again.
         let mut silent = until("another is served", || served(&site));
         // If it is hung up on already, so be it.
-        drop(silent.0.write_all(&PREFACE[..said]));
+        drop(silent.stream().write_all(&PREFACE[..said]));
         silent.to_the_end();
     }
     spoken
@@ -164,7 +164,7 @@ fn pass_a_descriptor(site: &Site) {
     let control = [ControlMessage::ScmRights(&rights)];
     let flags = MsgFlags::MSG_NOSIGNAL;
     let message = [IoSlice::new(&[0])];
-    sendmsg::<()>(wire.0.as_raw_fd(), &message, &control, flags, None).unwrap();
+    sendmsg::<()>(wire.stream().as_raw_fd(), &message, &control, flags, None).unwrap();
     wire.to_the_end();
 }
 
