@@ -185,7 +185,7 @@ pub enum Event {
         /// What is wrong with it, or changed since it connected.
         doubt: Drift,
     },
-    /// A caller asked too often. There is one when that begins, and then now and then
+    /// A caller asked, or came without being attested, too often. There is one when that begins, and then now and then
     /// while it lasts: never one for each request.
     Throttled {
         /// Its user id.
@@ -193,7 +193,7 @@ pub enum Event {
         /// Its unit, if it has one.
         #[serde(skip_serializing_if = "Option::is_none")]
         unit: Option<String>,
-        /// How many of its requests were refused since the last such entry.
+        /// How often it was refused since the last such entry.
         refused: u64,
     },
     /// An operator is about to do something.

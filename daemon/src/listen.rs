@@ -3,9 +3,12 @@
 use std::{
     fs::{self, Permissions},
     io,
-    os::unix::{
-        fs::{FileTypeExt as _, PermissionsExt as _},
-        net::UnixListener as StdListener,
+    os::{
+        fd::AsFd,
+        unix::{
+            fs::{FileTypeExt as _, PermissionsExt as _},
+            net::UnixListener as StdListener,
+        },
     },
     path::{Path, PathBuf},
     sync::{Arc, PoisonError, RwLock},
@@ -27,7 +30,7 @@ use crate::{
     attest::Peer,
     config::{Attestation, Limits, Senders},
     custodian::Custodian,
-    throttle::Throttle,
+    throttle::{Asker, Throttle},
 };
 
 mod connection;
@@ -188,6 +191,11 @@ impl Doors {
                 return None;
             }
         };
+        if let Err(error) = spare_descriptors(&stream) {
+            self.not_accepted(&error);
+            tokio::time::sleep(REST).await;
+            return None;
+        }
         let peer = match Peer::of(&stream, self.custodian.host()) {
             Ok(peer) => peer,
             Err((connected, doubt)) => {
@@ -207,6 +215,14 @@ impl Doors {
     }
 
     async fn record(&self, surface: Surface, connected: Credentials, doubt: Drift) {
+        // Who makes very many of these is told of as one who asks too often.
+        if self
+            .throttle
+            .take(Asker::unattested(connected.uid))
+            .is_err()
+        {
+            return;
+        }
         tracing::warn!(?surface, ?connected, %doubt, "a peer was turned away");
         let recorded = self
             .custodian
@@ -222,6 +238,16 @@ impl Doors {
             tracing::warn!(%error, times, "a connection could not be accepted");
         }
     }
+}
+
+/// As many descriptors as finding out about a process takes, and some for its requests.
+const SPARE: usize = 8;
+
+/// Makes sure that we have some left: without them an honest process would be in doubt,
+/// and on record for it.
+fn spare_descriptors(socket: &impl AsFd) -> io::Result<()> {
+    let spare = (0..SPARE).map(|_| socket.as_fd().try_clone_to_owned());
+    spare.collect::<io::Result<Vec<_>>>().map(drop)
 }
 
 /// After an accept that failed for want of descriptors or memory, a short rest.

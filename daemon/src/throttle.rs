@@ -34,6 +34,13 @@ pub(crate) struct Asker {
     unit: Option<String>,
 }
 
+impl Asker {
+    /// A user of whose process nothing more is certain.
+    pub(crate) fn unattested(uid: u32) -> Self {
+        Self { uid, unit: None }
+    }
+}
+
 impl From<&Evidence> for Asker {
     fn from(evidence: &Evidence) -> Self {
         Self {

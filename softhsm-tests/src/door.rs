@@ -83,6 +83,25 @@ impl Daemon<'_> {
         let folder = format!("/proc/{}/fd", self.pid());
         fs::read_dir(folder).expect("it runs").count()
     }
+
+    /// How many of them are pidfds. Each connection has one; nobody is connected as long
+    /// as there are no more than at the start.
+    pub fn pidfds(&self) -> usize {
+        let folder = format!("/proc/{}/fd", self.pid());
+        let open = fs::read_dir(folder).expect("it runs");
+        open.filter(|entry| {
+            let link = fs::read_link(entry.as_ref().expect("it runs").path());
+            link.is_ok_and(|link| link.to_string_lossy().contains("pidfd"))
+        })
+        .count()
+    }
+
+    /// How many descriptors are open once there are no more pidfds than `at_start`.
+    pub fn descriptors_at_rest(&self, at_start: usize) -> usize {
+        until("nobody is connected", || {
+            (self.pidfds() <= at_start).then(|| self.descriptors())
+        })
+    }
 }
 
 impl Site {

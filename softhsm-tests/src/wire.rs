@@ -5,6 +5,7 @@ use std::{
     io::{self, Read as _, Write as _},
     os::unix::net::UnixStream,
     path::Path,
+    time::Duration,
 };
 
 use prost::Message;
@@ -14,7 +15,10 @@ pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A connection.
 #[derive(Debug)]
-pub struct Wire(pub UnixStream);
+pub struct Wire(UnixStream);
+
+/// How long the other side may say nothing where it must speak or hang up.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A frame, as it came.
 #[derive(Debug)]
@@ -40,7 +44,19 @@ const END_HEADERS: u8 = 4;
 impl Wire {
     /// Connects, and says nothing.
     pub fn connect(socket: impl AsRef<Path>) -> io::Result<Self> {
-        UnixStream::connect(socket).map(Self)
+        UnixStream::connect(socket).map(Self::over)
+    }
+
+    /// Goes on with a connection that exists.
+    pub fn over(stream: UnixStream) -> Self {
+        let patience = stream.set_read_timeout(Some(PATIENCE));
+        patience.expect("a socket takes a timeout");
+        Self(stream)
+    }
+
+    /// The connection, to be used in another way.
+    pub fn stream(&mut self) -> &mut UnixStream {
+        &mut self.0
     }
 
     /// Says that it speaks HTTP/2.
@@ -81,17 +97,26 @@ impl Wire {
     /// The next frame; `None` once the other side has closed the connection.
     pub fn frame(&mut self) -> Option<Frame> {
         let mut head = [0; 9];
-        self.0.read_exact(&mut head).ok()?;
+        self.read(&mut head)?;
         let [a, b, c, kind, flags, stream @ ..] = head;
         let length = u32::from_be_bytes([0, a, b, c]);
         let mut payload = vec![0; usize::try_from(length).expect("it fits")];
-        self.0.read_exact(&mut payload).ok()?;
+        self.read(&mut payload)?;
         Some(Frame {
             kind,
             flags,
             stream: u32::from_be_bytes(stream),
             payload,
         })
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> Option<()> {
+        match self.0.read_exact(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                panic!("the other side neither speaks nor hangs up")
+            }
+            outcome => outcome.ok(),
+        }
     }
 
     /// The first piece of data that comes on `stream`; `None` if the stream or the

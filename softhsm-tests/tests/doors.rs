@@ -9,6 +9,7 @@ use std::{
         fd::AsRawFd as _,
         unix::{net::UnixStream, process::CommandExt as _},
     },
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -104,7 +105,7 @@ fn who_does_not_speak_in_time_is_hung_up_on_and_who_does_is_not() {
         // There is one place beside: that of the one before is free again.
         let mut silent = until("another is served", || served(&site));
         // If it is hung up on already, so be it.
-        drop(silent.0.write_all(&PREFACE[..said]));
+        drop(silent.stream().write_all(&PREFACE[..said]));
         silent.to_the_end();
     }
     spoken
@@ -122,7 +123,7 @@ fn nothing() -> FetchRequest {
     }
 }
 
-/// Sets how many descriptors a running daemon may have.
+/// Sets the number that a running daemon's descriptors must stay below.
 fn limit_descriptors(daemon: &Daemon<'_>, number: usize) {
     let status = Command::new("prlimit")
         .args(["--pid", &daemon.pid().to_string()])
@@ -131,27 +132,47 @@ fn limit_descriptors(daemon: &Daemon<'_>, number: usize) {
     assert!(status.unwrap().success());
 }
 
+/// The number that its next descriptor gets.
+fn next_descriptor(daemon: &Daemon<'_>) -> usize {
+    let folder = format!("/proc/{}/fd", daemon.pid());
+    let is_free = |number: &usize| !Path::new(&folder).join(number.to_string()).exists();
+    (0..).find(is_free).unwrap()
+}
+
 #[test]
-fn a_daemon_out_of_descriptors_serves_again_once_there_are_some() {
+fn an_accept_that_fails_is_not_the_last() {
     let site = Site::new();
     let daemon = site.start();
-    site.furnish(b"one");
-    let before = daemon.descriptors();
-    limit_descriptors(&daemon, before + 9);
-    let clients: Vec<_> = (0..20)
-        .map(|_| UnixStream::connect(site.path("run/provider.sock")).unwrap())
-        .collect();
-    let failed = "a connection could not be accepted";
-    until("it has no descriptors left", || {
-        site.log().contains(failed).then_some(())
+    limit_descriptors(&daemon, next_descriptor(&daemon));
+    let mut patient = Wire::connect(site.path("run/provider.sock")).unwrap();
+    until("an accept fails", || {
+        site.log().contains("Too many open files").then_some(())
     });
-    assert_eq!(site.log().matches(failed).count(), 1);
-    drop(clients);
-    until("the connections are closed", || {
-        (daemon.descriptors() == before).then_some(())
-    });
-    assert_eq!(site.fetch("web/key").stdout, b"one");
+    limit_descriptors(&daemon, 1024);
+    assert!(patient.frame().is_some());
     assert!(site.try_ctl(&["status"]).status.success());
+}
+
+#[test]
+fn a_daemon_out_of_descriptors_serves_again_once_there_are_some_and_doubts_nobody() {
+    let site = Site::new();
+    let daemon = site.start();
+    let pidfds = daemon.pidfds();
+    site.furnish(b"one");
+    // Whichever of the two that a connection takes is the one too many.
+    for spare in [14, 15] {
+        let before = daemon.descriptors_at_rest(pidfds);
+        limit_descriptors(&daemon, next_descriptor(&daemon) + spare);
+        let mut holder = hold(&site, 30);
+        let served = holder.tells()["served"].as_u64().unwrap();
+        assert!(served < 30, "there are descriptors for all");
+        drop(holder);
+        until("the connections are closed", || {
+            (daemon.descriptors() == before).then_some(())
+        });
+        assert_eq!(site.fetch("web/key").stdout, b"one");
+    }
+    assert!(site.entries("unattested").is_empty());
 }
 
 /// Passes a descriptor to the daemon, and sees it hang up.
@@ -163,7 +184,7 @@ fn pass_a_descriptor(site: &Site) {
     let control = [ControlMessage::ScmRights(&rights)];
     let flags = MsgFlags::MSG_NOSIGNAL;
     let message = [IoSlice::new(&[0])];
-    sendmsg::<()>(wire.0.as_raw_fd(), &message, &control, flags, None).unwrap();
+    sendmsg::<()>(wire.stream().as_raw_fd(), &message, &control, flags, None).unwrap();
     wire.to_the_end();
 }
 
@@ -171,9 +192,10 @@ fn pass_a_descriptor(site: &Site) {
 fn no_descriptor_stays_behind_whoever_came() {
     let site = Site::new();
     let daemon = site.start();
+    let pidfds = daemon.pidfds();
     site.furnish(b"one");
     let socket = site.path("run/provider.sock");
-    let before = daemon.descriptors();
+    let before = daemon.descriptors_at_rest(pidfds);
     let is_as_before = |what: &str| {
         until(what, || (daemon.descriptors() == before).then_some(()));
     };
@@ -261,6 +283,28 @@ fn who_asks_too_often_is_told_when_to_come_back_and_that_is_recorded_once() {
         .sum();
     assert_eq!(counted, refused);
     assert_eq!(told[0]["uid"], nix::unistd::getuid().as_raw());
+}
+
+#[test]
+fn who_comes_unattested_too_often_is_counted_and_not_recorded_each_time() {
+    let site = Site::new();
+    site.configure("[limits]\nrequests-per-second = 1\nburst = 3\n");
+    let daemon = site.start();
+    daemon.signal(Signal::SIGSTOP);
+    let mut abandoner = Intruder::run(&["abandon", &site.provider_socket(), "50"]);
+    abandoner.ends();
+    daemon.signal(Signal::SIGCONT);
+    // Who comes after them is let in after them.
+    assert!(served(&site).is_some());
+    daemon.stop();
+    let recorded = site.entries("unattested").len() as u64;
+    let throttled = site.entries("throttled");
+    assert!((throttled.len() as u64) + recorded < 50, "{recorded}");
+    let counted: u64 = throttled
+        .iter()
+        .map(|entry| entry["refused"].as_u64().unwrap())
+        .sum();
+    assert_eq!(recorded + counted, 50);
 }
 
 #[test]

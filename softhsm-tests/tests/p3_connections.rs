@@ -105,8 +105,9 @@ fn a_dead_peer_whose_child_asks_over_its_connection_is_not_answered() {
 fn a_watch_ends_with_the_process_that_began_it() {
     let site = Site::new();
     let daemon = site.start();
+    let pidfds = daemon.pidfds();
     site.furnish(CONTENT);
-    let before = daemon.descriptors();
+    let before = daemon.descriptors_at_rest(pidfds);
     let mut watcher = Intruder::run(&["watch", &site.provider_socket(), "web", "key"]);
     assert_eq!(watcher.tells()["watching"], true);
     assert!(daemon.descriptors() > before);

@@ -113,7 +113,7 @@ fn watch(socket: &str, group: &str, name: &str) {
     wire.call(1, "/custody.v1.Provider/Watch", &request)
         .unwrap();
     wire.data(1).expect("the current version");
-    spawn(&["read"], given(&wire));
+    spawn(&["read"], given(&mut wire));
     println!("{}", json!({ "watching": true }));
     wait_for_a_line();
     // The connection stays open in the child, and in nobody else.
@@ -138,7 +138,7 @@ fn share(socket: &str, group: &str, name: &str) {
     wire.call(1, FETCH, &fetch(group, name)).unwrap();
     let own = wire.data(1).expect("content");
     println!("{}", json!({ "own": hex::encode(own) }));
-    spawn(&["send", group, name], given(&wire));
+    spawn(&["send", group, name], given(&mut wire));
     told(&wire.to_the_end());
 }
 
@@ -146,7 +146,7 @@ fn give(socket: &str, meeting: &str) {
     let mut wire = Wire::connect(socket).unwrap();
     wire.frame().expect("the server speaks first");
     let taker = UnixStream::connect(meeting).unwrap();
-    let rights = [wire.0.as_raw_fd()];
+    let rights = [wire.stream().as_raw_fd()];
     let control = [ControlMessage::ScmRights(&rights)];
     let message = [IoSlice::new(b"x")];
     sendmsg::<()>(
@@ -172,20 +172,20 @@ fn take(meeting: &str, group: &str, name: &str) {
     let Some(RecvAncillaryMessage::ScmRights(mut passed)) = control.drain().next() else {
         panic!("no descriptor came");
     };
-    let mut wire = Wire(passed.next().unwrap().into());
+    let mut wire = Wire::over(passed.next().unwrap().into());
     // What cannot be sent is not answered either.
     drop(wire.greet());
     drop(wire.call(1, FETCH, &fetch(group, name)));
     told(&wire.to_the_end());
 }
 
-fn given(wire: &Wire) -> Stdio {
-    wire.0.as_fd().try_clone_to_owned().unwrap().into()
+fn given(wire: &mut Wire) -> Stdio {
+    wire.stream().as_fd().try_clone_to_owned().unwrap().into()
 }
 
 fn connection_of_parent() -> Wire {
     let connection = io::stdin().as_fd().try_clone_to_owned().unwrap();
-    Wire(connection.into())
+    Wire::over(connection.into())
 }
 
 #[expect(
