@@ -14,6 +14,9 @@ use crate::{Site, command, daemon::Daemon, text, until};
 /// The user that owns nothing.
 pub const NOBODY: u32 = 65534;
 
+/// A user, and a group, whom nobody knows, but for `machine` as "stranger".
+pub const STRANGER: u32 = 1234;
+
 impl Site {
     /// One of our commands at a path of this site, where every user reaches it.
     pub fn installed(&self, name: &str, as_name: &str) -> PathBuf {

@@ -26,10 +26,12 @@ pub mod daemon;
 pub mod disk;
 pub mod intruder;
 pub mod load;
+pub mod machine;
 pub mod memory;
 pub mod raw;
 pub mod refusal;
 pub mod token;
+pub mod verdict;
 pub mod world;
 
 /// The user PIN of every test token.
