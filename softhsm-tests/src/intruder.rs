@@ -28,6 +28,21 @@ impl Site {
         path
     }
 
+    /// Builds a library that a program can be made to load; `source` is one in `preload/`.
+    pub fn preload(&self, source: &str) -> PathBuf {
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/preload");
+        let library = self.path(&format!("{source}.so"));
+        let built = Command::new("cc")
+            .args(["-shared", "-fPIC", "-o"])
+            .arg(&library)
+            .arg(sources.join(source))
+            .args(["-ldl", "-lpthread"])
+            .output()
+            .expect("cc runs");
+        assert!(built.status.success(), "{}", text(&built));
+        library
+    }
+
     /// The socket of the provider surface, as an argument.
     pub fn provider_socket(&self) -> String {
         self.path("run/provider.sock").display().to_string()
@@ -149,13 +164,7 @@ impl Slice {
     pub fn run(&self, path: &str, command: &Command) -> Command {
         let group = self.0.join(path);
         fs::create_dir_all(&group).expect("a control group");
-        let mut inside = Command::new("sh");
-        inside
-            .args(["-c", "echo $$ > \"$0/cgroup.procs\" && exec \"$@\""])
-            .arg(group)
-            .arg(command.get_program())
-            .args(command.get_args());
-        inside
+        within(&group, command)
     }
 }
 
@@ -172,6 +181,17 @@ impl Drop for Slice {
     fn drop(&mut self) {
         remove(&self.0);
     }
+}
+
+/// Runs `command` in a control group.
+pub(crate) fn within(group: &Path, command: &Command) -> Command {
+    let mut inside = Command::new("sh");
+    inside
+        .args(["-c", "echo $$ > \"$0/cgroup.procs\" && exec \"$@\""])
+        .arg(group)
+        .arg(command.get_program())
+        .args(command.get_args());
+    inside
 }
 
 fn remove(group: &Path) {

@@ -15,7 +15,12 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{Site, command, is_root, text, until};
+use crate::{
+    Site, command,
+    intruder::within,
+    is_root, text, until,
+    verdict::{CONTENT, granting},
+};
 
 /// A booted systemd, with namespaces and control groups of its own, on the files of this
 /// machine. It cannot change these, but for the site's folder; what it writes elsewhere
@@ -27,7 +32,6 @@ use crate::{Site, command, is_root, text, until};
 pub struct Machine<'a> {
     site: &'a Site,
     outside: Child,
-    /// Its init, as this machine counts.
     init: u32,
 }
 
@@ -84,6 +88,11 @@ impl Machine<'_> {
 
     fn log(&self) -> String {
         fs::read_to_string(self.site.path("machine.log")).unwrap_or_default()
+    }
+
+    /// Process id of its init, as this machine counts.
+    pub fn init(&self) -> u32 {
+        self.init
     }
 
     /// A command in its namespaces, but in none of its control groups, yet to be run.
@@ -175,6 +184,31 @@ impl Machine<'_> {
         );
         self.unit("custodyd.service", &custodyd);
         self.start("custodyd.service");
+    }
+
+    /// Starts the daemon, and has it hold `web/key`, granted to who satisfies `selectors`.
+    pub fn furnish(&self, selectors: &[&str]) {
+        self.daemon();
+        let content = self.site.path("content");
+        fs::write(&content, CONTENT).expect("a file");
+        let content = content.to_str().expect("text");
+        self.ctl(&["group", "create", "web"]);
+        self.ctl(&["secret", "put", "web/key", "--type", "blob", content]);
+        self.ctl(&granting(selectors));
+    }
+
+    /// Runs `command` in a control group beside that which the machine takes for the root
+    /// of all.
+    pub fn beside(&self, name: &str, command: &Command) -> Command {
+        let folder = self.site.folder();
+        let group = folder.file_name().expect("a name").to_string_lossy();
+        let group = format!(
+            "/proc/{}/root{}/machine/cgroup/{group}/{name}",
+            self.outside.id(),
+            folder.display()
+        );
+        fs::create_dir(&group).expect("a control group");
+        within(Path::new(&group), command)
     }
 
     /// Runs the unit `name`, whose only process executes `line`, under the settings

@@ -6,19 +6,13 @@ use softhsm_tests::{
     intruder::STRANGER,
     machine::Machine,
     text,
-    verdict::{CONTENT, granting, is_delivered, is_denied},
+    verdict::{is_delivered, is_denied},
 };
 
 /// A machine whose daemon holds `web/key`, granted to `selectors`.
 fn furnished<'a>(site: &'a Site, test: &str, selectors: &[&str]) -> Option<Machine<'a>> {
     let machine = site.machine(test)?;
-    machine.daemon();
-    let key = site.path("key");
-    std::fs::write(&key, CONTENT).unwrap();
-    machine.ctl(&["group", "create", "web"]);
-    let key = key.to_str().unwrap();
-    machine.ctl(&["secret", "put", "web/key", "--type", "blob", key]);
-    machine.ctl(&granting(selectors));
+    machine.furnish(selectors);
     Some(machine)
 }
 

@@ -25,7 +25,8 @@ mount -t devpts -o newinstance,ptmxmode=0666 devpts "$root/dev/pts"
 mount -t tmpfs -o mode=1777 shm "$root/dev/shm"
 touch "$root/dev/kmsg"
 mount --bind "$there/log" "$root/dev/kmsg"
-for node in null zero full random urandom; do
+ln -s pts/ptmx "$root/dev/ptmx"
+for node in null zero full random urandom tty; do
     touch "$root/dev/$node"
     mount --bind "/dev/$node" "$root/dev/$node"
 done
@@ -56,6 +57,8 @@ cd "$root"
 pivot_root . run/outside
 umount --lazy /run/outside
 rmdir /run/outside
+# What a service's own processes mount for it must show.
+mount --make-rshared /
 exec env -i container=custodyd-test PATH=/usr/sbin:/usr/bin:/sbin:/bin \
     /usr/lib/systemd/systemd --system --unit=multi-user.target \
     --log-target=kmsg --show-status=no

@@ -15,7 +15,7 @@ mkdir "$there"/{upper,work,root,cgroup,units}
 mount -t cgroup2 cgroup2 "$there/cgroup"
 # A namespace of control groups has its root where it is made.
 group=$there/cgroup/${folder##*/}
-mkdir "$group"
+mkdir "$group" "$group/machine"
 trap 'find "$group" -depth -type d -exec rmdir {} +' EXIT
 
 # What would be the kernel's log inside goes where our errors go.
@@ -27,7 +27,7 @@ log=$!
 setpriv --pdeathsig KILL \
     unshare --fork --kill-child --pid --mount --uts --ipc --net -- \
         sh -c 'echo 0 >"$0/cgroup.procs"; exec unshare --cgroup -- "$@"' \
-        "$group" bash -c "$inside" inside "$folder" "$@" >&2 &
+        "$group/machine" bash -c "$inside" inside "$folder" "$@" >&2 &
 outer=$!
 init=
 until [[ $init ]]; do
