@@ -27,10 +27,12 @@ pub mod disk;
 pub mod door;
 pub mod intruder;
 pub mod load;
+pub mod machine;
 pub mod memory;
 pub mod raw;
 pub mod refusal;
 pub mod token;
+pub mod verdict;
 pub mod wire;
 pub mod world;
 
