@@ -38,10 +38,12 @@ where
     }
 }
 
-/// Unavailable, or gone in the middle; but not merely slow, which would be slow again.
+/// Unavailable, over a limit for a while, or gone in the middle; but not merely slow, which
+/// would be slow again.
 fn is_passing(status: &Status) -> bool {
     match status.code() {
         Code::Unavailable => true,
+        Code::ResourceExhausted => names_delay(status),
         Code::Unknown | Code::Internal => is_local(status),
         _ => false,
     }
@@ -59,6 +61,11 @@ struct Details {
 struct RetryInfo {
     #[prost(message, optional, tag = "1")]
     retry_delay: Option<prost_types::Duration>,
+}
+
+/// Whether custodyd says when to try again.
+pub(crate) fn names_delay(status: &Status) -> bool {
+    named_delay(status.details()).is_some()
 }
 
 fn delay(details: &[u8]) -> Duration {
