@@ -24,7 +24,7 @@ mod provider;
 mod retry;
 
 pub use error::Error;
-pub use manager::Manager;
+pub use manager::{JournalLines, Manager};
 pub use proto::v1;
 pub use provider::{Fetched, Provider, Watch};
 

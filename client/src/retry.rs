@@ -39,10 +39,12 @@ where
     }
 }
 
-/// Unavailable, or asked too often, or gone in the middle; but not merely slow, which would be slow again.
+/// Unavailable, over a limit for a while, or gone in the middle; but not merely slow, which
+/// would be slow again.
 fn is_passing(status: &Status) -> bool {
     match status.code() {
-        Code::Unavailable | Code::ResourceExhausted => true,
+        Code::Unavailable => true,
+        Code::ResourceExhausted => names_delay(status),
         Code::Unknown | Code::Internal => is_local(status),
         _ => false,
     }
@@ -60,6 +62,11 @@ struct Details {
 struct RetryInfo {
     #[prost(message, optional, tag = "1")]
     retry_delay: Option<prost_types::Duration>,
+}
+
+/// Whether custodyd says when to try again.
+pub(crate) fn names_delay(status: &Status) -> bool {
+    named_delay(status.details()).is_some()
 }
 
 fn delay(details: &[u8]) -> Duration {
