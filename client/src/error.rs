@@ -36,7 +36,7 @@ pub enum Error {
     /// The request is malformed; repeating it is pointless.
     #[error("{0}")]
     Invalid(String),
-    /// Not now: try again. After a write, look first whether it took effect.
+    /// Not now, or not so often: try again. After a write, look first whether it took effect.
     #[error("{0}")]
     Unavailable(String),
     /// What is stored fails its integrity check; someone must look.

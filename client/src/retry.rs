@@ -24,7 +24,8 @@ pub(crate) async fn once<T>(
     Ok(call.await?.into_inner())
 }
 
-/// Makes a call that only reads, and makes it again if custodyd is unavailable.
+/// Makes a call that only reads, and makes it again if custodyd is unavailable
+/// or asks for patience.
 pub(crate) async fn repeat<T, F>(mut call: impl FnMut() -> F) -> Result<T, Error>
 where
     F: Future<Output = Result<Response<T>, Status>>,

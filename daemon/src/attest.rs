@@ -1,16 +1,18 @@
 //! From a socket to evidence: what the kernel says of the process at the other end.
 
 use std::{
-    fs,
+    fs, io,
     os::{
         fd::{AsFd as _, OwnedFd},
         unix::net::UnixStream as StdStream,
     },
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use custody::caller::{
     Evidence, cgroup,
+    fact::Needs,
     observation::{
         Cgroup, Credentials, Doubt, Drift, Exe, ExeDoubt, Namespaces, Observation, Pinned, Process,
     },
@@ -26,6 +28,7 @@ mod glance;
 mod pidfd;
 
 use glance::Glance;
+pub(crate) use pidfd::Life;
 
 /// What of this machine evidence is compared with.
 #[derive(Debug)]
@@ -56,10 +59,16 @@ impl Host {
     }
 }
 
+impl Host {
+    pub(crate) async fn learn(&self, _: &Peer, evidence: Evidence, _: Needs) -> Evidence {
+        evidence
+    }
+}
+
 /// The kernel does not say who callers are.
 #[derive(Debug, thiserror::Error)]
 #[error("callers cannot be attested here: that takes Linux 6.5 (SO_PEERPIDFD) and /proc")]
-pub(crate) struct CannotAttest(#[source] std::io::Error);
+pub(crate) struct CannotAttest(#[source] io::Error);
 
 /// The mount point of the cgroup2 file system (proc_pid_mountinfo(5)).
 fn unified_hierarchy(mountinfo: &str) -> Option<PathBuf> {
@@ -80,7 +89,7 @@ fn identity(path: impl rustix::path::Arg) -> Option<File> {
 #[derive(Debug)]
 pub(crate) struct Peer {
     connected: Credentials,
-    pidfd: OwnedFd,
+    pidfd: Arc<OwnedFd>,
     accepted: Evidence,
     /// What the evidence rests on, if a glance can tell.
     glance: Option<Glance>,
@@ -119,7 +128,7 @@ impl Peer {
         let glance = glance.filter(stands);
         Ok(Self {
             connected,
-            pidfd,
+            pidfd: Arc::new(pidfd),
             accepted,
             glance,
         })
@@ -138,6 +147,16 @@ impl Peer {
         let now = Evidence::examine(observe(self.connected, &self.pidfd, host)?)?;
         self.accepted.unchanged(&now)?;
         Ok(now)
+    }
+
+    /// What the process was when its connection was accepted, which may be long ago.
+    pub(crate) fn accepted(&self) -> &Evidence {
+        &self.accepted
+    }
+
+    /// To be told when the process ends.
+    pub(crate) fn life(&self) -> io::Result<Life> {
+        Life::of(Arc::clone(&self.pidfd))
     }
 
     /// What the kernel said when it connected.

@@ -11,32 +11,28 @@ use std::{
 
 use custody::{
     group::Millis,
-    journal::{Event, Journal as _, Surface},
+    journal::{Event, Journal as _},
 };
-use hsm::{Health, WorkerState};
-use proto::v1::{manager_server::ManagerServer, provider_server::ProviderServer};
 use rustix::fs::{FlockOperation, flock};
 use sd_notify::NotifyState;
 use tokio::{
-    net::UnixListener,
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
-use tonic::transport::Server;
-use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
-    api::{manager::Manager, provider::Provider},
     config::{self, Config, Live},
     custodian::Custodian,
     harden::{self, Memory},
+    history::When,
     journal,
-    listen::{self, connections},
+    listen::{self, Doors},
     log,
 };
 
 mod failure;
 mod open;
+mod servers;
 
 pub(crate) use failure::Failure;
 pub(crate) use open::{Opened, open, origin};
@@ -137,7 +133,10 @@ async fn serve(config: Config, about: About) -> Result<(), Failure> {
     } = open(&config).await?;
     // Until here a signal just ends the process. From here on it is served, and told so.
     let told = Told::listen();
-    let [manager, provider] = listen::sockets([&config.manager, &config.provider])?;
+    let [manager, provider] = listen::sockets(
+        [&config.manager, &config.provider],
+        config.attestation.senders,
+    )?;
     let token = custodian.hsm().token();
     let start = Event::Start {
         version: env!("CARGO_PKG_VERSION"),
@@ -160,13 +159,23 @@ async fn serve(config: Config, about: About) -> Result<(), Failure> {
         let custodian = Arc::clone(&custodian);
         async move { custodian.keep_checkpoints(interval).await }
     });
+    let doors = Doors::new(
+        Arc::clone(&custodian),
+        config.attestation,
+        config.live.limits,
+    );
+    let throttle = Arc::clone(doors.throttle());
+    let throttling = tokio::spawn({
+        let custodian = Arc::clone(&custodian);
+        async move { throttle.keep_records(&custodian).await }
+    });
     let (stop, stopping) = watch::channel(false);
-    let servers = tokio::spawn(both(
+    let servers = tokio::spawn(servers::both(
         Arc::clone(&custodian),
         Arc::new(about),
         manager,
         provider,
-        config.connections,
+        Arc::clone(&doors),
         stopping,
     ));
     notify(&[NotifyState::Ready]);
@@ -175,7 +184,7 @@ async fn serve(config: Config, about: About) -> Result<(), Failure> {
         provider = %config.provider.display(),
         "serving"
     );
-    until_told(told, &config, &live, &custodian).await;
+    until_told(told, &config, &live, &custodian, &doors).await;
 
     notify(&[NotifyState::Stopping]);
     tracing::info!("stopping: open requests may finish");
@@ -185,8 +194,11 @@ async fn serve(config: Config, about: About) -> Result<(), Failure> {
         tracing::warn!(?drain, "some requests did not finish in time");
     }
     signing.abort();
+    throttling.abort();
+    doors.throttle().finish_records(&custodian).await;
     finish(&custodian).await;
     custodian.hsm().stop().await;
+    drop(doors);
     drop(custodian);
     journal_closing.join_within(drain);
     tracing::info!("stopped");
@@ -203,12 +215,13 @@ fn survive_file_limits() {
 }
 
 /// The last entries: that it ends here, and a signature over everything.
-async fn finish(custodian: &Custodian) {
+async fn finish(custodian: &Arc<Custodian>) {
     let stopped = custodian.record(Event::Stop).await;
     let signed = custodian.checkpoint().await;
     if let Err(error) = stopped.map(drop).and(signed) {
         unsigned(&error);
     }
+    custodian.keep_usage(When::Stopping).await;
 }
 
 fn unsigned(error: &crate::custodian::Error) {
@@ -253,6 +266,7 @@ async fn until_told(
     config: &Config,
     live: &Mutex<Live>,
     custodian: &Arc<Custodian>,
+    doors: &Doors,
 ) {
     loop {
         tokio::select! {
@@ -264,7 +278,7 @@ async fn until_told(
                 if let Ok(now) = now {
                     notify(&[now]);
                 }
-                reload(config, live, custodian);
+                reload(config, live, custodian, doors);
                 notify(&[NotifyState::Ready]);
             }
         }
@@ -272,7 +286,7 @@ async fn until_told(
 }
 
 /// Takes over the configuration as a whole, or not at all.
-fn reload(config: &Config, live: &Mutex<Live>, custodian: &Custodian) {
+fn reload(config: &Config, live: &Mutex<Live>, custodian: &Custodian, doors: &Doors) {
     let new = match config::read(&config.path) {
         Ok(new) => new,
         Err(error) => {
@@ -291,90 +305,12 @@ fn reload(config: &Config, live: &Mutex<Live>, custodian: &Custodian) {
         return;
     }
     log::set_level(new.live.log_level);
-    custodian.set_operators(new.live.operators.clone());
     custodian
         .journal()
         .set_checkpoint_entries(new.live.checkpoint.entries);
+    doors.set_limits(new.live.limits);
     *lock(live) = new.live;
     tracing::info!("the configuration was read again");
-}
-
-/// Serves both surfaces until `stopping` says so, and then what is open.
-async fn both(
-    custodian: Arc<Custodian>,
-    about: Arc<About>,
-    manager: UnixListener,
-    provider: UnixListener,
-    limit: usize,
-    stopping: watch::Receiver<bool>,
-) -> Result<(), Failure> {
-    let (reporter, health) = tonic_health::server::health_reporter();
-    let reporting = tokio::spawn(report(Arc::clone(&custodian), reporter));
-    let stopped = |mut stopping: watch::Receiver<bool>| async move {
-        // An error means that whoever would tell us is gone.
-        drop(stopping.wait_for(|stop| *stop).await);
-    };
-    let managers = ManagerServer::new(Manager {
-        custodian: Arc::clone(&custodian),
-        about,
-    });
-    let manager = Server::builder()
-        .add_service(health.clone())
-        .add_service(managers)
-        .serve_with_incoming_shutdown(
-            connections(manager, Surface::Manager, Arc::clone(&custodian), limit),
-            stopped(stopping.clone()),
-        );
-    let provider = Server::builder()
-        .add_service(health)
-        .add_service(ProviderServer::new(Provider(Arc::clone(&custodian))))
-        .serve_with_incoming_shutdown(
-            connections(provider, Surface::Provider, custodian, limit),
-            stopped(stopping),
-        );
-    let ended = tokio::try_join!(manager, provider);
-    reporting.abort();
-    ended?;
-    Ok(())
-}
-
-/// Tells gRPC health, the log and the journal how the token's worker is.
-async fn report(custodian: Arc<Custodian>, reporter: HealthReporter) {
-    let mut health = custodian.hsm().health();
-    // What is on record; that it serves is what a start says.
-    let mut told = (health.borrow().generation, "serving", None);
-    loop {
-        let now: Health = health.borrow_and_update().clone();
-        let serving = match now.state {
-            WorkerState::Serving => ServingStatus::Serving,
-            _ => ServingStatus::NotServing,
-        };
-        for service in ["", "custody.v1.Manager", "custody.v1.Provider"] {
-            reporter.set_service_status(service, serving).await;
-        }
-        let news = match now.state {
-            WorkerState::Serving => Some((now.generation, "serving", None)),
-            WorkerState::Failed { problem, .. } => Some((now.generation, "failed", Some(problem))),
-            WorkerState::Starting => None,
-        };
-        // The same failure at each attempt is no news.
-        if let Some(news) = news.filter(|news| *news != told) {
-            told = news;
-            let (generation, state, problem) = told.clone();
-            let event = Event::Token {
-                generation,
-                state,
-                problem,
-            };
-            tracing::info!(?event, "the token's worker changed");
-            if let Err(error) = custodian.record(event).await {
-                tracing::warn!(%error, "a change of the token's worker is not on record");
-            }
-        }
-        if health.changed().await.is_err() {
-            return;
-        }
-    }
 }
 
 /// How often the journal's thread is looked at while it ends.
@@ -382,7 +318,7 @@ const LOOK: Duration = Duration::from_millis(10);
 
 impl journal::Closing {
     /// Waits for the thread, but not for ever: a watcher that is stuck may hold on to it.
-    fn join_within(self, limit: Duration) {
+    pub(crate) fn join_within(self, limit: Duration) {
         let end = std::time::Instant::now() + limit;
         while !self.is_finished() && std::time::Instant::now() < end {
             std::thread::sleep(LOOK);

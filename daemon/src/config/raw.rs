@@ -2,17 +2,17 @@
 
 use std::{
     collections::BTreeMap,
-    num::NonZeroUsize,
+    num::{NonZeroU32, NonZeroUsize},
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use custody::{envelope::Wrapping, journal::CheckpointPolicy, role::Operators};
+use custody::{envelope::Wrapping, journal::CheckpointPolicy};
 use hsm::{PinSource, TokenSelector};
 use jiff::SignedDuration;
 use serde::Deserialize;
 
-use super::{Config, Live, Problem, Token};
+use super::{Attestation, Config, Limits, Live, Problem, Rate, Senders, Token};
 use crate::log;
 
 #[derive(Deserialize)]
@@ -20,12 +20,13 @@ use crate::log;
 pub(super) struct Raw {
     state_directory: PathBuf,
     listen: RawListen,
-    operators: RawOperators,
     token: RawToken,
     #[serde(default)]
     journal: RawJournal,
     #[serde(default)]
     log: RawLog,
+    #[serde(default)]
+    attestation: RawAttestation,
     #[serde(default)]
     limits: RawLimits,
 }
@@ -35,15 +36,6 @@ pub(super) struct Raw {
 struct RawListen {
     manager: PathBuf,
     provider: PathBuf,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct RawOperators {
-    #[serde(default)]
-    uids: Vec<u32>,
-    #[serde(default)]
-    gids: Vec<u32>,
 }
 
 #[derive(Deserialize)]
@@ -100,8 +92,19 @@ struct RawLog {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct RawAttestation {
+    strict: bool,
+    recheck: SignedDuration,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 struct RawLimits {
     connections: usize,
+    connections_per_uid: usize,
+    handshake: SignedDuration,
+    requests_per_second: u32,
+    burst: u32,
     drain: SignedDuration,
 }
 
@@ -137,10 +140,23 @@ impl Default for RawJournal {
     }
 }
 
+impl Default for RawAttestation {
+    fn default() -> Self {
+        Self {
+            strict: true,
+            recheck: SignedDuration::from_mins(5),
+        }
+    }
+}
+
 impl Default for RawLimits {
     fn default() -> Self {
         Self {
             connections: 1024,
+            connections_per_uid: 256,
+            handshake: SignedDuration::from_secs(5),
+            requests_per_second: 1000,
+            burst: 2000,
             drain: SignedDuration::from_secs(10),
         }
     }
@@ -154,18 +170,8 @@ impl Raw {
         if manager == provider {
             return Err(Problem::OneSocket);
         }
-        let operators = Operators {
-            uids: self.operators.uids,
-            gids: self.operators.gids,
-        };
-        if operators == Operators::default() {
-            return Err(Problem::NoOperators);
-        }
         if self.journal.checkpoint_entries == 0 {
             return Err(Problem::Zero("journal.checkpoint-entries"));
-        }
-        if self.limits.connections == 0 {
-            return Err(Problem::Zero("limits.connections"));
         }
         let checkpoint = CheckpointPolicy {
             entries: self.journal.checkpoint_entries,
@@ -180,15 +186,47 @@ impl Raw {
             provider,
             token: self.token.check()?,
             segment_size: size("journal.segment-size", &self.journal.segment_size)?,
-            connections: self.limits.connections,
+            attestation: self.attestation.check()?,
             log_format: self.log.format,
             live: Live {
-                operators,
                 checkpoint,
                 log_level: self.log.level,
                 drain: positive("limits.drain", self.limits.drain)?,
+                limits: self.limits.check()?,
             },
             path: path.to_owned(),
+        })
+    }
+}
+
+impl RawAttestation {
+    fn check(self) -> Result<Attestation, Problem> {
+        Ok(Attestation {
+            senders: if self.strict {
+                Senders::Checked
+            } else {
+                Senders::Unchecked
+            },
+            recheck: positive("attestation.recheck", self.recheck)?,
+        })
+    }
+}
+
+impl RawLimits {
+    fn check(&self) -> Result<Limits, Problem> {
+        let some = |key, number: usize| match number {
+            0 => Err(Problem::Zero(key)),
+            _ => Ok(number),
+        };
+        let rate = |key, number| NonZeroU32::new(number).ok_or(Problem::Zero(key));
+        Ok(Limits {
+            connections: some("limits.connections", self.connections)?,
+            connections_per_uid: some("limits.connections-per-uid", self.connections_per_uid)?,
+            handshake: positive("limits.handshake", self.handshake)?,
+            rate: Rate {
+                per_second: rate("limits.requests-per-second", self.requests_per_second)?,
+                burst: rate("limits.burst", self.burst)?,
+            },
         })
     }
 }
