@@ -4,7 +4,7 @@ use std::{error::Error as _, io::Write as _, path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::{config, config::Config, dev, harden, init, log, run};
+use crate::{attest, config, config::Config, dev, harden, init, log, run};
 
 /// Keeps the keys to secrets in an HSM and delivers the secrets to local services that
 /// the kernel vouches for.
@@ -22,6 +22,7 @@ Exit codes:
    2  wrong arguments
   65  the database or the journal is not what was written
   69  the token is not usable now
+  70  the process that looks at callers ended
   73  there is something in the way of `init`
   77  the PIN was refused, and is not tried again
   78  the configuration or the installation is not usable";
@@ -61,6 +62,9 @@ enum Command {
     /// Hold the token. Started by the daemon itself.
     #[command(hide = true)]
     HsmWorker,
+    /// Look at callers. Started by the daemon itself.
+    #[command(hide = true)]
+    Attestor,
 }
 
 impl Arguments {
@@ -80,11 +84,12 @@ impl Arguments {
                     path: directory,
                     source,
                 }),
+            Command::Attestor => {
+                log_like_the_daemon();
+                return attest::helper::attestor();
+            }
             Command::HsmWorker => {
-                log::install(
-                    log::Format::from_environment(),
-                    log::Level::from_environment(),
-                );
+                log_like_the_daemon();
                 harden::process();
                 return hsm::worker();
             }
@@ -97,6 +102,13 @@ impl Arguments {
             }
         }
     }
+}
+
+fn log_like_the_daemon() {
+    log::install(
+        log::Format::from_environment(),
+        log::Level::from_environment(),
+    );
 }
 
 fn read(path: &std::path::Path) -> Result<Config, run::Failure> {

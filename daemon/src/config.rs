@@ -13,7 +13,7 @@ use custody::{envelope::Wrapping, journal::CheckpointPolicy, role::Operators};
 use hsm::{PinSource, TokenSelector};
 use nix::unistd::geteuid;
 
-use crate::log;
+use crate::{attest, log};
 
 mod raw;
 
@@ -28,6 +28,7 @@ pub(crate) struct Config {
     pub(crate) token: Token,
     pub(crate) segment_size: u64,
     pub(crate) connections: usize,
+    pub(crate) attestation: attest::Settings,
     pub(crate) log_format: log::Format,
     pub(crate) live: Live,
     /// Where it came from, to be read again.
@@ -150,6 +151,7 @@ impl Config {
                 "journal.segment-size",
                 self.segment_size == other.segment_size,
             ),
+            ("attestation", self.attestation == other.attestation),
             ("limits.connections", self.connections == other.connections),
             ("log.format", self.log_format == other.log_format),
         ];

@@ -19,7 +19,7 @@ use custody::{
 use tokio::sync::{Mutex, broadcast};
 
 use crate::{
-    attest::{Host, Peer},
+    attest::{Attestor, Peer},
     journal::{Error as JournalError, Journal},
     store::{Database, Failed as DatabaseFailed},
 };
@@ -35,7 +35,7 @@ const BEHIND: usize = 256;
 /// Answers requests.
 #[derive(Debug)]
 pub(crate) struct Custodian {
-    host: Host,
+    attestor: Attestor,
     system: System,
     state: RwLock<State>,
     operators: RwLock<Operators>,
@@ -49,7 +49,7 @@ pub(crate) struct Custodian {
 /// What a custodian works with.
 #[derive(Debug)]
 pub(crate) struct Parts {
-    pub(crate) host: Host,
+    pub(crate) attestor: Attestor,
     pub(crate) system: System,
     pub(crate) state: State,
     pub(crate) operators: Operators,
@@ -105,7 +105,7 @@ pub(crate) enum Error {
 impl Custodian {
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
         Arc::new(Self {
-            host: parts.host,
+            attestor: parts.attestor,
             system: parts.system,
             state: RwLock::new(parts.state),
             operators: RwLock::new(parts.operators),
@@ -149,7 +149,7 @@ impl Custodian {
     ) -> Result<Delivery, Error> {
         let claim = permit.claim(stored.map_err(Error::Database)?)?;
         let released = self.hsm.unwrap_dek(claim).await.map_err(Error::Hsm)?;
-        let now = peer.evidence(&self.host).map_err(Error::Drift)?;
+        let now = peer.evidence(&self.attestor).await.map_err(Error::Drift)?;
         released.hand_over(&now).map_err(Error::Drift)
     }
 
@@ -168,7 +168,7 @@ impl Custodian {
 
     /// What `peer` is now. If that is in doubt, the doubt goes on record.
     pub(crate) async fn evidence(&self, peer: &Peer, surface: Surface) -> Result<Evidence, Error> {
-        match peer.evidence(&self.host) {
+        match peer.evidence(&self.attestor).await {
             Ok(evidence) => Ok(evidence),
             Err(doubt) => {
                 let connected = peer.connected();
@@ -234,8 +234,8 @@ impl Custodian {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn host(&self) -> &Host {
-        &self.host
+    pub(crate) fn attestor(&self) -> &Attestor {
+        &self.attestor
     }
 
     pub(crate) fn system(&self) -> &System {

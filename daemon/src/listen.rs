@@ -133,7 +133,7 @@ pub(crate) fn connections(
                     continue;
                 }
             };
-            match Peer::of(&stream, custodian.host()) {
+            match Peer::of(&stream, custodian.attestor()).await {
                 Ok(peer) => {
                     let connection = Connection {
                         stream,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use custody::{
+    caller::observation::Pinned,
     change,
     journal::Surface,
     name::{GroupName, SecretId},
@@ -228,6 +229,11 @@ impl Call<'_> {
             secrets: counts.secrets,
             grants: counts.rules,
             memory_locked: about.memory == crate::harden::Memory::Locked,
+            attestation: match custodian.attestor().method() {
+                Pinned::AtConnect => "kernel".to_owned(),
+                Pinned::ByNumber => "start-time".to_owned(),
+            },
+            attestation_lacks: custodian.attestor().lacks(),
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{pin::Pin, sync::Arc};
 
-use custody::{journal::Surface, policy::Wanted, secret::Fields};
+use custody::{caller::fact::Needs, journal::Surface, policy::Wanted, secret::Fields};
 use proto::v1::{
     FetchRequest, FetchResponse, Field, WatchRequest, WatchResponse, WhoAmIRequest, WhoAmIResponse,
     provider_server,
@@ -75,6 +75,9 @@ impl provider_server::Provider for Provider {
         let asked = asked("whoami", &peer(&request), None);
         let result = self.0.evidence(&asked.peer, Surface::Provider).await;
         let evidence = asked.answer(result)?;
+        // Whoever writes a grant wants to know everything that one could name.
+        let attestor = self.0.attestor();
+        let evidence = attestor.learn(&asked.peer, evidence, Needs::ALL).await;
         let selectors = evidence.selectors();
         Ok(Response::new(WhoAmIResponse {
             selectors: selectors.iter().map(ToString::to_string).collect(),

@@ -133,7 +133,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::attest::Host;
+    use crate::attest::Attestor;
 
     #[test]
     fn every_denial_looks_the_same() {
@@ -160,7 +160,7 @@ mod tests {
         let asked = Asked {
             surface: Surface::Provider,
             operation: "fetch",
-            peer: Arc::new(Peer::of(&ours, &Host::here().unwrap()).unwrap()),
+            peer: Arc::new(Peer::of(&ours, &Attestor::alone()).await.unwrap()),
             secret: None,
         };
         let status = asked.answer::<()>(Err(Error::Stopping)).unwrap_err();

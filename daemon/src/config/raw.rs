@@ -13,7 +13,7 @@ use jiff::SignedDuration;
 use serde::Deserialize;
 
 use super::{Config, Live, Problem, Token};
-use crate::log;
+use crate::{attest, log};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -28,6 +28,8 @@ pub(super) struct Raw {
     log: RawLog,
     #[serde(default)]
     limits: RawLimits,
+    #[serde(default)]
+    attestation: RawAttestation,
 }
 
 #[derive(Deserialize)]
@@ -105,6 +107,13 @@ struct RawLimits {
     drain: SignedDuration,
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct RawAttestation {
+    legacy_kernel: bool,
+    hash_limit: String,
+}
+
 fn two() -> NonZeroUsize {
     NonZeroUsize::MIN.saturating_add(1)
 }
@@ -133,6 +142,15 @@ impl Default for RawJournal {
             segment_size: "64MiB".to_owned(),
             checkpoint_entries: 1000,
             checkpoint_interval: SignedDuration::from_mins(5),
+        }
+    }
+}
+
+impl Default for RawAttestation {
+    fn default() -> Self {
+        Self {
+            legacy_kernel: false,
+            hash_limit: "256MiB".to_owned(),
         }
     }
 }
@@ -181,6 +199,10 @@ impl Raw {
             token: self.token.check()?,
             segment_size: size("journal.segment-size", &self.journal.segment_size)?,
             connections: self.limits.connections,
+            attestation: attest::Settings {
+                legacy_kernel: self.attestation.legacy_kernel,
+                hash_limit: size("attestation.hash-limit", &self.attestation.hash_limit)?,
+            },
             log_format: self.log.format,
             live: Live {
                 operators,
@@ -247,8 +269,9 @@ fn positive(key: &'static str, duration: SignedDuration) -> Result<Duration, Pro
     }
 }
 
-/// The least size of a segment: smaller ones would cost more in folders than they hold.
-const MIN_SEGMENT: u64 = 4096;
+/// The least size: smaller segments would cost more in folders than they hold, and no
+/// executable is smaller.
+const MIN_SIZE: u64 = 4096;
 
 fn size(key: &'static str, text: &str) -> Result<u64, Problem> {
     let units = [("KiB", 10), ("MiB", 20), ("GiB", 30)];
@@ -258,6 +281,6 @@ fn size(key: &'static str, text: &str) -> Result<u64, Problem> {
             let number: u64 = text.strip_suffix(unit)?.trim_end().parse().ok()?;
             number.checked_mul(1 << shift)
         })
-        .filter(|&bytes| bytes >= MIN_SEGMENT)
+        .filter(|&bytes| bytes >= MIN_SIZE)
         .ok_or_else(|| Problem::Size(key, text.to_owned()))
 }
