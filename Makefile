@@ -21,7 +21,7 @@ DOCDIR ?= $(PREFIX)/share/doc/custodyd
 
 FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 FUZZ_SECONDS ?= 60
-SCRIPTS := scripts/setup scripts/demo .ci/run
+SCRIPTS := scripts/setup scripts/demo .ci/run $(wildcard softhsm-tests/src/machine/*.sh)
 
 .PHONY: help
 help: ## Show this list
@@ -41,7 +41,7 @@ build: ## Build the release binaries
 
 .PHONY: test
 test: ## Run every test, against a real token, database and sockets
-	@scripts/setup cargo cc softhsm openssl sqlite setpriv python
+	@scripts/setup cargo cc softhsm openssl sqlite setpriv python systemd dbus
 	$(CARGO) build --locked --bin custodyd --bin custodyctl
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 	    echo '$(CARGO) nextest run --locked --workspace'; \

@@ -4,6 +4,8 @@ use std::{error::Error as _, io, path::PathBuf};
 
 use tonic::{Code, Status};
 
+use crate::retry::names_delay;
+
 /// Why a call has no answer. The texts are custodyd's own, written for its callers.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -16,9 +18,12 @@ pub enum Error {
         /// What the kernel said.
         source: io::Error,
     },
-    /// No grant, or no operator. It says nothing about whether the thing exists.
+    /// No grant. It says nothing about whether the thing exists.
     #[error("denied")]
     Denied,
+    /// The operator lacks the role that the text names.
+    #[error("{0}")]
+    NoRole(String),
     /// There is no such thing.
     #[error("{0}")]
     NotFound(String),
@@ -31,7 +36,7 @@ pub enum Error {
     /// The request is malformed; repeating it is pointless.
     #[error("{0}")]
     Invalid(String),
-    /// Not now: try again. After a write, look first whether it took effect.
+    /// Not now, or not so often: try again. After a write, look first whether it took effect.
     #[error("{0}")]
     Unavailable(String),
     /// What is stored fails its integrity check; someone must look.
@@ -49,12 +54,15 @@ impl From<Status> for Error {
         }
         let message = status.message().to_owned();
         match status.code() {
-            Code::PermissionDenied => Self::Denied,
+            // Services are told this one word, whatever the reason.
+            Code::PermissionDenied if message == "denied" => Self::Denied,
+            Code::PermissionDenied => Self::NoRole(message),
             Code::NotFound => Self::NotFound(message),
             Code::AlreadyExists => Self::Exists(message),
             Code::FailedPrecondition => Self::Precondition(message),
             Code::InvalidArgument => Self::Invalid(message),
             Code::Unavailable => Self::Unavailable(message),
+            Code::ResourceExhausted if names_delay(&status) => Self::Unavailable(message),
             Code::DataLoss => Self::DataLoss(message),
             code => Self::Other(code, message),
         }

@@ -12,7 +12,8 @@
 //! ```
 //!
 //! A caller shows no credential: custodyd asks the kernel who is at the other end of
-//! the socket. A read that finds custodyd unavailable is repeated once, after the
+//! the socket. A read that finds custodyd unavailable, or comes too
+//! soon after many others, is repeated once, after the
 //! delay that custodyd names; a write never is.
 #![forbid(unsafe_code)]
 
@@ -23,7 +24,7 @@ mod provider;
 mod retry;
 
 pub use error::Error;
-pub use manager::Manager;
+pub use manager::{JournalLines, Manager};
 pub use proto::v1;
 pub use provider::{Fetched, Provider, Watch};
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use tonic::transport::Channel;
+use tonic::{Streaming, transport::Channel};
 
 use crate::{
     Error, channel,
@@ -28,6 +28,53 @@ impl Manager {
         Ok(Self(
             ManagerClient::new(channel).max_decoding_message_size(MAX_ANSWER),
         ))
+    }
+
+    /// Asks what custodyd sees of this process as an operator, and which roles that gives.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unavailable`] if it cannot tell right now.
+    pub async fn whoami(&self) -> Result<v1::OperatorWhoAmIResponse, Error> {
+        repeat(|| {
+            let mut client = self.0.clone();
+            async move { client.who_am_i(v1::OperatorWhoAmIRequest {}).await }
+        })
+        .await
+    }
+
+    /// Reads the journal from entry `from` on (0: from the first there is); with `follow`,
+    /// goes on with new entries as they are written.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoRole`] for all but auditors.
+    pub async fn read_journal(&self, from: u64, follow: bool) -> Result<JournalLines, Error> {
+        let stream = repeat(|| {
+            let mut client = self.0.clone();
+            async move {
+                let request = v1::ReadJournalRequest { from, follow };
+                client.read_journal(request).await
+            }
+        })
+        .await?;
+        Ok(JournalLines(stream))
+    }
+}
+
+/// Lines of the journal, as they are in its files.
+#[derive(Debug)]
+pub struct JournalLines(Streaming<v1::ReadJournalResponse>);
+
+impl JournalLines {
+    /// Waits for the next lines, each of which ends in a newline. After an error or `None`
+    /// there are no more.
+    pub async fn next(&mut self) -> Option<Result<String, Error>> {
+        match self.0.message().await {
+            Ok(Some(response)) => Some(Ok(response.lines)),
+            Ok(None) => None,
+            Err(status) => Some(Err(status.into())),
+        }
     }
 }
 
@@ -60,7 +107,7 @@ calls! {
     write create_group(CreateGroupRequest) -> Group:
         "Makes a group and its group master key in the token.";
     read list_groups(ListGroupsRequest) -> ListGroupsResponse:
-        "All groups, by name.";
+        "The groups that the operator has a role for, by name.";
     read get_group(GetGroupRequest) -> Group:
         "One group with the generations of its master key.";
     write put_secret(PutSecretRequest) -> Version:
@@ -72,13 +119,27 @@ calls! {
     read list_versions(ListVersionsRequest) -> ListVersionsResponse:
         "The versions of a secret, oldest first.";
     write delete_secret(DeleteSecretRequest) -> DeleteSecretResponse:
-        "Destroys a secret with all its versions, for good.";
-    write add_grant(AddGrantRequest) -> Grant:
+        "Destroys a secret with all its versions, for good; one that was used of late only if forced.";
+    write add_grant(AddGrantRequest) -> AddGrantResponse:
         "Lets the callers that satisfy every selector have the secrets that match.";
     read list_grants(ListGrantsRequest) -> ListGrantsResponse:
-        "The grants of one group, or of all.";
+        "The grants of one group, or of all that the operator has a role for.";
     write revoke_grant(RevokeGrantRequest) -> RevokeGrantResponse:
         "Takes a grant back; what was fetched under it is not called back.";
+    read lint_grants(LintGrantsRequest) -> LintGrantsResponse:
+        "The grants that are weak or hopeless, as they would be judged now.";
+    read explain_grant(ExplainGrantRequest) -> ExplainGrantResponse:
+        "Whether a process would get a secret, and by which grant or what is missing; releases nothing.";
+    read suggest_grant(SuggestGrantRequest) -> SuggestGrantResponse:
+        "Drafts the selectors of a grant from a unit's running processes; adds nothing.";
+    read list_consumers(ListConsumersRequest) -> ListConsumersResponse:
+        "Who fetched what when, who watches, and which grants nobody ever used.";
+    write assign_role(AssignRoleRequest) -> Role:
+        "Gives a role to the operators that satisfy every selector.";
+    read list_roles(ListRolesRequest) -> ListRolesResponse:
+        "The roles that are held.";
+    write revoke_role(RevokeRoleRequest) -> RevokeRoleResponse:
+        "Takes a role back; never the last crypto officer's.";
     read status(StatusRequest) -> StatusResponse:
         "The state of the daemon, its token and its journal.";
 }

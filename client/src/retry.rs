@@ -24,7 +24,8 @@ pub(crate) async fn once<T>(
     Ok(call.await?.into_inner())
 }
 
-/// Makes a call that only reads, and makes it again if custodyd is unavailable.
+/// Makes a call that only reads, and makes it again if custodyd is unavailable
+/// or asks for patience.
 pub(crate) async fn repeat<T, F>(mut call: impl FnMut() -> F) -> Result<T, Error>
 where
     F: Future<Output = Result<Response<T>, Status>>,
@@ -38,10 +39,12 @@ where
     }
 }
 
-/// Unavailable, or gone in the middle; but not merely slow, which would be slow again.
+/// Unavailable, over a limit for a while, or gone in the middle; but not merely slow, which
+/// would be slow again.
 fn is_passing(status: &Status) -> bool {
     match status.code() {
         Code::Unavailable => true,
+        Code::ResourceExhausted => names_delay(status),
         Code::Unknown | Code::Internal => is_local(status),
         _ => false,
     }
@@ -59,6 +62,11 @@ struct Details {
 struct RetryInfo {
     #[prost(message, optional, tag = "1")]
     retry_delay: Option<prost_types::Duration>,
+}
+
+/// Whether custodyd says when to try again.
+pub(crate) fn names_delay(status: &Status) -> bool {
+    named_delay(status.details()).is_some()
 }
 
 fn delay(details: &[u8]) -> Duration {

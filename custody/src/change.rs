@@ -3,14 +3,17 @@
 use crate::{
     envelope::{SealedContent, WrappedDek},
     group::{Group, KeyState, MasterKey, Millis},
-    journal::Change,
+    journal::change::Change,
     name::{GroupName, KeyId, RuleId, SecretId, VersionId},
-    policy::{Pattern, Rule, Selectors},
-    role::Operator,
+    role::{Operator, Role},
     row::{Row, RowId},
     secret::{Accepted, Kind, Secret, Version, Wrap},
     state::{State, edit::Edit},
 };
+
+mod access;
+
+pub use access::{add_grant, assign_role, revoke_grant, revoke_role};
 
 /// A change that does not fit the state.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -27,6 +30,18 @@ pub enum Error {
     /// The grant is not there.
     #[error("there is no grant {0}")]
     NoSuchGrant(RuleId),
+    /// The assignment of a role is not there.
+    #[error("there is no role assignment {0}")]
+    NoSuchAssignment(RuleId),
+    /// The role is held for one group, or for none.
+    #[error("{0} is held for the whole installation, not for a group")]
+    NoGroupRole(Role),
+    /// Nobody could assign roles any more.
+    #[error(
+        "{0} is the last crypto officer's: assign the role to another first, \
+         or nobody could assign roles any more"
+    )]
+    LastCryptoOfficer(RuleId),
     /// The description is too long.
     #[error("the description has {0} characters; it may have {max}", max = Group::MAX_DESCRIPTION)]
     LongDescription(usize),
@@ -220,69 +235,6 @@ pub fn delete_secret(state: &State, id: &SecretId) -> Result<(Edit, Change), Err
         group: id.group.clone(),
         secret: id.name.clone(),
         versions,
-    };
-    Ok((edit, change))
-}
-
-/// Adds a grant.
-///
-/// # Errors
-///
-/// If there is no such group.
-pub fn add_grant(state: &State, rule: Rule) -> Result<(Edit, Change), Error> {
-    if state.group(&rule.group).is_none() {
-        return Err(Error::NoSuchGroup(rule.group));
-    }
-    let selectors = rule.selectors.as_slice().iter();
-    let change = Change::AddGrant {
-        grant: rule.id,
-        group: rule.group.clone(),
-        pattern: rule.pattern.to_string(),
-        selectors: selectors.map(ToString::to_string).collect(),
-    };
-    let edit = Edit {
-        puts: vec![Row::Rule(rule)],
-        ..Edit::default()
-    };
-    Ok((edit, change))
-}
-
-/// A grant to be added.
-///
-/// # Errors
-///
-/// If the system's random number generator fails.
-pub fn new_rule(
-    group: GroupName,
-    pattern: Pattern,
-    selectors: Selectors,
-    operator: &Operator,
-    now: Millis,
-) -> Result<Rule, aws_lc_rs::error::Unspecified> {
-    Ok(Rule {
-        id: RuleId::random()?,
-        group,
-        pattern,
-        selectors,
-        created: now,
-        created_by: operator.evidence().uid,
-    })
-}
-
-/// Takes a grant back.
-///
-/// # Errors
-///
-/// If there is none.
-pub fn revoke_grant(state: &State, id: &RuleId) -> Result<(Edit, Change), Error> {
-    let rule = state.rule(id).ok_or(Error::NoSuchGrant(*id))?;
-    let edit = Edit {
-        deletes: vec![RowId::Rule(rule.group.clone(), *id)],
-        ..Edit::default()
-    };
-    let change = Change::RevokeGrant {
-        grant: *id,
-        group: rule.group.clone(),
     };
     Ok((edit, change))
 }

@@ -8,10 +8,14 @@ use crate::{
     caller::{Evidence, observation::Drift},
     name::{GroupName, InstanceId, KeyId, RuleId, SecretName},
     policy::{Decision, Denial, Operation, Permit, Reason},
+    role::{Act, Admission, NotAdmitted, Operator},
 };
 
 pub mod chain;
+pub mod change;
 pub mod public_key;
+
+use change::{Change, Settled};
 
 /// Where an entry of the journal is: its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -65,6 +69,40 @@ pub async fn record<Op: Operation, J: Journal>(
     let receipt = journal.append(event).await.map_err(Refusal::Unrecorded)?;
     let grant = decision.map_err(Refusal::Denied)?;
     Ok(Permit { grant, receipt })
+}
+
+/// Why nobody is admitted.
+#[derive(Debug)]
+pub enum Turned<E> {
+    /// No role allows it; that is on record.
+    Away(Box<NotAdmitted>),
+    /// Whether it is allowed could not be recorded.
+    Unrecorded(E),
+}
+
+/// Records whether a process may do what it asked to, then lets it.
+///
+/// # Errors
+///
+/// Why not.
+pub async fn admit<J: Journal>(
+    decision: Result<Admission, Box<NotAdmitted>>,
+    journal: &J,
+) -> Result<Operator, Turned<J::Error>> {
+    let event = match &decision {
+        Ok(admission) => Event::Manage {
+            operator: admission.evidence.clone(),
+            act: admission.act.clone(),
+            roles: admission.held.iter().map(|held| held.id).collect(),
+        },
+        Err(refused) => Event::Refuse {
+            operator: refused.evidence.clone(),
+            act: refused.act.clone(),
+            is_operator: refused.is_operator,
+        },
+    };
+    journal.append(event).await.map_err(Turned::Unrecorded)?;
+    decision.map(Operator).map_err(Turned::Away)
 }
 
 /// What an entry says.
@@ -147,12 +185,36 @@ pub enum Event {
         /// What is wrong with it, or changed since it connected.
         doubt: Drift,
     },
-    /// A process that is no operator came to the Manager surface.
-    NoOperator {
+    /// A caller asked, or came without being attested, too often. There is one when that begins, and then now and then
+    /// while it lasts: never one for each request.
+    Throttled {
+        /// Its user id.
+        uid: u32,
+        /// Its unit, if it has one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        unit: Option<String>,
+        /// How often it was refused since the last such entry.
+        refused: u64,
+    },
+    /// An operator is about to do something.
+    Manage {
+        /// The operator.
+        operator: Evidence,
+        /// What.
+        #[serde(flatten)]
+        act: Act,
+        /// The assignments of roles by which it may.
+        roles: Vec<RuleId>,
+    },
+    /// A process came to the Manager surface for what it may not do.
+    Refuse {
         /// The process.
-        caller: Evidence,
-        /// The call it made.
-        operation: String,
+        operator: Evidence,
+        /// What.
+        #[serde(flatten)]
+        act: Act,
+        /// Whether it holds any role.
+        is_operator: bool,
     },
     /// A change to the database begins. It has happened once there is a [`Event::Commit`].
     Prepare {
@@ -203,52 +265,6 @@ pub enum Event {
     },
 }
 
-/// A change that is known to be in the database.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
-pub struct Settled {
-    /// Its number.
-    pub number: u64,
-    /// The digest of the state after it, in hexadecimal.
-    pub state: String,
-}
-
-/// What a change changes.
-#[derive(Clone, Debug, Serialize)]
-#[serde(tag = "change", rename_all = "kebab-case")]
-#[allow(missing_docs, reason = "each field is named for what it holds")]
-pub enum Change {
-    /// `custodyd init`.
-    Init {
-        system_key: KeyId,
-        journal_key: KeyId,
-    },
-    /// A group and its first master key.
-    CreateGroup { group: GroupName, master_key: KeyId },
-    /// A version of a secret.
-    PutSecret {
-        group: GroupName,
-        secret: SecretName,
-        version: u32,
-        r#type: &'static str,
-        master_key: KeyId,
-    },
-    /// A secret with all its versions.
-    DeleteSecret {
-        group: GroupName,
-        secret: SecretName,
-        versions: u32,
-    },
-    /// A grant.
-    AddGrant {
-        grant: RuleId,
-        group: GroupName,
-        pattern: String,
-        selectors: Vec<String>,
-    },
-    /// A grant, taken back.
-    RevokeGrant { grant: RuleId, group: GroupName },
-}
-
 /// Why something that was allowed did not reach the caller.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "cause", rename_all = "kebab-case")]
@@ -293,7 +309,7 @@ impl Event {
                 group: grant.found.version.secret.group.clone(),
                 secret: grant.found.version.secret.name.clone(),
                 version: grant.found.version.number,
-                grant: grant.found.rule,
+                grant: grant.found.rule.id,
                 master_key: grant.found.gmk,
             },
             Err(denial) => Self::Deny {

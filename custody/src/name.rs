@@ -114,7 +114,7 @@ name! {
 }
 
 /// A secret: its group and its name there.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SecretId {
     /// The group.
     pub group: GroupName,

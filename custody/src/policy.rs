@@ -1,6 +1,6 @@
-//! Grants as people write them, and the decision they lead to.
+//! The decision that a grant leads to, and what may be done with it.
 
-use std::{fmt, marker::PhantomData, str::FromStr};
+use std::{collections::BTreeSet, fmt, marker::PhantomData};
 
 use serde::Serialize;
 
@@ -9,122 +9,16 @@ use crate::{
     envelope::{SealedContent, SealedDigest, WrappedDek, Wrapping},
     group::{KeyState, Millis},
     journal::Receipt,
-    name::{self, GroupName, KeyId, RuleId, SecretName, VersionId},
+    name::{GroupName, KeyId, SecretName, VersionId},
     release::Claim,
     secret::Kind,
-    selector::Selector,
+    usage::Usage,
 };
 
-/// A grant as an operator wrote it: callers that satisfy every selector may have the
-/// secrets of a group whose names match.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rule {
-    /// Its name.
-    pub id: RuleId,
-    /// The group it is about.
-    pub group: GroupName,
-    /// Which of the group's secrets.
-    pub pattern: Pattern,
-    /// What a caller must satisfy: never empty, sorted, each once.
-    pub selectors: Selectors,
-    /// When it was written.
-    pub created: Millis,
-    /// User id of the operator who wrote it.
-    pub created_by: u32,
-}
+pub mod explain;
+pub mod rule;
 
-/// The name of a secret, or the beginning of several.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Pattern {
-    /// Just this one.
-    Exactly(SecretName),
-    /// Every name that begins so; all of them, if empty.
-    Prefix(String),
-}
-
-impl Pattern {
-    /// Whether it covers `name`.
-    pub fn matches(&self, name: &SecretName) -> bool {
-        match self {
-            Self::Exactly(exactly) => exactly == name,
-            Self::Prefix(prefix) => name.as_str().starts_with(prefix.as_str()),
-        }
-    }
-}
-
-impl FromStr for Pattern {
-    type Err = name::Error;
-
-    fn from_str(text: &str) -> Result<Self, name::Error> {
-        let Some(prefix) = text.strip_suffix('*') else {
-            return text.parse().map(Self::Exactly);
-        };
-        // A beginning may end in punctuation, which a whole name may not.
-        if !prefix.is_empty() {
-            format!("{prefix}x").parse::<SecretName>()?;
-        }
-        Ok(Self::Prefix(prefix.to_owned()))
-    }
-}
-
-impl fmt::Display for Pattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Exactly(name) => write!(f, "{name}"),
-            Self::Prefix(prefix) => write!(f, "{prefix}*"),
-        }
-    }
-}
-
-/// The selectors of one grant: at least one, at least one of which identifies.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(transparent)]
-pub struct Selectors(Vec<Selector>);
-
-/// Selectors that make no grant.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum Weak {
-    /// Nothing says who the caller is.
-    #[error(
-        "a grant needs a uid (unix:uid:N) or a unit (systemd:id:UNIT); \
-         a group or an executable is shared by too many"
-    )]
-    NoIdentity,
-    /// Two selectors that no process satisfies together.
-    #[error("no caller satisfies both {0} and {1}")]
-    Contradiction(Selector, Selector),
-}
-
-impl Selectors {
-    /// Sorts `selectors` and drops repetitions.
-    ///
-    /// # Errors
-    ///
-    /// If they identify nobody, or nobody could satisfy them.
-    pub fn new(mut selectors: Vec<Selector>) -> Result<Self, Weak> {
-        selectors.sort();
-        selectors.dedup();
-        if !selectors.iter().any(Selector::identifies) {
-            return Err(Weak::NoIdentity);
-        }
-        for pair in selectors.windows(2) {
-            if std::mem::discriminant(&pair[0]) == std::mem::discriminant(&pair[1]) {
-                return Err(Weak::Contradiction(pair[0].clone(), pair[1].clone()));
-            }
-        }
-        Ok(Self(selectors))
-    }
-
-    /// Whether the caller satisfies all of them.
-    pub fn match_all(&self, evidence: &Evidence) -> bool {
-        !self.0.is_empty() && self.0.iter().all(|selector| selector.matches(evidence))
-    }
-
-    /// The selectors, sorted.
-    pub fn as_slice(&self) -> &[Selector] {
-        &self.0
-    }
-}
+use self::rule::Rule;
 
 /// What a caller asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,6 +29,17 @@ pub struct Wanted {
     pub name: SecretName,
     /// The version; the current one if `None`.
     pub version: Option<u32>,
+    /// The fields; all that a grant gives if empty.
+    pub fields: BTreeSet<String>,
+}
+
+/// What a decision depends on besides the state.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment<'a> {
+    /// The time.
+    pub now: Millis,
+    /// How much each grant was used.
+    pub usage: &'a Usage,
 }
 
 mod sealed {
@@ -147,7 +52,7 @@ pub trait Operation: sealed::Sealed {
     /// The name in the journal.
     const NAME: &'static str;
 
-    /// Whether it wants the token to unwrap.
+    /// Whether it wants the token to unwrap, and uses up a grant that is counted.
     const REVEALS: bool;
 }
 
@@ -195,6 +100,18 @@ pub struct Denial {
 pub enum Reason {
     /// No grant matches this caller and this name.
     NoGrant,
+    /// A grant matches, and its time has not come.
+    NotYet,
+    /// A grant matches, and its time is over.
+    Expired,
+    /// A grant matches, and was used as often as it may be.
+    UsedUp,
+    /// A grant matches, and was used too often of late.
+    TooOften,
+    /// A grant matches, and is for secrets of another type.
+    OtherType,
+    /// A grant matches, and not for these fields.
+    OtherFields,
     /// A grant matches, and there is no such secret.
     NoSuchSecret,
     /// The secret has no such version.
@@ -203,12 +120,31 @@ pub enum Reason {
     KeyState(KeyState),
 }
 
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoGrant => "no grant matches",
+            Self::NotYet => "the grant has not begun",
+            Self::Expired => "the grant has ended",
+            Self::UsedUp => "the grant is used up",
+            Self::TooOften => "the grant was used too often of late",
+            Self::OtherType => "the grant is for another type",
+            Self::OtherFields => "the grant is for other fields",
+            Self::NoSuchSecret => "there is no such secret",
+            Self::NoSuchVersion => "there is no such version",
+            Self::KeyState(state) => return write!(f, "the master key is {state}"),
+        })
+    }
+}
+
 /// What a decision found in the state.
 #[derive(Debug)]
 pub(crate) struct Found {
-    pub(crate) rule: RuleId,
+    pub(crate) rule: Rule,
     pub(crate) version: VersionId,
     pub(crate) kind: Kind,
+    /// All of them if empty.
+    pub(crate) fields: BTreeSet<String>,
     pub(crate) sealed: SealedDigest,
     pub(crate) gmk: KeyId,
     pub(crate) wrapping: Wrapping,
@@ -247,6 +183,16 @@ impl<Op> Grant<Op> {
     /// recorded.
     pub fn version(&self) -> &VersionId {
         &self.found.version
+    }
+
+    /// The grant as it was written, one use of which this takes.
+    pub fn rule(&self) -> &Rule {
+        &self.found.rule
+    }
+
+    /// Who it is for.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
     }
 }
 
@@ -333,6 +279,7 @@ impl Permit<Deliver> {
         }
         Ok(Claim {
             caller: grant.caller,
+            fields: found.fields,
             version: found.version,
             kind: found.kind.name(),
             gmk: found.gmk,
@@ -355,43 +302,5 @@ impl Permit<Notify> {
     /// Which version is current.
     pub fn version(self) -> VersionId {
         self.grant.found.version
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pattern_is_a_name_or_a_beginning() {
-        let name = |text: &str| text.parse::<SecretName>().unwrap();
-        let pattern = |text: &str| text.parse::<Pattern>().unwrap();
-        assert!(pattern("tls").matches(&name("tls")));
-        assert!(!pattern("tls").matches(&name("tls2")));
-        assert!(pattern("tls-*").matches(&name("tls-a")));
-        assert!(!pattern("tls-*").matches(&name("tls")));
-        assert!(pattern("*").matches(&name("x")));
-        for text in ["", "a*b", "**", "a/*", "/"] {
-            assert!(text.parse::<Pattern>().is_err(), "{text}");
-        }
-        for text in ["tls", "tls-*", "*"] {
-            assert_eq!(pattern(text).to_string(), text);
-        }
-    }
-
-    #[test]
-    fn a_grant_must_say_who() {
-        let parse = |texts: &[&str]| {
-            Selectors::new(texts.iter().map(|text| text.parse().unwrap()).collect())
-        };
-        assert_eq!(parse(&[]), Err(Weak::NoIdentity));
-        assert_eq!(parse(&["unix:path:/bin/a"]), Err(Weak::NoIdentity));
-        assert_eq!(parse(&["unix:gid:1"]), Err(Weak::NoIdentity));
-        assert!(matches!(
-            parse(&["unix:uid:1", "unix:uid:2"]),
-            Err(Weak::Contradiction(..))
-        ));
-        let selectors = parse(&["unix:gid:2", "unix:uid:1", "unix:uid:1"]).unwrap();
-        assert_eq!(selectors.as_slice().len(), 2);
     }
 }

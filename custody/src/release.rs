@@ -1,10 +1,13 @@
 //! From a permit to content in the hands of the caller.
 
+use std::collections::BTreeSet;
+
 use crate::{
     caller::{Caller, Evidence, observation::Drift},
     envelope::{Content, Context, Failed, PlaintextDek, SealedContent, WrappedDek, Wrapping},
     journal::Receipt,
     name::{KeyId, VersionId},
+    secret::Fields,
 };
 
 /// A permit joined with the only ciphertext it is good for. The token unwraps a
@@ -21,6 +24,7 @@ use crate::{
 #[must_use = "an unspent permit was recorded for nothing"]
 pub struct Claim {
     pub(crate) caller: Caller,
+    pub(crate) fields: BTreeSet<String>,
     pub(crate) version: VersionId,
     pub(crate) kind: &'static str,
     pub(crate) gmk: KeyId,
@@ -73,6 +77,7 @@ impl Claim {
         let content = self.sealed.open(dek, context)?;
         Ok(Released {
             caller: self.caller,
+            fields: self.fields,
             version: self.version,
             kind: self.kind,
             receipt: self.receipt,
@@ -94,10 +99,22 @@ impl Claim {
 #[must_use = "content that is not handed over was recorded as released for nothing"]
 pub struct Released {
     caller: Caller,
+    fields: BTreeSet<String>,
     version: VersionId,
     kind: &'static str,
     receipt: Receipt,
     content: Content,
+}
+
+/// Why released content is not handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Withheld {
+    /// The caller is not the one that was attested any more.
+    #[error(transparent)]
+    Drift(#[from] Drift),
+    /// It opened, and is no encoding of fields.
+    #[error("the content is no encoding of fields")]
+    NoFields,
 }
 
 /// What the caller gets.
@@ -109,8 +126,8 @@ pub struct Delivery {
     pub kind: &'static str,
     /// The entry that records it.
     pub receipt: Receipt,
-    /// The content.
-    pub content: Content,
+    /// The fields of the content that the grant gives and the caller asked for.
+    pub fields: Fields,
 }
 
 impl Released {
@@ -119,14 +136,18 @@ impl Released {
     ///
     /// # Errors
     ///
-    /// The [`Drift`]; the content is wiped.
-    pub fn hand_over(self, now: &Evidence) -> Result<Delivery, Drift> {
+    /// The [`Withheld`]; the content is wiped.
+    pub fn hand_over(self, now: &Evidence) -> Result<Delivery, Withheld> {
         self.caller.evidence().unchanged(now)?;
+        let mut fields = Fields::decode(&self.content).ok_or(Withheld::NoFields)?;
+        if !self.fields.is_empty() {
+            fields.keep(&self.fields);
+        }
         Ok(Delivery {
             version: self.version,
             kind: self.kind,
             receipt: self.receipt,
-            content: self.content,
+            fields,
         })
     }
 }

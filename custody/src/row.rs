@@ -12,9 +12,12 @@ use crate::{
     canonical::Encoder,
     envelope::{PlaintextDek, WrappedDek, Wrapping},
     group::{Group, MasterKey, Millis},
+    journal::chain::Head,
     name::{GroupName, InstanceId, KeyId, RuleId, SecretId, VersionId},
-    policy::Rule,
+    policy::rule::{Rule, Terms},
+    role::Assignment,
     secret::{Secret, Version, Wrap},
+    selector::Selector,
 };
 
 /// What `custodyd init` made: the root of everything else.
@@ -52,6 +55,7 @@ pub enum Row {
     Version(Version),
     Wrap(Wrap),
     Rule(Rule),
+    Assignment(Assignment),
 }
 
 /// Which row.
@@ -64,6 +68,7 @@ pub enum RowId {
     Version(VersionId),
     Wrap(VersionId, KeyId),
     Rule(GroupName, RuleId),
+    Assignment(RuleId),
 }
 
 impl fmt::Display for RowId {
@@ -77,6 +82,7 @@ impl fmt::Display for RowId {
             Self::Version(id) => write!(f, "version {id}"),
             Self::Wrap(version, gmk) => write!(f, "wrap of {version} under {gmk}"),
             Self::Rule(group, id) => write!(f, "grant {id} of group {group}"),
+            Self::Assignment(id) => write!(f, "role {id}"),
         }
     }
 }
@@ -192,6 +198,17 @@ impl RowKey {
         equal(self.tag(&tagged.row, tagged.change), tagged.tag)
     }
 
+    /// The tag of what was drawn from the journal up to `head`.
+    pub fn usage_tag(&self, head: Head, kept: &[u8]) -> Tag {
+        let encoder = Encoder::new("custodyd usage").u64(head.seq);
+        Tag(self.mac(&encoder.bytes(head.hash.as_bytes()).bytes(kept).finish()))
+    }
+
+    /// Whether `tag` is that tag, compared in constant time.
+    pub fn verifies_usage(&self, head: Head, kept: &[u8], tag: Tag) -> bool {
+        equal(self.usage_tag(head, kept), tag)
+    }
+
     /// Puts a row's tag into `set`.
     pub fn add(&self, set: &mut SetHash, tag: Tag) {
         set.add(self.element(tag));
@@ -260,6 +277,7 @@ impl Row {
             Self::Version(version) => RowId::Version(version.id.clone()),
             Self::Wrap(wrap) => RowId::Wrap(wrap.version.clone(), wrap.gmk),
             Self::Rule(rule) => RowId::Rule(rule.group.clone(), rule.id),
+            Self::Assignment(held) => RowId::Assignment(held.id),
         }
     }
 
@@ -297,15 +315,27 @@ impl Row {
             Self::Wrap(wrap) => version_id(start("wrap"), &wrap.version)
                 .bytes(wrap.gmk.as_bytes())
                 .bytes(wrap.wrapped.blob()),
-            Self::Rule(rule) => start("grant")
-                .bytes(rule.id.as_bytes())
-                .text(rule.group.as_str())
-                .text(&rule.pattern.to_string())
-                .list(rule.selectors.as_slice(), |encoder, selector| {
-                    encoder.text(&selector.to_string())
+            Self::Rule(rule) => terms(
+                start("grant")
+                    .bytes(rule.id.as_bytes())
+                    .text(rule.group.as_str())
+                    .list(rule.patterns.as_slice(), |encoder, pattern| {
+                        encoder.text(&pattern.to_string())
+                    })
+                    .list(rule.selectors.as_slice(), selector),
+                &rule.terms,
+            )
+            .u64(rule.created)
+            .u32(rule.created_by),
+            Self::Assignment(held) => start("role")
+                .bytes(held.id.as_bytes())
+                .text(held.role.name())
+                .optional(held.group.as_ref(), |encoder, group| {
+                    encoder.text(group.as_str())
                 })
-                .u64(rule.created)
-                .u32(rule.created_by),
+                .list(held.selectors.as_slice(), selector)
+                .u64(held.created)
+                .optional(held.created_by, Encoder::u32),
         }
         .finish()
     }
@@ -315,82 +345,27 @@ fn secret_id(encoder: Encoder, id: &SecretId) -> Encoder {
     encoder.text(id.group.as_str()).text(id.name.as_str())
 }
 
+fn selector(encoder: Encoder, selector: &Selector) -> Encoder {
+    encoder.text(&selector.to_string())
+}
+
+fn terms(encoder: Encoder, terms: &Terms) -> Encoder {
+    encoder
+        .optional(terms.kind, |encoder, kind| encoder.text(kind.name()))
+        .list(&Vec::from_iter(&terms.fields), |encoder, field| {
+            encoder.text(field)
+        })
+        .optional(terms.not_before, Encoder::u64)
+        .optional(terms.not_after, Encoder::u64)
+        .optional(terms.uses, |encoder, uses| encoder.u64(uses.get()))
+        .optional(terms.rate, |encoder, rate| {
+            encoder.u32(rate.uses).u32(rate.seconds)
+        })
+}
+
 fn version_id(encoder: Encoder, id: &VersionId) -> Encoder {
     secret_id(encoder, &id.secret).u32(id.number)
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn key(byte: u8) -> RowKey {
-        RowKey::take(PlaintextDek::take(&mut [byte; 32]).unwrap())
-    }
-
-    fn tag(byte: u8) -> Tag {
-        Tag([byte; 32])
-    }
-
-    #[test]
-    fn a_tag_binds_columns_number_and_key() {
-        let group = |description: &str| {
-            Row::Group(Group {
-                name: "web".parse().unwrap(),
-                description: description.into(),
-                created: 1,
-                created_by: 2,
-            })
-        };
-        let tagged = Tagged {
-            tag: key(1).tag(&group("a"), 5),
-            row: group("a"),
-            change: 5,
-        };
-        assert!(key(1).verifies(&tagged));
-        assert!(!key(2).verifies(&tagged));
-        assert!(!key(1).verifies(&Tagged {
-            change: 6,
-            ..tagged.clone()
-        }));
-        assert!(!key(1).verifies(&Tagged {
-            row: group("b"),
-            ..tagged
-        }));
-    }
-
-    #[test]
-    fn a_digest_binds_every_row_and_the_entry() {
-        let key = key(1);
-        let mut set = SetHash::default();
-        key.add(&mut set, tag(1));
-        let one = key.digest(&set, 7);
-        assert_ne!(one, key.digest(&set, 8));
-        key.add(&mut set, tag(2));
-        assert_ne!(one, key.digest(&set, 7));
-        key.remove(&mut set, tag(2));
-        assert_eq!(one, key.digest(&set, 7));
-    }
-
-    proptest! {
-        #[test]
-        fn a_set_is_its_rows_in_any_order(mut tags in proptest::collection::vec(any::<u8>(), 1..20), seed in any::<usize>()) {
-            let key = key(1);
-            let sum = |tags: &[u8]| {
-                let mut set = SetHash::default();
-                tags.iter().for_each(|&byte| key.add(&mut set, tag(byte)));
-                set
-            };
-            let before = sum(&tags);
-            let length = tags.len();
-            tags.rotate_left(seed % length);
-            prop_assert_eq!(before, sum(&tags));
-            let gone = tags.pop().unwrap();
-            let mut less = before;
-            key.remove(&mut less, tag(gone));
-            prop_assert_eq!(less, sum(&tags));
-            prop_assert_ne!(less, before);
-        }
-    }
-}
+mod tests;

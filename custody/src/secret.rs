@@ -3,8 +3,9 @@
 //! A type is one file below `secret/` and one line in `TYPES`; nothing else knows
 //! which types there are.
 
-use std::{fmt, ptr};
+use std::{collections::BTreeSet, fmt, ptr};
 
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -78,7 +79,8 @@ pub enum Refused {
 }
 
 /// The type of a secret.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "&'static str")]
 pub struct Kind(&'static dyn Type);
 
 impl Kind {
@@ -100,9 +102,19 @@ impl Kind {
         TYPES.iter().map(|kind| kind.name()).collect()
     }
 
+    /// Every type there is.
+    pub fn all() -> impl Iterator<Item = Self> {
+        TYPES.into_iter().map(Self)
+    }
+
     /// The name that is stored and shown.
     pub fn name(self) -> &'static str {
         self.0.name()
+    }
+
+    /// The fields of its content, in the order of delivery.
+    pub fn fields(self) -> &'static [&'static str] {
+        self.0.fields()
     }
 
     /// Checks `fields` and makes content of them, in the type's order.
@@ -153,6 +165,20 @@ impl Kind {
     }
 }
 
+impl TryFrom<String> for Kind {
+    type Error = Refused;
+
+    fn try_from(name: String) -> Result<Self, Refused> {
+        Self::from_name(&name)
+    }
+}
+
+impl From<Kind> for &'static str {
+    fn from(kind: Kind) -> Self {
+        kind.name()
+    }
+}
+
 impl PartialEq for Kind {
     fn eq(&self, other: &Self) -> bool {
         ptr::eq(self.name(), other.name()) || self.name() == other.name()
@@ -194,6 +220,11 @@ impl Fields {
     pub fn get(&self, name: &str) -> Option<&[u8]> {
         let (_, value) = self.0.iter().find(|(field, _)| field == name)?;
         Some(value)
+    }
+
+    /// Keeps those called by `names`, and wipes the others.
+    pub fn keep(&mut self, names: &BTreeSet<String>) {
+        self.0.retain(|(name, _)| names.contains(name));
     }
 
     fn encode(&self) -> Content {

@@ -1,12 +1,13 @@
 //! Everything that is decided by, in memory as it was verified.
 
-use std::{collections::BTreeMap, marker::PhantomData};
+use std::collections::BTreeMap;
 
 use crate::{
-    caller::{Caller, Evidence},
-    group::{Group, KeyState, MasterKey},
+    group::{Group, MasterKey},
+    journal::chain::Head,
     name::{GroupName, KeyId, RuleId, SecretId, SecretName},
-    policy::{Decision, Denial, Found, Grant, Operation, Reason, Rule, Wanted},
+    policy::rule::Rule,
+    role::Assignment,
     row::{Digest, Row, RowId, RowKey, SetHash, Tag, Tagged},
     secret::{Secret, Version, Wrap},
     state::{
@@ -15,7 +16,9 @@ use crate::{
     },
 };
 
+pub mod decide;
 pub mod edit;
+mod roles;
 pub mod view;
 
 /// Rows that are no state.
@@ -38,6 +41,7 @@ pub struct State {
     key: RowKey,
     set: SetHash,
     groups: BTreeMap<GroupName, InGroup>,
+    assignments: BTreeMap<RuleId, Held<Assignment>>,
 }
 
 #[derive(Debug)]
@@ -74,6 +78,7 @@ impl State {
             key,
             set: SetHash::default(),
             groups: BTreeMap::new(),
+            assignments: BTreeMap::new(),
         }
     }
 
@@ -98,6 +103,16 @@ impl State {
     /// The digest of this state, if `change` was the last to change it.
     pub fn digest(&self, change: u64) -> Digest {
         self.key.digest(&self.set, change)
+    }
+
+    /// Authenticates what was drawn from the journal up to `head`.
+    pub fn usage_tag(&self, head: Head, kept: &[u8]) -> Tag {
+        self.key.usage_tag(head, kept)
+    }
+
+    /// Whether `tag` is what [`Self::usage_tag`] gave, compared in constant time.
+    pub fn verifies_usage(&self, head: Head, kept: &[u8], tag: Tag) -> bool {
+        self.key.verifies_usage(head, kept, tag)
     }
 
     /// Authenticates `edit` as change number `change`.
@@ -136,66 +151,6 @@ impl State {
             self.insert(tagged.row.clone(), tagged.tag);
         }
         self.set = plan.set;
-    }
-
-    /// Decides whether `caller` may do `Op` to what it wants.
-    ///
-    /// Whether a grant matches is looked at before whether the secret exists, so a
-    /// caller without one learns nothing. A wish that finds nothing is a denial like
-    /// any other: it is recorded, and looks the same from outside.
-    ///
-    /// Nothing is decided for a peer that was not attested:
-    ///
-    /// ```compile_fail,E0308
-    /// use custody::{caller::Credentials, policy::{Deliver, Wanted}, state::State};
-    /// fn skip_attestation(state: &State, peer: Credentials, wanted: Wanted) {
-    ///     let _ = state.decide::<Deliver>(peer, wanted); // wants a Caller
-    /// }
-    /// ```
-    ///
-    /// # Errors
-    ///
-    /// The [`Denial`].
-    pub fn decide<Op: Operation>(&self, caller: Caller, wanted: Wanted) -> Decision<Op> {
-        match self.find::<Op>(caller.evidence(), &wanted) {
-            Ok(found) => Ok(Grant {
-                caller,
-                found,
-                op: PhantomData,
-            }),
-            Err(reason) => Err(Box::new(Denial {
-                evidence: caller.evidence().clone(),
-                operation: Op::NAME,
-                wanted,
-                reason,
-            })),
-        }
-    }
-
-    fn find<Op: Operation>(&self, evidence: &Evidence, wanted: &Wanted) -> Result<Found, Reason> {
-        let group = self.groups.get(&wanted.group).ok_or(Reason::NoGrant)?;
-        let matches = |rule: &&Held<Rule>| {
-            rule.row.pattern.matches(&wanted.name) && rule.row.selectors.match_all(evidence)
-        };
-        let rule = group.rules.values().find(matches).ok_or(Reason::NoGrant)?;
-        let held = group
-            .secrets
-            .get(&wanted.name)
-            .ok_or(Reason::NoSuchSecret)?;
-        let secret = &held.secret.row;
-        let version = held
-            .version(wanted.version.unwrap_or(secret.current))
-            .ok_or(Reason::NoSuchVersion)?;
-        let (wrap, key) = group.reveal::<Op>(version)?;
-        Ok(Found {
-            rule: rule.row.id,
-            version: version.version.row.id.clone(),
-            kind: secret.kind,
-            sealed: version.version.row.sealed,
-            gmk: key.id,
-            wrapping: key.wrapping,
-            wrapped: wrap.wrapped.clone(),
-        })
     }
 
     /// All groups, by name.
@@ -246,6 +201,7 @@ impl State {
                 wraps.iter().find(|wrap| wrap.row.gmk == *gmk)?.tag
             }
             RowId::Rule(group, id) => self.groups.get(group)?.rules.get(id)?.tag,
+            RowId::Assignment(id) => self.assignments.get(id)?.tag,
         })
     }
 
@@ -291,6 +247,9 @@ impl State {
                 let rules = &mut self.groups.get_mut(&row.group)?.rules;
                 rules.insert(row.id, Held { row, tag });
             }
+            Row::Assignment(row) => {
+                self.assignments.insert(row.id, Held { row, tag });
+            }
         }
         Some(())
     }
@@ -322,6 +281,9 @@ impl State {
             RowId::Rule(group, id) => {
                 self.groups.get_mut(group)?.rules.remove(id);
             }
+            RowId::Assignment(id) => {
+                self.assignments.remove(id);
+            }
         }
         Some(())
     }
@@ -340,23 +302,6 @@ impl InGroup {
     fn key(&self, id: &KeyId) -> Option<&MasterKey> {
         let mut keys = self.keys.values().map(|held| &held.row);
         keys.find(|key| key.id == *id)
-    }
-
-    /// A wrap of `version`, and the master key that made it, which may do what `Op` needs.
-    fn reveal<'a, Op: Operation>(
-        &'a self,
-        version: &'a InVersion,
-    ) -> Result<(&'a Wrap, &'a MasterKey), Reason> {
-        let mut last = KeyState::Destroyed;
-        for held in &version.wraps {
-            if let Some(key) = self.key(&held.row.gmk) {
-                if key.state.reveals() || !Op::REVEALS {
-                    return Ok((&held.row, key));
-                }
-                last = key.state;
-            }
-        }
-        Err(Reason::KeyState(last))
     }
 }
 

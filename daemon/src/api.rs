@@ -6,6 +6,7 @@ use tonic::Request;
 
 use crate::{attest::Peer, custodian::Error};
 
+pub(crate) mod gate;
 pub(crate) mod manager;
 pub(crate) mod provider;
 pub(crate) mod status;

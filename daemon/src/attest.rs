@@ -30,6 +30,7 @@ use helper::{Helper, Running};
 use observe::Hierarchy;
 pub(crate) use peer::Peer;
 use peer::Subject;
+pub(crate) use pidfd::Life;
 pub(crate) use surroundings::{FileFacts, UnitFacts};
 use systemd::Systemd;
 use view::View;
@@ -207,7 +208,6 @@ impl Attestor {
 
     /// Everything about the processes of a unit of the system's manager; of at most
     /// [`MEMBERS`].
-    #[cfg_attr(not(test), expect(dead_code, reason = "for grants to be explained by"))]
     pub(crate) async fn members(&self, unit: &str) -> Vec<Evidence> {
         let mut members = Vec::new();
         for pid in self.cgroups.members(unit, MEMBERS) {
@@ -221,14 +221,22 @@ impl Attestor {
         members
     }
 
-    /// The file at `path` as the host sees it, hashed if it is not too large.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for grants to be explained by"))]
+    /// The file at `path` as the host sees it.
     pub(crate) async fn file(&self, path: &str) -> Option<FileFacts> {
+        self.view.file(path, None).await
+    }
+
+    /// The same with its hash, if it is not too large.
+    pub(crate) async fn hashed(&self, path: &str) -> Option<FileFacts> {
         self.view.file(path, Some(self.settings.hash_limit)).await
     }
 
+    /// Whether a file that is not seen is not there.
+    pub(crate) fn sees_all(&self) -> bool {
+        matches!(self.view, View::Helpers(_))
+    }
+
     /// A unit, as the system's service manager has it; `None` if that does not say.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for grants to be explained by"))]
     pub(crate) async fn unit(&self, name: &str) -> Option<UnitFacts> {
         self.systemd.unit(name).await
     }

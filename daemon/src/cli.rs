@@ -4,7 +4,12 @@ use std::{error::Error as _, io::Write as _, path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
-use crate::{attest, config, config::Config, dev, harden, init, log, run};
+use crate::{
+    appoint::{self, Appointment, Selected},
+    attest, config,
+    config::Config,
+    dev, harden, init, log, run,
+};
 
 /// Keeps the keys to secrets in an HSM and delivers the secrets to local services that
 /// the kernel vouches for.
@@ -43,6 +48,27 @@ enum Command {
         /// The configuration.
         #[arg(value_name = "FILE", default_value = CONFIG)]
         config: PathBuf,
+        /// Who may make groups and give roles, this one and every other: selectors, all of
+        /// which such an operator satisfies, such as unix:user:alice.
+        #[arg(long, value_name = "SELECTOR[,SELECTOR…]", required = true)]
+        crypto_officer: Selected,
+        /// Give another role, too, such as auditor=unix:user:bob. Better leave that to the
+        /// crypto officer.
+        #[arg(long, value_name = "ROLE=SELECTOR[,SELECTOR…]")]
+        appoint: Vec<Appointment>,
+    },
+    /// Give a role without asking whoever holds which; the daemon must be stopped.
+    ///
+    /// The way back in when no crypto officer is left. It takes the token and its PIN, and
+    /// is put on record.
+    Appoint {
+        /// The configuration.
+        #[arg(long, value_name = "FILE", default_value = CONFIG)]
+        config: PathBuf,
+        /// The role, and the selectors that such an operator satisfies, such as
+        /// crypto-officer=unix:user:alice.
+        #[arg(value_name = "ROLE=SELECTOR[,SELECTOR…]", required = true)]
+        appointments: Vec<Appointment>,
     },
     /// Read a configuration, touch nothing, and say what is wrong with it.
     Check {
@@ -73,7 +99,18 @@ impl Arguments {
             Command::Run { config } => {
                 read(&config).and_then(|read| run::run(read, run::Mode::Production))
             }
-            Command::Init { config } => read(&config).and_then(|read| init::init(&read)),
+            Command::Init {
+                config,
+                crypto_officer,
+                mut appoint,
+            } => {
+                appoint.insert(0, crypto_officer.into_officer());
+                read(&config).and_then(|read| init::init(&read, &appoint))
+            }
+            Command::Appoint {
+                config,
+                appointments,
+            } => read(&config).and_then(|read| appoint::appoint(&read, &appointments)),
             Command::Check { config } => read(&config).map(|_| {
                 say(&format!("{} is fine", config.display()));
             }),

@@ -3,13 +3,13 @@
 use std::{
     fs::File,
     io::{self, Read as _},
-    num::NonZeroUsize,
+    num::{NonZeroU32, NonZeroUsize},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use custody::{envelope::Wrapping, journal::CheckpointPolicy, role::Operators};
+use custody::{envelope::Wrapping, journal::CheckpointPolicy};
 use hsm::{PinSource, TokenSelector};
 use nix::unistd::geteuid;
 
@@ -27,8 +27,7 @@ pub(crate) struct Config {
     pub(crate) provider: PathBuf,
     pub(crate) token: Token,
     pub(crate) segment_size: u64,
-    pub(crate) connections: usize,
-    pub(crate) attestation: attest::Settings,
+    pub(crate) attestation: Attestation,
     pub(crate) log_format: log::Format,
     pub(crate) live: Live,
     /// Where it came from, to be read again.
@@ -38,10 +37,47 @@ pub(crate) struct Config {
 /// What a running daemon can change to.
 #[derive(Clone, Debug)]
 pub(crate) struct Live {
-    pub(crate) operators: Operators,
     pub(crate) checkpoint: CheckpointPolicy,
     pub(crate) log_level: log::Level,
     pub(crate) drain: Duration,
+    pub(crate) limits: Limits,
+}
+
+/// How callers are held to what was found out about them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Attestation {
+    pub(crate) senders: Senders,
+    /// How often a caller that watches is looked at, even if there is nothing to tell it.
+    pub(crate) recheck: Duration,
+    /// How it is found out.
+    pub(crate) attestor: attest::Settings,
+}
+
+/// Whether everything that comes over a connection must come from who made it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Senders {
+    Checked,
+    Unchecked,
+}
+
+/// How much a caller may want of the daemon.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// On both sockets together.
+    pub(crate) connections: usize,
+    /// Likewise.
+    pub(crate) connections_per_uid: usize,
+    /// How long a new connection may take to say that it speaks HTTP/2.
+    pub(crate) handshake: Duration,
+    pub(crate) rate: Rate,
+}
+
+/// How often the callers of one uid and unit may ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rate {
+    pub(crate) per_second: NonZeroU32,
+    /// At once, after a rest.
+    pub(crate) burst: NonZeroU32,
 }
 
 /// The token, and how to use it.
@@ -96,8 +132,6 @@ enum Problem {
     Zero(&'static str),
     #[error("{0} wants a size such as \"64MiB\", not {1:?}")]
     Size(&'static str, String),
-    #[error("operators names nobody: nobody could use the manager socket")]
-    NoOperators,
 }
 
 /// Reads the configuration at `path`.
@@ -152,7 +186,6 @@ impl Config {
                 self.segment_size == other.segment_size,
             ),
             ("attestation", self.attestation == other.attestation),
-            ("limits.connections", self.connections == other.connections),
             ("log.format", self.log_format == other.log_format),
         ];
         settings
@@ -207,8 +240,6 @@ mod tests {
         [listen]
         manager = "/m"
         provider = "/p"
-        [operators]
-        uids = [0]
         [token]
         module = "/x.so"
         label = "l"
@@ -228,6 +259,7 @@ mod tests {
         assert_eq!(config.segment_size, 64 << 20);
         assert_eq!(config.token.deadline, Duration::from_secs(5));
         assert_eq!(config.token.wrappings, Wrapping::ALL);
+        assert_eq!(config.attestation.senders, Senders::Checked);
     }
 
     #[test]
@@ -235,13 +267,33 @@ mod tests {
         for (from, to, named) in [
             ("\"/s\"", "\"s\"", "state-directory"),
             ("\"/p\"", "\"/m\"", "two sockets"),
-            ("uids = [0]", "uids = []", "nobody"),
-            ("uids = [0]", "uid = [0]", "uid"),
+            ("[token]", "[operators]\nuids = [0]\n[token]", "operators"),
             ("serial = \"1\"", "", "label and serial"),
             ("{ credential = \"pin\" }", "\"1234\"", "token.pin"),
             ("label", "sessions = 0\nlabel", "sessions"),
             ("label", "deadline = \"0s\"\nlabel", "token.deadline"),
             ("label", "wrapping = [\"rot13\"]\nlabel", "rot13"),
+            (
+                "[token]",
+                "[limits]\nconnections-per-uid = 0\n[token]",
+                "limits.connections-per-uid",
+            ),
+            ("[token]", "[limits]\nburst = 0\n[token]", "limits.burst"),
+            (
+                "[token]",
+                "[limits]\nhandshake = \"0s\"\n[token]",
+                "limits.handshake",
+            ),
+            (
+                "[token]",
+                "[attestation]\nlenient = true\n[token]",
+                "lenient",
+            ),
+            (
+                "[token]",
+                "[attestation]\nrecheck = \"0s\"\n[token]",
+                "attestation.recheck",
+            ),
             (
                 "[token]",
                 "[journal]\nsegment-size = \"1\"\n[token]",
@@ -271,12 +323,22 @@ mod tests {
     #[test]
     fn what_needs_a_restart_is_told_from_what_does_not() {
         let running = parse(FINE).unwrap();
-        let operators = parse(&FINE.replace("uids = [0]", "uids = [0, 5]")).unwrap();
-        assert_eq!(running.needs_restart(&operators), None);
+        for (from, to) in [
+            ("uids = [0]", "uids = [0, 5]"),
+            ("[token]", "[limits]\nconnections = 5\nburst = 5\n[token]"),
+        ] {
+            let other = parse(&FINE.replace(from, to)).unwrap();
+            assert_eq!(running.needs_restart(&other), None);
+        }
         for (from, to, named) in [
             ("\"/s\"", "\"/t\"", "state-directory"),
             ("serial = \"1\"", "serial = \"2\"", "token"),
             ("\"/m\"", "\"/n\"", "listen"),
+            (
+                "[token]",
+                "[attestation]\nstrict = false\n[token]",
+                "attestation",
+            ),
         ] {
             let other = parse(&FINE.replace(from, to)).unwrap();
             assert_eq!(running.needs_restart(&other), Some(named));

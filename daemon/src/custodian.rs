@@ -1,33 +1,48 @@
 //! The part of the daemon that answers requests: the order in which each meets
 //! attestation, policy, journal, database and token.
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::{
+    path::PathBuf,
+    sync::{Arc, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
+};
 
 use custody::{
-    caller::{Caller, Evidence, observation::Drift},
-    change,
-    envelope::{Failed, SealedContent},
-    journal::{self, Event, Journal as _, Receipt, Refusal, Surface, Undelivered},
+    caller::{
+        Caller, Evidence,
+        fact::{Need, Needs},
+        observation::Drift,
+    },
+    journal::{self, Event, Journal as _, Receipt, Surface},
     name::SecretId,
-    policy::{Deliver, Notify, Permit, Tampered, Wanted, Weak},
-    release::Delivery,
-    role::{Operator, Operators},
+    policy::{Deliver, Notify, Permit, Wanted},
+    release::{Delivery, Withheld},
+    role::{Act, Operator},
     row::System,
-    secret::Refused,
     state::State,
+    usage::Usage,
 };
 use tokio::sync::{Mutex, broadcast};
 
 use crate::{
     attest::{Attestor, Peer},
-    journal::{Error as JournalError, Journal},
+    journal::Journal,
     store::{Database, Failed as DatabaseFailed},
 };
 
+mod access;
 mod changes;
 mod checkpoint;
+mod consumers;
+mod error;
+mod judge;
+mod look;
 
 pub(crate) use changes::{Writer, now};
+pub(crate) use consumers::{Use, Watching};
+pub(crate) use error::Error;
+
+use consumers::Watchers;
+use judge::Tally;
 
 /// How many changes a slow watcher may fall behind before it is told to look again.
 const BEHIND: usize = 256;
@@ -38,12 +53,14 @@ pub(crate) struct Custodian {
     attestor: Attestor,
     system: System,
     state: RwLock<State>,
-    operators: RwLock<Operators>,
+    tally: Tally,
     journal: Journal,
     database: Database,
     hsm: hsm::Client,
     writer: Mutex<Writer>,
     changed: broadcast::Sender<SecretId>,
+    watchers: Watchers,
+    folder: PathBuf,
 }
 
 /// What a custodian works with.
@@ -52,54 +69,13 @@ pub(crate) struct Parts {
     pub(crate) attestor: Attestor,
     pub(crate) system: System,
     pub(crate) state: State,
-    pub(crate) operators: Operators,
+    pub(crate) usage: Usage,
+    /// Where what is known of use is kept.
+    pub(crate) folder: PathBuf,
     pub(crate) journal: Journal,
     pub(crate) database: Database,
     pub(crate) hsm: hsm::Client,
     pub(crate) writer: Writer,
-}
-
-/// Why a request was not answered as it was asked.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Error {
-    #[error("the peer cannot be attested")]
-    Unattested(#[source] Drift),
-    #[error("denied: {0:?}")]
-    Denied(custody::policy::Reason),
-    #[error("the peer is no operator")]
-    NoOperator(#[source] custody::role::NoOperator),
-    #[error("the decision could not be recorded")]
-    Unrecorded(#[source] JournalError),
-    #[error("the database did not answer")]
-    Database(#[source] DatabaseFailed),
-    #[error("the token did not do it")]
-    Hsm(#[source] hsm::Error),
-    #[error(transparent)]
-    Tampered(#[from] Tampered),
-    #[error("the caller changed while it was being served")]
-    Drift(#[source] Drift),
-    #[error(transparent)]
-    Change(#[from] change::Error),
-    #[error(transparent)]
-    Content(#[from] Refused),
-    #[error(transparent)]
-    Weak(#[from] Weak),
-    #[error("{field} {text:?}: {problem}")]
-    Malformed {
-        field: &'static str,
-        text: String,
-        problem: String,
-    },
-    #[error("the content is no encoding of fields")]
-    NoFields,
-    #[error("the content could not be sealed")]
-    Seal(#[source] Failed),
-    #[error("the system's random number generator failed")]
-    Random,
-    #[error("the change was made, but that could not be recorded")]
-    Unsettled(#[source] JournalError),
-    #[error("the daemon is stopping")]
-    Stopping,
 }
 
 impl Custodian {
@@ -108,34 +84,50 @@ impl Custodian {
             attestor: parts.attestor,
             system: parts.system,
             state: RwLock::new(parts.state),
-            operators: RwLock::new(parts.operators),
+            tally: Tally::of(parts.usage),
             journal: parts.journal,
             database: parts.database,
             hsm: parts.hsm,
             writer: Mutex::new(parts.writer),
             changed: broadcast::Sender::new(BEHIND),
+            watchers: Watchers::default(),
+            folder: parts.folder,
         })
     }
 
     /// Releases what `peer` wants, if a grant says so, after that is on record.
     ///
     /// Dropping this future is harmless: what can be left behind is a permit on record
-    /// that was never spent.
+    /// that was never spent, or one use of a grant that counts as used until a restart.
     pub(crate) async fn deliver(&self, peer: &Peer, wanted: Wanted) -> Result<Delivery, Error> {
-        let caller = Caller::attested(self.evidence(peer, Surface::Provider).await?);
-        let decision = self.state().decide::<Deliver>(caller, wanted);
+        let caller = self.caller(peer, &wanted).await?;
+        let traced = caller.evidence().facts.traced.is_some();
+        let again = if traced {
+            Needs::default().with(Need::Tracer)
+        } else {
+            Needs::default()
+        };
+        let (decision, taken) = self.tally.decide(&self.state(), caller, wanted, now());
         let version = decision.as_ref().ok().map(|grant| grant.version().clone());
         // The ciphertext is read while the decision becomes durable, which takes longer:
         // nobody is woken for it.
         let reading = version.map(|version| self.database.content(version));
-        let permit = journal::record(decision, &self.journal).await?;
+        let permit = match journal::record::<Deliver, _>(decision, &self.journal).await {
+            Ok(permit) => permit,
+            Err(refusal) => {
+                self.tally.give_back(taken);
+                return Err(refusal.into());
+            }
+        };
+        let receipt = permit.receipt();
+        self.tally.delivered(receipt, taken);
         let stored = match reading {
             Some(reading) => reading.await,
             None => Ok(None),
         };
-        let receipt = permit.receipt();
-        let released = self.release(peer, permit, stored).await;
+        let released = self.release(peer, permit, stored, again).await;
         if let Err(error) = &released {
+            self.tally.undelivered(receipt);
             self.undelivered(receipt, error).await;
         }
         released
@@ -145,20 +137,40 @@ impl Custodian {
         &self,
         peer: &Peer,
         permit: Permit<Deliver>,
-        stored: Result<Option<SealedContent>, DatabaseFailed>,
+        stored: Result<Option<custody::envelope::SealedContent>, DatabaseFailed>,
+        again: Needs,
     ) -> Result<Delivery, Error> {
         let claim = permit.claim(stored.map_err(Error::Database)?)?;
         let released = self.hsm.unwrap_dek(claim).await.map_err(Error::Hsm)?;
         let now = peer.evidence(&self.attestor).await.map_err(Error::Drift)?;
-        released.hand_over(&now).map_err(Error::Drift)
+        let now = self.learn(peer, now, again).await;
+        released.hand_over(&now).map_err(|withheld| match withheld {
+            Withheld::Drift(drift) => Error::Drift(drift),
+            Withheld::NoFields => Error::NoFields,
+        })
     }
 
     /// Tells which version `peer` would get, if a grant says so, after that is on record.
     pub(crate) async fn current(&self, peer: &Peer, wanted: Wanted) -> Result<u32, Error> {
-        let caller = Caller::attested(self.evidence(peer, Surface::Provider).await?);
-        let decision = self.state().decide::<Notify>(caller, wanted);
-        let permit = journal::record(decision, &self.journal).await?;
+        let caller = self.caller(peer, &wanted).await?;
+        let decision = self.tally.may_know(&self.state(), caller, wanted, now());
+        let permit = journal::record::<Notify, _>(decision, &self.journal).await?;
         Ok(permit.version().number)
+    }
+
+    /// Who `peer` is, as far as it takes to decide whether it may have what it wants.
+    async fn caller(&self, peer: &Peer, wanted: &Wanted) -> Result<Caller, Error> {
+        let evidence = self.evidence(peer, Surface::Provider).await?;
+        let needs = self.state().needs(&evidence, wanted);
+        Ok(Caller::attested(self.learn(peer, evidence, needs).await))
+    }
+
+    /// `evidence` with what `needs` asks for, as far as that can be found out.
+    pub(crate) async fn learn(&self, peer: &Peer, evidence: Evidence, needs: Needs) -> Evidence {
+        if needs.is_empty() {
+            return evidence;
+        }
+        self.attestor.learn(peer, evidence, needs).await
     }
 
     /// Hears of every secret that gets a new version, or is destroyed.
@@ -197,32 +209,23 @@ impl Custodian {
         Ok(())
     }
 
-    /// Lets `peer` manage, if it is an operator; if not, that goes on record.
-    pub(crate) async fn admit(&self, peer: &Peer, operation: &str) -> Result<Operator, Error> {
+    /// Lets `peer` do `act`, if it holds a role that may; either goes on record.
+    pub(crate) async fn admit(&self, peer: &Peer, act: Act) -> Result<Operator, Error> {
         let evidence = self.evidence(peer, Surface::Manager).await?;
-        let admitted = self
-            .operators
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .admit(evidence);
-        match admitted {
-            Ok(operator) => Ok(operator),
-            Err(refused) => {
-                let event = Event::NoOperator {
-                    caller: refused.0.clone(),
-                    operation: operation.to_owned(),
-                };
-                self.record(event).await?;
-                Err(Error::NoOperator(refused))
-            }
-        }
+        let needs = self.state().role_needs(&evidence);
+        let evidence = self.learn(peer, evidence, needs).await;
+        let decision = self.state().admit(evidence, act);
+        Ok(journal::admit(decision, &self.journal).await?)
     }
 
-    pub(crate) fn set_operators(&self, operators: Operators) {
-        *self
-            .operators
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = operators;
+    /// Whether `peer` still holds a role for what it was admitted to. No entry: that it was
+    /// admitted is on record.
+    pub(crate) async fn still_admits(&self, peer: &Peer, act: &Act) -> Result<(), Error> {
+        let evidence = self.evidence(peer, Surface::Manager).await?;
+        let needs = self.state().role_needs(&evidence);
+        let evidence = self.learn(peer, evidence, needs).await;
+        let admitted = self.state().admit(evidence, act.clone());
+        admitted.map(drop).map_err(Error::NotAdmitted)
     }
 
     /// Everything that is decided by. Hold it for a moment, and never across an await.
@@ -232,6 +235,11 @@ impl Custodian {
 
     fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
         self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who used which grant how often.
+    pub(crate) fn usage(&self) -> MutexGuard<'_, Usage> {
+        self.tally.usage()
     }
 
     pub(crate) fn attestor(&self) -> &Attestor {
@@ -252,36 +260,5 @@ impl Custodian {
 
     pub(crate) async fn record(&self, event: Event) -> Result<Receipt, Error> {
         self.journal.append(event).await.map_err(Error::Unrecorded)
-    }
-
-    async fn undelivered(&self, allowed: Receipt, error: &Error) {
-        let problem = || error.to_string();
-        let reason = match error {
-            Error::Drift(drift) => Undelivered::Drift { drift: *drift },
-            Error::Tampered(_) => Undelivered::Tampered { problem: problem() },
-            Error::Database(error) if error.is_bad_data() => Undelivered::Tampered {
-                problem: error.to_string(),
-            },
-            Error::Hsm(error) if error.is_bad_data() => Undelivered::Tampered {
-                problem: error.to_string(),
-            },
-            Error::Hsm(error) => Undelivered::Token {
-                problem: error.to_string(),
-            },
-            _ => Undelivered::Database { problem: problem() },
-        };
-        if let Err(error) = self.record(Event::Undelivered { allowed, reason }).await {
-            // Whoever reads the journal then assumes a delivery, which errs on the safe side.
-            tracing::warn!(allowed = allowed.seq(), %error, "a failed delivery is not on record");
-        }
-    }
-}
-
-impl From<Refusal<JournalError>> for Error {
-    fn from(refusal: Refusal<JournalError>) -> Self {
-        match refusal {
-            Refusal::Denied(denial) => Self::Denied(denial.reason),
-            Refusal::Unrecorded(error) => Self::Unrecorded(error),
-        }
     }
 }

@@ -13,6 +13,7 @@ use nix::unistd::getuid;
 use zeroize::Zeroizing;
 
 use crate::{
+    appoint::Appointment,
     cli::say,
     config, init, log,
     run::{self, Failure, Mode, development_mark},
@@ -64,7 +65,7 @@ pub(crate) fn dev(options: Options) -> Result<(), Failure> {
     }
     let config = config::read(&path)?;
     if !config.database().exists() {
-        init::init(&config)?;
+        init::init(&config, &Appointment::every_role(getuid().as_raw()))?;
     }
     say(&format!(
         "\n\
@@ -129,8 +130,6 @@ fn set_up(directory: &Path, path: &Path, module: Option<PathBuf>) -> Result<(), 
              [listen]\n\
              manager = {manager:?}\n\
              provider = {provider:?}\n\n\
-             [operators]\n\
-             uids = [{uid}]\n\n\
              [token]\n\
              module = {module:?}\n\
              label = {LABEL:?}\n\
@@ -140,7 +139,6 @@ fn set_up(directory: &Path, path: &Path, module: Option<PathBuf>) -> Result<(), 
             state = directory.join("state"),
             manager = directory.join("run/manager.sock"),
             provider = directory.join("run/provider.sock"),
-            uid = getuid(),
         ),
     )
 }

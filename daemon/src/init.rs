@@ -10,14 +10,19 @@ use std::{
 use comfy_table::{Table, presets::NOTHING};
 use custody::{
     envelope::{Context, PlaintextDek},
-    journal::{Change, Event},
+    journal::{
+        Event,
+        change::{Appointed, Change},
+    },
     name::InstanceId,
-    row::{RowKey, System},
+    role::Assignment,
+    row::{Row, RowKey, System},
     state::{State, edit::Edit},
     store::Store as _,
 };
 
 use crate::{
+    appoint::{self, Appointment, assignments},
     cli::say,
     config::Config,
     custodian::now,
@@ -35,7 +40,7 @@ const FIRST: u64 = 1;
 const ASIDE: &str = ".init-";
 
 /// Makes everything that a daemon needs to start, and prints what it made.
-pub(crate) fn init(config: &Config) -> Result<(), Failure> {
+pub(crate) fn init(config: &Config, appointments: &[Appointment]) -> Result<(), Failure> {
     log::install(config.log_format, config.live.log_level);
     harden::process();
     let _lock = run::own(&config.state_directory)?;
@@ -45,18 +50,19 @@ pub(crate) fn init(config: &Config) -> Result<(), Failure> {
     if config.journal().exists() {
         return Err(Failure::NoDatabase(config.journal()));
     }
+    let roles = assignments(appointments)?;
     remove_unfinished(&config.state_directory)?;
-    let system = run::runtime()?.block_on(make(config))?;
-    say(&describe(config, &system).to_string());
+    let system = run::runtime()?.block_on(make(config, &roles))?;
+    say(&describe(config, &system, &roles).to_string());
     Ok(())
 }
 
-async fn make(config: &Config) -> Result<System, Failure> {
+async fn make(config: &Config, roles: &[Assignment]) -> Result<System, Failure> {
     let hsm = hsm::Client::start(config.worker()).await?;
     let made = make_keys(&hsm).await;
     hsm.stop().await;
     let (system, row_key) = made?;
-    write(config, &system, row_key)?;
+    write(config, &system, row_key, roles)?;
     Ok(system)
 }
 
@@ -104,7 +110,12 @@ fn remove_unfinished(state: &Path) -> Result<(), Failure> {
 
 /// Writes everything aside, and moves the database to its place last: a daemon starts
 /// on all of it, or on nothing.
-fn write(config: &Config, system: &System, row_key: RowKey) -> Result<(), Failure> {
+fn write(
+    config: &Config,
+    system: &System,
+    row_key: RowKey,
+    roles: &[Assignment],
+) -> Result<(), Failure> {
     let aside = tempfile::Builder::new()
         .prefix(ASIDE)
         .tempdir_in(&config.state_directory)
@@ -117,7 +128,11 @@ fn write(config: &Config, system: &System, row_key: RowKey) -> Result<(), Failur
     let database = aside.path().join("custody.db");
     let mut sqlite = Sqlite::make(&database)?;
     sqlite.create(system, row_key.system_tag(system))?;
-    let plan = State::empty(row_key).plan(Edit::default(), FIRST);
+    let edit = Edit {
+        puts: roles.iter().cloned().map(Row::Assignment).collect(),
+        ..Edit::default()
+    };
+    let plan = State::empty(row_key).plan(edit, FIRST);
     sqlite.apply(&plan)?;
     sqlite.close()?;
     segments.append(&[
@@ -127,6 +142,7 @@ fn write(config: &Config, system: &System, row_key: RowKey) -> Result<(), Failur
             change: Change::Init {
                 system_key: system.gmk,
                 journal_key: system.journal_key,
+                roles: roles.iter().map(Appointed::of).collect(),
             },
             state: hex::encode(plan.digest.as_bytes()),
         },
@@ -168,7 +184,7 @@ fn failed<'a>(
     }
 }
 
-fn describe(config: &Config, system: &System) -> Table {
+fn describe(config: &Config, system: &System, roles: &[Assignment]) -> Table {
     let mut table = Table::new();
     table.load_style(NOTHING);
     let path = |path: PathBuf| path.display().to_string();
@@ -187,5 +203,8 @@ fn describe(config: &Config, system: &System) -> Table {
         ["database", &path(config.database())],
         ["journal", &path(config.journal())],
     ]);
+    for held in roles {
+        table.add_row([held.role.name(), &appoint::list(held.selectors.as_slice())]);
+    }
     table
 }

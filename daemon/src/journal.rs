@@ -13,15 +13,18 @@ use std::{
 
 use custody::{
     journal::{
-        self, Event, Receipt, Settled,
+        self, Event, Receipt,
         chain::{self, Head},
+        change::Settled,
     },
     name::InstanceId,
 };
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 
+mod read;
 mod segment;
 
+pub(crate) use read::Reading;
 pub(crate) use segment::Segments;
 
 /// How many entries may wait to be written.
@@ -87,6 +90,7 @@ struct Shared {
     origin: Origin,
     directory: PathBuf,
     position: Mutex<Position>,
+    heads: watch::Sender<u64>,
     /// A checkpoint is wanted after so many entries without one.
     checkpoint_entries: AtomicU64,
     checkpoint_due: Notify,
@@ -121,6 +125,7 @@ impl Journal {
             origin: segments.origin().clone(),
             directory: segments.directory().to_owned(),
             position: Mutex::new(segments.position()),
+            heads: watch::Sender::new(segments.position().head.seq),
             checkpoint_entries: AtomicU64::new(checkpoint_entries),
             checkpoint_due: Notify::new(),
         });
@@ -147,6 +152,16 @@ impl Journal {
     /// Whose it is.
     pub(crate) fn origin(&self) -> &Origin {
         &self.shared.origin
+    }
+
+    /// Entry `from` and everything after it that is in the files, or what is left of that.
+    pub(crate) fn read(&self, from: u64) -> Result<Reading, Error> {
+        Reading::from(&self.shared.directory, from)
+    }
+
+    /// To be told how far it has come, whenever it comes further.
+    pub(crate) fn heads(&self) -> watch::Receiver<u64> {
+        self.shared.heads.subscribe()
     }
 
     /// Where its segments are.
@@ -227,6 +242,7 @@ fn publish(segments: &Segments, shared: &Shared) {
         .position
         .lock()
         .unwrap_or_else(PoisonError::into_inner) = position;
+    shared.heads.send_replace(position.head.seq);
     let limit = shared.checkpoint_entries.load(Ordering::Relaxed);
     if position.head.seq - position.covered >= limit {
         shared.checkpoint_due.notify_one();

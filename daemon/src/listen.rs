@@ -3,28 +3,44 @@
 use std::{
     fs::{self, Permissions},
     io,
-    os::unix::{
-        fs::{FileTypeExt as _, PermissionsExt as _},
-        net::UnixListener as StdListener,
+    os::{
+        fd::AsFd,
+        unix::{
+            fs::{FileTypeExt as _, PermissionsExt as _},
+            net::UnixListener as StdListener,
+        },
     },
     path::{Path, PathBuf},
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Duration,
+    sync::{Arc, PoisonError, RwLock},
+    time::{Duration, Instant},
 };
 
-use custody::journal::Surface;
+use custody::{
+    caller::observation::{Credentials, Drift},
+    journal::Surface,
+};
 use listenfd::ListenFd;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{UnixListener, UnixStream},
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    sync::mpsc,
 };
 use tokio_stream::{Stream, wrappers::ReceiverStream};
-use tonic::transport::server::Connected;
 
-use crate::{attest::Peer, custodian::Custodian};
+use crate::{
+    attest::Peer,
+    config::{Attestation, Limits, Senders},
+    custodian::Custodian,
+    throttle::{Asker, Throttle},
+};
+
+mod connection;
+mod places;
+mod seldom;
+mod sender;
+
+use connection::Connection;
+use places::Places;
+use seldom::Seldom;
 
 /// A socket that cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +52,10 @@ pub(crate) struct Error {
 }
 
 /// Finds each of `paths` among the sockets that systemd handed over, or binds it.
-pub(crate) fn sockets<const N: usize>(paths: [&Path; N]) -> Result<[UnixListener; N], Error> {
+pub(crate) fn sockets<const N: usize>(
+    paths: [&Path; N],
+    senders: Senders,
+) -> Result<[UnixListener; N], Error> {
     let mut handed = handed_over();
     let mut listeners = Vec::with_capacity(N);
     for path in paths {
@@ -45,7 +64,7 @@ pub(crate) fn sockets<const N: usize>(paths: [&Path; N]) -> Result<[UnixListener
             Some(at) => handed.swap_remove(at).1,
             None => bind(path)?,
         };
-        listeners.push(adopt(listener, path)?);
+        listeners.push(adopt(listener, path, senders)?);
     }
     for (path, _) in handed {
         tracing::warn!(socket = %path.display(), "a socket was handed over that the configuration does not name");
@@ -88,121 +107,179 @@ fn bind(path: &Path) -> Result<StdListener, Error> {
     Ok(listener)
 }
 
-fn adopt(listener: StdListener, path: &Path) -> Result<UnixListener, Error> {
+fn adopt(listener: StdListener, path: &Path, senders: Senders) -> Result<UnixListener, Error> {
     let failed = |source| Error {
         what: "used",
         path: path.to_owned(),
         source,
     };
     listener.set_nonblocking(true).map_err(failed)?;
+    if senders == Senders::Checked {
+        // What is sent before a connection is accepted counts too.
+        sender::ask_for_senders(&listener).map_err(failed)?;
+    }
     UnixListener::from_std(listener).map_err(failed)
 }
 
-/// A connection whose peer is pinned.
+/// What the doors have in common: who may come in, and how many.
 #[derive(Debug)]
-pub(crate) struct Connection {
-    stream: UnixStream,
-    peer: Arc<Peer>,
-    _place: OwnedSemaphorePermit,
+pub(crate) struct Doors {
+    custodian: Arc<Custodian>,
+    attestation: Attestation,
+    limits: RwLock<Limits>,
+    throttle: Arc<Throttle>,
+    places: Arc<Places>,
+    full: Seldom,
+    failed: Seldom,
+}
+
+impl Doors {
+    pub(crate) fn new(
+        custodian: Arc<Custodian>,
+        attestation: Attestation,
+        limits: Limits,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            custodian,
+            attestation,
+            throttle: Arc::new(Throttle::new(limits.rate)),
+            limits: RwLock::new(limits),
+            places: Arc::default(),
+            full: Seldom::default(),
+            failed: Seldom::default(),
+        })
+    }
+
+    /// Sets other limits: for connections, of whoever comes from now on.
+    pub(crate) fn set_limits(&self, limits: Limits) {
+        let mut current = self.limits.write().unwrap_or_else(PoisonError::into_inner);
+        if current.rate != limits.rate {
+            self.throttle.set_rate(limits.rate);
+        }
+        *current = limits;
+    }
+
+    /// How callers are held to what they were when they came.
+    pub(crate) fn attestation(&self) -> Attestation {
+        self.attestation
+    }
+
+    /// What holds those up who ask too often.
+    pub(crate) fn throttle(&self) -> &Arc<Throttle> {
+        &self.throttle
+    }
+
+    fn limits(&self) -> Limits {
+        *self.limits.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Finds out who made `stream`, and lets it in if there is room for one more of that
+    /// user and no doubt about the process. A doubt goes on record.
+    async fn let_in(self: &Arc<Self>, stream: UnixStream, surface: Surface) -> Option<Connection> {
+        let limits = self.limits();
+        // Whoever has no uid shares one with its like, and is about to be doubted.
+        let uid = stream.peer_cred().map_or(u32::MAX, |found| found.uid());
+        let taken = self
+            .places
+            .take(uid, limits.connections, limits.connections_per_uid);
+        let place = match taken {
+            Ok(place) => place,
+            Err(full) => {
+                if let Some(times) = self.full.happened(Instant::now()) {
+                    tracing::warn!(?surface, uid, ?full, times, "too many connections");
+                }
+                return None;
+            }
+        };
+        if let Err(error) = spare_descriptors(&stream) {
+            self.not_accepted(&error);
+            tokio::time::sleep(REST).await;
+            return None;
+        }
+        let peer = match Peer::of(&stream, self.custodian.attestor()).await {
+            Ok(peer) => peer,
+            Err((connected, doubt)) => {
+                self.record(surface, connected, doubt.into()).await;
+                return None;
+            }
+        };
+        Connection::new(stream, peer, surface, Arc::clone(self), place)
+            .inspect_err(|error| self.not_accepted(error))
+            .ok()
+    }
+
+    /// Puts on record, without waiting for it, that what came in cannot stay.
+    fn turn_away(self: &Arc<Self>, surface: Surface, connected: Credentials, drift: Drift) {
+        let this = Arc::clone(self);
+        tokio::spawn(async move { this.record(surface, connected, drift).await });
+    }
+
+    async fn record(&self, surface: Surface, connected: Credentials, doubt: Drift) {
+        // Who makes very many of these is told of as one who asks too often.
+        if self
+            .throttle
+            .take(Asker::unattested(connected.uid))
+            .is_err()
+        {
+            return;
+        }
+        tracing::warn!(?surface, ?connected, %doubt, "a peer was turned away");
+        let recorded = self
+            .custodian
+            .unattested(surface, connected.pid, connected.uid, doubt)
+            .await;
+        if let Err(error) = recorded {
+            tracing::warn!(%error, "a refusal is not on record");
+        }
+    }
+
+    fn not_accepted(&self, error: &io::Error) {
+        if let Some(times) = self.failed.happened(Instant::now()) {
+            tracing::warn!(%error, times, "a connection could not be accepted");
+        }
+    }
+}
+
+/// As many descriptors as finding out about a process takes, and some for its requests.
+const SPARE: usize = 8;
+
+/// Makes sure that we have some left: without them an honest process would be in doubt,
+/// and on record for it.
+fn spare_descriptors(socket: &impl AsFd) -> io::Result<()> {
+    let spare = (0..SPARE).map(|_| socket.as_fd().try_clone_to_owned());
+    spare.collect::<io::Result<Vec<_>>>().map(drop)
 }
 
 /// After an accept that failed for want of descriptors or memory, a short rest.
 const REST: Duration = Duration::from_millis(50);
 
-/// Accepts connections as long as anyone takes them, at most `limit` at a time. A peer
-/// that cannot be attested is put on record and turned away; no error ends it.
+/// Accepts connections as long as anyone takes them; no error ends it.
 pub(crate) fn connections(
     listener: UnixListener,
     surface: Surface,
-    custodian: Arc<Custodian>,
-    limit: usize,
+    doors: Arc<Doors>,
 ) -> impl Stream<Item = io::Result<Connection>> {
     let (sender, receiver) = mpsc::channel(1);
-    let places = Arc::new(Semaphore::new(limit));
     tokio::spawn(async move {
-        while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+        loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
-                () = sender.closed() => break,
+                () = sender.closed() => return,
             };
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
+            match accepted {
+                Ok((stream, _)) => {
+                    if let Some(connection) = doors.let_in(stream, surface).await
+                        && sender.send(Ok(connection)).await.is_err()
+                    {
+                        return;
+                    }
+                }
                 Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
+                    doors.not_accepted(&error);
                     tokio::time::sleep(REST).await;
-                    continue;
-                }
-            };
-            match Peer::of(&stream, custodian.attestor()).await {
-                Ok(peer) => {
-                    let connection = Connection {
-                        stream,
-                        peer: Arc::new(peer),
-                        _place: place,
-                    };
-                    if sender.send(Ok(connection)).await.is_err() {
-                        break;
-                    }
-                }
-                Err((connected, doubt)) => {
-                    tracing::warn!(?surface, ?connected, %doubt, "a peer was turned away");
-                    let recorded = custodian
-                        .unattested(surface, connected.pid, connected.uid, doubt.into())
-                        .await;
-                    if let Err(error) = recorded {
-                        tracing::warn!(%error, "a refusal is not on record");
-                    }
                 }
             }
         }
     });
     ReceiverStream::new(receiver)
-}
-
-impl Connected for Connection {
-    type ConnectInfo = Arc<Peer>;
-
-    fn connect_info(&self) -> Arc<Peer> {
-        Arc::clone(&self.peer)
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        parts: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, parts)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
 }

@@ -6,19 +6,23 @@ use clap::Parser as _;
 use zeroizing_alloc::ZeroAlloc;
 
 mod api;
+mod appoint;
 mod attest;
 mod cli;
 mod config;
 mod custodian;
 mod dev;
 mod harden;
+mod history;
 mod init;
 mod journal;
 mod listen;
 mod log;
+mod names;
 mod run;
 mod store;
 mod threads;
+mod throttle;
 
 /// Every block of memory is wiped when it is freed: buffers of tonic, prost and
 /// cryptoki, too, which no type of ours reaches.

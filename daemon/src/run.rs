@@ -9,32 +9,28 @@ use std::{
     time::Duration,
 };
 
-use custody::journal::{Event, Journal as _, Surface};
-use hsm::{Health, WorkerState};
-use proto::v1::{manager_server::ManagerServer, provider_server::ProviderServer};
+use custody::journal::{Event, Journal as _};
 use rustix::fs::{FlockOperation, flock};
 use sd_notify::NotifyState;
 use tokio::{
-    net::UnixListener,
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
-use tonic::transport::Server;
-use tonic_health::{ServingStatus, server::HealthReporter};
 
 use crate::{
-    api::{manager::Manager, provider::Provider},
     attest::{Attestor, helper::Helper},
     config::{self, Config, Live},
     custodian::Custodian,
+    history::When,
     journal,
-    listen::{self, connections},
+    listen::{self, Doors},
     log,
 };
 
 mod failure;
 mod open;
 mod ready;
+mod servers;
 
 pub(crate) use failure::Failure;
 pub(crate) use open::{Opened, open, origin};
@@ -121,14 +117,17 @@ fn check_mode(state: &Path, mode: Mode) -> Result<(), Failure> {
 
 async fn serve(config: Config, helper: Option<Helper>, about: About) -> Result<(), Failure> {
     survive_file_limits();
-    let attestor = Attestor::start(config.attestation, helper)?;
+    let attestor = Attestor::start(config.attestation.attestor, helper)?;
     let Opened {
         custodian,
         journal_closing,
     } = open(&config, attestor).await?;
     // Until here a signal just ends the process. From here on it is served, and told so.
     let told = Told::listen();
-    let [manager, provider] = listen::sockets([&config.manager, &config.provider])?;
+    let [manager, provider] = listen::sockets(
+        [&config.manager, &config.provider],
+        config.attestation.senders,
+    )?;
     let token = custodian.hsm().token();
     let start = Event::Start {
         version: env!("CARGO_PKG_VERSION"),
@@ -151,13 +150,23 @@ async fn serve(config: Config, helper: Option<Helper>, about: About) -> Result<(
         let custodian = Arc::clone(&custodian);
         async move { custodian.keep_checkpoints(interval).await }
     });
+    let doors = Doors::new(
+        Arc::clone(&custodian),
+        config.attestation,
+        config.live.limits,
+    );
+    let throttle = Arc::clone(doors.throttle());
+    let throttling = tokio::spawn({
+        let custodian = Arc::clone(&custodian);
+        async move { throttle.keep_records(&custodian).await }
+    });
     let (stop, stopping) = watch::channel(false);
-    let servers = tokio::spawn(both(
+    let servers = tokio::spawn(servers::both(
         Arc::clone(&custodian),
         Arc::new(about),
         manager,
         provider,
-        config.connections,
+        Arc::clone(&doors),
         stopping,
     ));
     notify(&[NotifyState::Ready]);
@@ -167,7 +176,7 @@ async fn serve(config: Config, helper: Option<Helper>, about: About) -> Result<(
         "serving"
     );
     let ended = tokio::select! {
-        () = until_told(told, &config, &live, &custodian) => Ok(()),
+        () = until_told(told, &config, &live, &custodian, &doors) => Ok(()),
         () = custodian.attestor().lost() => Err(Failure::HelperLost),
     };
 
@@ -179,8 +188,11 @@ async fn serve(config: Config, helper: Option<Helper>, about: About) -> Result<(
         tracing::warn!(?drain, "some requests did not finish in time");
     }
     signing.abort();
+    throttling.abort();
+    doors.throttle().finish_records(&custodian).await;
     finish(&custodian).await;
     custodian.hsm().stop().await;
+    drop(doors);
     drop(custodian);
     journal_closing.join_within(drain);
     tracing::info!("stopped");
@@ -197,12 +209,13 @@ fn survive_file_limits() {
 }
 
 /// The last entries: that it ends here, and a signature over everything.
-async fn finish(custodian: &Custodian) {
+async fn finish(custodian: &Arc<Custodian>) {
     let stopped = custodian.record(Event::Stop).await;
     let signed = custodian.checkpoint().await;
     if let Err(error) = stopped.map(drop).and(signed) {
         unsigned(&error);
     }
+    custodian.keep_usage(When::Stopping).await;
 }
 
 fn unsigned(error: &crate::custodian::Error) {
@@ -247,6 +260,7 @@ async fn until_told(
     config: &Config,
     live: &Mutex<Live>,
     custodian: &Arc<Custodian>,
+    doors: &Doors,
 ) {
     loop {
         tokio::select! {
@@ -258,7 +272,7 @@ async fn until_told(
                 if let Ok(now) = now {
                     notify(&[now]);
                 }
-                reload(config, live, custodian);
+                reload(config, live, custodian, doors);
                 notify(&[NotifyState::Ready]);
             }
         }
@@ -266,7 +280,7 @@ async fn until_told(
 }
 
 /// Takes over the configuration as a whole, or not at all.
-fn reload(config: &Config, live: &Mutex<Live>, custodian: &Custodian) {
+fn reload(config: &Config, live: &Mutex<Live>, custodian: &Custodian, doors: &Doors) {
     let new = match config::read(&config.path) {
         Ok(new) => new,
         Err(error) => {
@@ -285,90 +299,12 @@ fn reload(config: &Config, live: &Mutex<Live>, custodian: &Custodian) {
         return;
     }
     log::set_level(new.live.log_level);
-    custodian.set_operators(new.live.operators.clone());
     custodian
         .journal()
         .set_checkpoint_entries(new.live.checkpoint.entries);
+    doors.set_limits(new.live.limits);
     *lock(live) = new.live;
     tracing::info!("the configuration was read again");
-}
-
-/// Serves both surfaces until `stopping` says so, and then what is open.
-async fn both(
-    custodian: Arc<Custodian>,
-    about: Arc<About>,
-    manager: UnixListener,
-    provider: UnixListener,
-    limit: usize,
-    stopping: watch::Receiver<bool>,
-) -> Result<(), Failure> {
-    let (reporter, health) = tonic_health::server::health_reporter();
-    let reporting = tokio::spawn(report(Arc::clone(&custodian), reporter));
-    let stopped = |mut stopping: watch::Receiver<bool>| async move {
-        // An error means that whoever would tell us is gone.
-        drop(stopping.wait_for(|stop| *stop).await);
-    };
-    let managers = ManagerServer::new(Manager {
-        custodian: Arc::clone(&custodian),
-        about,
-    });
-    let manager = Server::builder()
-        .add_service(health.clone())
-        .add_service(managers)
-        .serve_with_incoming_shutdown(
-            connections(manager, Surface::Manager, Arc::clone(&custodian), limit),
-            stopped(stopping.clone()),
-        );
-    let provider = Server::builder()
-        .add_service(health)
-        .add_service(ProviderServer::new(Provider(Arc::clone(&custodian))))
-        .serve_with_incoming_shutdown(
-            connections(provider, Surface::Provider, custodian, limit),
-            stopped(stopping),
-        );
-    let ended = tokio::try_join!(manager, provider);
-    reporting.abort();
-    ended?;
-    Ok(())
-}
-
-/// Tells gRPC health, the log and the journal how the token's worker is.
-async fn report(custodian: Arc<Custodian>, reporter: HealthReporter) {
-    let mut health = custodian.hsm().health();
-    // What is on record; that it serves is what a start says.
-    let mut told = (health.borrow().generation, "serving", None);
-    loop {
-        let now: Health = health.borrow_and_update().clone();
-        let serving = match now.state {
-            WorkerState::Serving => ServingStatus::Serving,
-            _ => ServingStatus::NotServing,
-        };
-        for service in ["", "custody.v1.Manager", "custody.v1.Provider"] {
-            reporter.set_service_status(service, serving).await;
-        }
-        let news = match now.state {
-            WorkerState::Serving => Some((now.generation, "serving", None)),
-            WorkerState::Failed { problem, .. } => Some((now.generation, "failed", Some(problem))),
-            WorkerState::Starting => None,
-        };
-        // The same failure at each attempt is no news.
-        if let Some(news) = news.filter(|news| *news != told) {
-            told = news;
-            let (generation, state, problem) = told.clone();
-            let event = Event::Token {
-                generation,
-                state,
-                problem,
-            };
-            tracing::info!(?event, "the token's worker changed");
-            if let Err(error) = custodian.record(event).await {
-                tracing::warn!(%error, "a change of the token's worker is not on record");
-            }
-        }
-        if health.changed().await.is_err() {
-            return;
-        }
-    }
 }
 
 /// How often the journal's thread is looked at while it ends.
@@ -376,7 +312,7 @@ const LOOK: Duration = Duration::from_millis(10);
 
 impl journal::Closing {
     /// Waits for the thread, but not for ever: a watcher that is stuck may hold on to it.
-    fn join_within(self, limit: Duration) {
+    pub(crate) fn join_within(self, limit: Duration) {
         let end = std::time::Instant::now() + limit;
         while !self.is_finished() && std::time::Instant::now() < end {
             std::thread::sleep(LOOK);

@@ -14,6 +14,9 @@ use crate::{Site, command, daemon::Daemon, text, until};
 /// The user that owns nothing.
 pub const NOBODY: u32 = 65534;
 
+/// A user, and a group, whom nobody knows, but for `machine` as "stranger".
+pub const STRANGER: u32 = 1234;
+
 impl Site {
     /// One of our commands at a path of this site, where every user reaches it.
     pub fn installed(&self, name: &str, as_name: &str) -> PathBuf {
@@ -23,6 +26,21 @@ impl Site {
         let status = Command::new("cp").arg(command(name)).arg(&path).status();
         assert!(status.expect("cp runs").success());
         path
+    }
+
+    /// Builds a library that a program can be made to load; `source` is one in `preload/`.
+    pub fn preload(&self, source: &str) -> PathBuf {
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/preload");
+        let library = self.path(&format!("{source}.so"));
+        let built = Command::new("cc")
+            .args(["-shared", "-fPIC", "-o"])
+            .arg(&library)
+            .arg(sources.join(source))
+            .args(["-ldl", "-lpthread"])
+            .output()
+            .expect("cc runs");
+        assert!(built.status.success(), "{}", text(&built));
+        library
     }
 
     /// The socket of the provider surface, as an argument.
@@ -146,13 +164,7 @@ impl Slice {
     pub fn run(&self, path: &str, command: &Command) -> Command {
         let group = self.0.join(path);
         fs::create_dir_all(&group).expect("a control group");
-        let mut inside = Command::new("sh");
-        inside
-            .args(["-c", "echo $$ > \"$0/cgroup.procs\" && exec \"$@\""])
-            .arg(group)
-            .arg(command.get_program())
-            .args(command.get_args());
-        inside
+        within(&group, command)
     }
 }
 
@@ -169,6 +181,17 @@ impl Drop for Slice {
     fn drop(&mut self) {
         remove(&self.0);
     }
+}
+
+/// Runs `command` in a control group.
+pub(crate) fn within(group: &Path, command: &Command) -> Command {
+    let mut inside = Command::new("sh");
+    inside
+        .args(["-c", "echo $$ > \"$0/cgroup.procs\" && exec \"$@\""])
+        .arg(group)
+        .arg(command.get_program())
+        .args(command.get_args());
+    inside
 }
 
 fn remove(group: &Path) {

@@ -24,12 +24,16 @@ use crate::daemon::Daemon;
 
 pub mod daemon;
 pub mod disk;
+pub mod door;
 pub mod intruder;
 pub mod load;
+pub mod machine;
 pub mod memory;
 pub mod raw;
 pub mod refusal;
 pub mod token;
+pub mod verdict;
+pub mod wire;
 pub mod world;
 
 /// The user PIN of every test token.
@@ -67,9 +71,20 @@ impl Site {
     /// Makes a token and a configuration, and sets the installation up.
     pub fn new() -> Self {
         let site = Self::without_init();
-        let output = site.custodyd("init").output().expect("custodyd runs");
+        let output = site.init().output().expect("custodyd runs");
         assert!(output.status.success(), "init: {}", text(&output));
         site
+    }
+
+    /// `custodyd init`, yet to be run, which gives every role to whoever runs the test.
+    pub fn init(&self) -> Command {
+        let mut init = self.custodyd("init");
+        let selector = format!("unix:uid:{}", getuid());
+        init.args(["--crypto-officer", &selector]);
+        for role in ["group-administrator", "writer", "reader", "auditor"] {
+            init.arg("--appoint").arg(format!("{role}={selector}"));
+        }
+        init
     }
 
     /// Makes a token and a configuration.
@@ -138,20 +153,25 @@ impl Site {
         fs::set_permissions(self.path("pin"), fs::Permissions::from_mode(0o600)).unwrap();
     }
 
-    /// Writes the configuration, with `more` at its end.
+    /// Writes the configuration, with `more` at its end. Unless that says otherwise, no
+    /// limit gets in the way of many callers on a slow machine.
     pub fn configure(&self, more: &str) {
+        let limits = match more.contains("[limits]") {
+            true => "",
+            false => {
+                "[limits]\nhandshake = \"1m\"\nrequests-per-second = 1000000\nburst = 1000000\n"
+            }
+        };
         let text = format!(
             "state-directory = {:?}\n\
              [listen]\nmanager = {:?}\nprovider = {:?}\n\
-             [operators]\nuids = [{}]\n\
              [token]\nmodule = {:?}\nlabel = {LABEL:?}\nserial = {:?}\n\
              pin = {{ file = {:?} }}\n\
              environment = {{ SOFTHSM2_CONF = {:?} }}\n\
-             {more}",
+             {more}\n{limits}",
             self.path("state"),
             self.path("run/manager.sock"),
             self.path("run/provider.sock"),
-            getuid(),
             module(),
             self.serial,
             self.path("pin"),

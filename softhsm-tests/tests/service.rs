@@ -150,7 +150,7 @@ fn a_signal_reads_the_configuration_again_as_a_whole_or_not_at_all() {
 
     // an operator list without us, and a setting that needs a restart: neither is taken
     let strangers = config.replace(&own, "uids = [4000000]");
-    write(&strangers.replace("[token]", "[limits]\nconnections = 5\n[token]"));
+    write(&strangers.replace("[token]", "[log]\nformat = \"json\"\n[token]"));
     assert_eq!(reload("needs a restart"), Some(0));
     write(&strangers.replace("[listen]", "[lissen]"));
     assert_eq!(reload("stays as it was"), Some(0));

@@ -1,5 +1,7 @@
 //! A custodyd with fixed answers, which can be told to fail first.
 
+mod answers;
+
 use std::{
     collections::VecDeque,
     ffi::OsStr,
@@ -18,6 +20,8 @@ use tempfile::TempDir;
 use tokio::{net::UnixListener, runtime::Runtime};
 use tokio_stream::wrappers::UnixListenerStream;
 use tonic::{Request, Response, Status, transport::Server};
+
+use answers::{time, version};
 
 /// What is in every secret here.
 pub(crate) const CONTENT: &str = "correct horse battery staple";
@@ -40,6 +44,25 @@ struct Answers {
     put: Arc<Mutex<Vec<(String, usize)>>>,
     /// What `status` says of the journal.
     journal: Arc<Mutex<v1::JournalStatus>>,
+    /// What the last of some calls asked for.
+    asked: Arc<Mutex<Asked>>,
+    /// Whether every grant is found weak.
+    weak: Arc<Mutex<bool>>,
+    /// Whether the operator has no role.
+    no_role: Arc<Mutex<bool>>,
+    /// What `read_journal` sends, before it ends.
+    lines: Arc<Mutex<Vec<String>>>,
+}
+
+/// What was asked for last.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Asked {
+    pub(crate) grant: Option<v1::AddGrantRequest>,
+    pub(crate) role: Option<v1::AssignRoleRequest>,
+    pub(crate) delete: Option<v1::DeleteSecretRequest>,
+    pub(crate) explain: Option<v1::ExplainGrantRequest>,
+    pub(crate) fetch: Option<v1::FetchRequest>,
+    pub(crate) read: Option<v1::ReadJournalRequest>,
 }
 
 impl Daemon {
@@ -47,7 +70,7 @@ impl Daemon {
         let folder = tempfile::tempdir().unwrap();
         let answers = Answers::default();
         *answers.kind.lock().unwrap() = "password".into();
-        *answers.journal.lock().unwrap() = journal();
+        *answers.journal.lock().unwrap() = answers::journal();
         Self {
             runtime: serve(&folder, &answers),
             folder,
@@ -88,6 +111,25 @@ impl Daemon {
     /// Has `status` say this of the journal.
     pub(crate) fn tell(&self, journal: v1::JournalStatus) {
         *self.answers.journal.lock().unwrap() = journal;
+    }
+
+    /// Has `read_journal` send this, a message each.
+    pub(crate) fn write(&self, lines: impl IntoIterator<Item = String>) {
+        *self.answers.lines.lock().unwrap() = lines.into_iter().collect();
+    }
+
+    /// Has every grant be found weak, as if in a dry run.
+    pub(crate) fn find_fault(&self) {
+        *self.answers.weak.lock().unwrap() = true;
+    }
+
+    /// Has the operator hold no role.
+    pub(crate) fn take_roles(&self) {
+        *self.answers.no_role.lock().unwrap() = true;
+    }
+
+    pub(crate) fn asked(&self) -> Asked {
+        self.answers.asked.lock().unwrap().clone()
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -140,6 +182,10 @@ impl Answers {
         }
     }
 
+    fn note(&self, change: impl FnOnce(&mut Asked)) {
+        change(&mut self.asked.lock().unwrap());
+    }
+
     fn secret(&self) -> v1::Secret {
         v1::Secret {
             group: "web".into(),
@@ -152,96 +198,24 @@ impl Answers {
     }
 }
 
-fn time() -> Option<prost_types::Timestamp> {
-    Some(prost_types::Timestamp {
-        seconds: 1_767_323_045,
-        nanos: 6,
-    })
-}
-
-fn version(number: u32) -> v1::Version {
-    v1::Version {
-        number,
-        created: time(),
-        created_by: 1000,
-        size: 3072,
-        properties: vec![v1::Property {
-            name: "subject".into(),
-            value: "CN=example\x1b[31m.org".into(),
-        }],
-        master_keys: vec!["00112233445566778899aabbccddeeff".into()],
-    }
-}
-
-fn group() -> v1::Group {
-    v1::Group {
-        name: "web".into(),
-        description: "front ends".into(),
-        created: time(),
-        master_keys: vec![v1::MasterKey {
-            id: "00112233445566778899aabbccddeeff".into(),
-            generation: 1,
-            state: "active".into(),
-            wrapping: "aes-256-gcm".into(),
-            token_label: "custody".into(),
-            token_serial: "0123".into(),
-            created: time(),
-            refused: None,
-        }],
-        secrets: 1,
-        grants: 1,
-    }
-}
-
-fn grant() -> v1::Grant {
-    v1::Grant {
-        id: "0011223344556677".into(),
-        group: "web".into(),
-        pattern: "tls*".into(),
-        selectors: vec!["unix:uid:33".into(), "systemd:id:nginx.service".into()],
-        created: time(),
-        created_by: 1000,
-    }
-}
-
-fn status() -> v1::StatusResponse {
-    v1::StatusResponse {
-        version: "0.1.0".into(),
-        instance: "00112233445566778899aabbccddeeff".into(),
-        started: time(),
-        development: true,
-        token: Some(v1::TokenStatus {
-            label: "custody".into(),
-            serial: "0123".into(),
-            manufacturer: "SoftHSM project".into(),
-            model: "SoftHSM v2".into(),
-            module: "/usr/lib/softhsm/libsofthsm2.so".into(),
-            state: "failed".into(),
-            problem: Some("the token is not there".into()),
-            worker_generation: 3,
-        }),
-        journal: None,
-        groups: 1,
-        secrets: 1,
-        grants: 1,
-        memory_locked: false,
-    }
-}
-
-fn journal() -> v1::JournalStatus {
-    v1::JournalStatus {
-        sequence: 17,
-        hash: "ab".repeat(32),
-        checkpoint: Some(12),
-        public_key: "-----BEGIN PUBLIC KEY-----\n".into(),
-        directory: "/var/lib/custodyd/journal".into(),
-    }
-}
+type Answered<T> = tokio_stream::Iter<std::vec::IntoIter<Result<T, Status>>>;
 
 macro_rules! manager {
     ($($name:ident($this:ident, $request:pat => $type:ident) -> $answer:ident { $value:expr })*) => {
         #[tonic::async_trait]
-        impl Manager for Answers {$(
+        impl Manager for Answers {
+            type ReadJournalStream = Answered<v1::ReadJournalResponse>;
+
+            async fn read_journal(
+                &self,
+                request: Request<v1::ReadJournalRequest>,
+            ) -> Result<Response<Self::ReadJournalStream>, Status> {
+                self.note(|asked| asked.read = Some(request.into_inner()));
+                let lines = self.lines.lock().unwrap().clone().into_iter();
+                let lines = lines.map(|lines| Ok(v1::ReadJournalResponse { lines }));
+                self.answer("read_journal", tokio_stream::iter(lines.collect::<Vec<_>>()))
+            }
+        $(
             async fn $name(
                 &self,
                 request: Request<v1::$type>,
@@ -254,11 +228,11 @@ macro_rules! manager {
 }
 
 manager! {
-    create_group(this, _ => CreateGroupRequest) -> Group { group() }
+    create_group(this, _ => CreateGroupRequest) -> Group { answers::group() }
     list_groups(this, _ => ListGroupsRequest) -> ListGroupsResponse {
-        v1::ListGroupsResponse { groups: vec![group()] }
+        v1::ListGroupsResponse { groups: vec![answers::group()] }
     }
-    get_group(this, _ => GetGroupRequest) -> Group { group() }
+    get_group(this, _ => GetGroupRequest) -> Group { answers::group() }
     put_secret(this, request => PutSecretRequest) -> Version {{
         let fields = request.fields.iter();
         let lengths = fields.map(|f| (f.name.clone(), f.value.len())).collect();
@@ -272,27 +246,63 @@ manager! {
     list_versions(this, _ => ListVersionsRequest) -> ListVersionsResponse {
         v1::ListVersionsResponse { versions: vec![version(1), version(2)] }
     }
-    delete_secret(this, _ => DeleteSecretRequest) -> DeleteSecretResponse {
+    delete_secret(this, request => DeleteSecretRequest) -> DeleteSecretResponse {{
+        this.note(|asked| asked.delete = Some(request));
         v1::DeleteSecretResponse { versions: 2 }
-    }
-    add_grant(this, _ => AddGrantRequest) -> Grant { grant() }
+    }}
+    add_grant(this, request => AddGrantRequest) -> AddGrantResponse {{
+        this.note(|asked| asked.grant = Some(request.clone()));
+        let weak = request.allow_weak || *this.weak.lock().unwrap();
+        answers::added(request, weak)
+    }}
     list_grants(this, _ => ListGrantsRequest) -> ListGrantsResponse {
-        v1::ListGrantsResponse { grants: vec![grant()] }
+        v1::ListGrantsResponse { grants: vec![answers::grant(), answers::other_grant()] }
     }
     revoke_grant(this, _ => RevokeGrantRequest) -> RevokeGrantResponse {
         v1::RevokeGrantResponse {}
     }
+    lint_grants(this, _ => LintGrantsRequest) -> LintGrantsResponse { answers::linted() }
+    explain_grant(this, request => ExplainGrantRequest) -> ExplainGrantResponse {{
+        this.note(|asked| asked.explain = Some(request));
+        answers::explained()
+    }}
+    suggest_grant(this, _ => SuggestGrantRequest) -> SuggestGrantResponse {
+        answers::suggested()
+    }
+    list_consumers(this, _ => ListConsumersRequest) -> ListConsumersResponse {
+        answers::consumers()
+    }
+    assign_role(this, request => AssignRoleRequest) -> Role {{
+        this.note(|asked| asked.role = Some(request));
+        answers::role()
+    }}
+    list_roles(this, _ => ListRolesRequest) -> ListRolesResponse {
+        v1::ListRolesResponse { roles: answers::roles() }
+    }
+    revoke_role(this, _ => RevokeRoleRequest) -> RevokeRoleResponse {
+        v1::RevokeRoleResponse {}
+    }
+    who_am_i(this, _ => OperatorWhoAmIRequest) -> OperatorWhoAmIResponse {
+        v1::OperatorWhoAmIResponse {
+            evidence: Some(answers::evidence()),
+            selectors: answers::selectors(),
+            roles: match *this.no_role.lock().unwrap() {
+                true => Vec::new(),
+                false => answers::roles(),
+            },
+        }
+    }
     status(this, _ => StatusRequest) -> StatusResponse {
         v1::StatusResponse {
             journal: Some(this.journal.lock().unwrap().clone()),
-            ..status()
+            ..answers::status()
         }
     }
 }
 
 #[tonic::async_trait]
 impl Provider for Answers {
-    type WatchStream = tokio_stream::Iter<std::vec::IntoIter<Result<v1::WatchResponse, Status>>>;
+    type WatchStream = Answered<v1::WatchResponse>;
 
     async fn fetch(
         &self,
@@ -308,9 +318,14 @@ impl Provider for Answers {
             name: (*name).into(),
             value: format!("{name}: {CONTENT}").into(),
         };
+        let request = request.into_inner();
+        self.note(|asked| asked.fetch = Some(request.clone()));
+        let wanted = |name: &&&str| {
+            request.fields.is_empty() || request.fields.iter().any(|field| field == **name)
+        };
         let answer = v1::FetchResponse {
-            version: request.into_inner().version.unwrap_or(2),
-            fields: names.iter().map(field).collect(),
+            version: request.version.unwrap_or(2),
+            fields: names.iter().filter(wanted).map(field).collect(),
             r#type: kind,
             receipt: 17,
         };
@@ -333,18 +348,9 @@ impl Provider for Answers {
         &self,
         _: Request<v1::WhoAmIRequest>,
     ) -> Result<Response<v1::WhoAmIResponse>, Status> {
-        let evidence = v1::Evidence {
-            pid: 4711,
-            uid: 33,
-            gid: 33,
-            unit: Some("nginx.service".into()),
-            cgroup: Some("/system.slice/nginx.service".into()),
-            exe: None,
-            exe_doubt: Some("the process is in another mount namespace".into()),
-        };
         let answer = v1::WhoAmIResponse {
-            evidence: Some(evidence),
-            selectors: vec!["unix:uid:33".into(), "systemd:id:nginx.service".into()],
+            evidence: Some(answers::evidence()),
+            selectors: answers::selectors(),
         };
         self.answer("who_am_i", answer)
     }

@@ -1,5 +1,7 @@
 //! The journal's verification, as an auditor has it: with files alone.
 
+mod socket;
+
 use std::{
     fs,
     io::{BufRead as _, BufReader},
@@ -112,6 +114,28 @@ impl Journal {
         fs::write(self.segment(), change(text)).unwrap();
     }
 
+    /// Has custodyd read it out, two entries a message.
+    fn read_out(&self) {
+        let text = fs::read_to_string(self.segment()).unwrap();
+        let lines: Vec<_> = text.split_inclusive('\n').collect();
+        self.daemon.write(lines.chunks(2).map(<[&str]>::concat));
+    }
+
+    /// Hash of the last entry.
+    fn hash(&self) -> String {
+        let args = [
+            "journal",
+            "verify",
+            ".",
+            "--public-key",
+            "key.pem",
+            "-o",
+            "json",
+        ];
+        let verified: Value = serde_json::from_slice(&self.daemon.run(args).stdout).unwrap();
+        verified["hash"].as_str().unwrap().to_owned()
+    }
+
     fn verify(&self, more: &[&str]) -> Output {
         let args = ["journal", "verify", ".", "--public-key", "key.pem"];
         let output = self.daemon.run(args.iter().chain(more));
@@ -166,17 +190,30 @@ fn a_journal_that_nobody_signed_is_refused() {
     refused(&journal.verify(&[]), "no entry of it is signed");
 }
 
-/// Verifies against a custodyd that says the journal's last entry is `sequence`.
-fn verify_against_custodyd(journal: &Journal, sequence: u64, hash: &str) -> Output {
+/// Has custodyd say that the journal's last entry is `sequence`.
+fn tell(journal: &Journal, sequence: u64, hash: &str) {
     journal.daemon.tell(v1::JournalStatus {
         sequence,
         hash: hash.to_owned(),
         checkpoint: None,
         public_key: fs::read_to_string(journal.daemon.path("key.pem")).unwrap(),
-        directory: journal.daemon.folder.path().to_str().unwrap().to_owned(),
+        directory: "/nowhere".to_owned(),
     });
+}
+
+/// Verifies against a custodyd that says the journal's last entry is `sequence`.
+fn verify_against_custodyd(journal: &Journal, sequence: u64, hash: &str) -> Output {
+    tell(journal, sequence, hash);
     let instance = journal.instance.to_string();
-    let args = ["journal", "verify", "--instance", &instance, "-o", "json"];
+    let args = [
+        "journal",
+        "verify",
+        ".",
+        "--instance",
+        &instance,
+        "-o",
+        "json",
+    ];
     journal.daemon.run(args)
 }
 
@@ -200,7 +237,7 @@ fn a_journal_that_was_written_anew_is_noticed_while_custodyd_runs() {
 }
 
 #[test]
-fn custodyd_can_be_asked_for_what_is_not_given() {
+fn custodyd_can_be_asked_for_the_key() {
     let journal = Journal::write();
     let verified: Value = serde_json::from_slice(&journal.verify(&["-o", "json"]).stdout).unwrap();
     assert_eq!(verified["public_key"], "file");

@@ -3,7 +3,9 @@
 
 mod canned;
 mod failing;
+mod grant;
 mod journal;
 mod output;
 mod released;
+mod role;
 mod terminal;

@@ -2,7 +2,7 @@
 
 use crate::canned::{CONTENT, Daemon};
 
-const COMMANDS: [&[&str]; 11] = [
+const COMMANDS: [&[&str]; 22] = [
     &["group", "create", "web"],
     &["group", "list"],
     &["secret", "put", "web/tls", "--type=password"],
@@ -10,8 +10,19 @@ const COMMANDS: [&[&str]; 11] = [
     &["secret", "show", "web/tls"],
     &["secret", "versions", "web/tls"],
     &["secret", "delete", "web/tls", "--yes"],
+    &["grant", "add", "web", "tls", "--uid=33", "--uses=1"],
+    &["grant", "add", "web", "tls", "--uid=33", "--dry-run"],
     &["grant", "list"],
+    &["grant", "show", "0011223344556677"],
     &["grant", "revoke", "0011223344556677", "--yes"],
+    &["grant", "lint"],
+    &["grant", "explain", "web/tls@2", "--pid=4711"],
+    &["grant", "suggest", "--unit=nginx.service", "web", "tls*"],
+    &["role", "assign", "writer", "--group=web", "--uid=1000"],
+    &["role", "list"],
+    &["role", "revoke", "aabbccddeeff0011", "--yes"],
+    &["role", "whoami"],
+    &["consumers", "web"],
     &["whoami"],
     &["status"],
 ];
@@ -45,13 +56,26 @@ fn json_is_for_programs() {
     insta::assert_snapshot!(transcript("json"));
 }
 
-#[test]
-fn help_tells_the_exit_codes() {
+fn help(args: &[&str]) -> String {
     let daemon = Daemon::start();
     let mut command = daemon.command();
-    command.env_clear().arg("--help");
-    let output = command.output().unwrap();
-    insta::assert_snapshot!(String::from_utf8(output.stdout).unwrap());
+    let output = command.env_clear().args(args).arg("--help").output();
+    String::from_utf8(output.unwrap().stdout).unwrap()
+}
+
+#[test]
+fn help_tells_the_exit_codes() {
+    insta::assert_snapshot!(help(&[]));
+}
+
+#[test]
+fn help_shows_how_a_grant_is_written() {
+    insta::assert_snapshot!(help(&["grant", "add"]));
+}
+
+#[test]
+fn help_tells_what_each_role_may_do() {
+    insta::assert_snapshot!(help(&["role", "assign"]));
 }
 
 #[test]
@@ -62,6 +86,9 @@ fn every_command_has_a_manual_page() {
         "custodyctl",
         "custodyctl-fetch",
         "custodyctl-journal-verify",
+        "custodyctl-grant-explain",
+        "custodyctl-role-assign",
+        "custodyctl-consumers",
     ] {
         assert!(daemon.path(&format!("{page}.1")).exists(), "{page}");
     }
@@ -73,5 +100,8 @@ fn every_command_has_a_manual_page() {
 fn completions_know_the_commands() {
     let daemon = Daemon::start();
     let output = daemon.run(["completions", "bash"]);
-    assert!(String::from_utf8(output.stdout).unwrap().contains("whoami"));
+    let script = String::from_utf8(output.stdout).unwrap();
+    for word in ["whoami", "consumers", "--allow-weak", "crypto-officer"] {
+        assert!(script.contains(word), "{word}");
+    }
 }

@@ -61,9 +61,26 @@ fn one_field_can_be_chosen() {
     let daemon = Daemon::with_kind("keystore");
     let output = daemon.run(["fetch", "web/tls", "--field", "private-key"]);
     assert_eq!(output.stdout, format!("private-key: {CONTENT}").as_bytes());
+    let asked = daemon.asked().fetch.unwrap().fields;
+    assert_eq!(asked, ["private-key"], "the rest must not leave custodyd");
     let output = daemon.run(["fetch", "web/tls", "--field", "password"]);
     assert_eq!(output.status.code(), Some(4));
     assert!(output.stdout.is_empty());
+}
+
+#[test]
+fn several_fields_can_be_chosen_and_each_must_come() {
+    let daemon = Daemon::with_kind("pair");
+    let both = ["--field=other", "--field=one", "--out=new/"];
+    let output = daemon.run(["fetch", "web/tls"].iter().chain(&both));
+    assert!(output.status.success());
+    assert_eq!(daemon.asked().fetch.unwrap().fields, ["other", "one"]);
+    assert_eq!(names(&daemon.path("new")), ["one", "other"]);
+
+    let one_too_many = ["--field=one", "--field=third", "--out=newer/"];
+    let output = daemon.run(["fetch", "web/tls"].iter().chain(&one_too_many));
+    assert_eq!(output.status.code(), Some(4));
+    assert!(!daemon.path("newer").exists());
 }
 
 #[test]

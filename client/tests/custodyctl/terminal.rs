@@ -80,7 +80,13 @@ fn content_is_not_typed() {
 #[test]
 fn a_table_fits_the_terminal() {
     let daemon = Daemon::start();
-    for args in [["grant", "list"], ["group", "list"]] {
+    for args in [
+        ["grant", "list"],
+        ["group", "list"],
+        ["role", "list"],
+        ["role", "whoami"],
+        ["grant", "lint"],
+    ] {
         let (code, shown) = at_a_terminal(&daemon, &args, "");
         assert_eq!(code, Some(0));
         for line in shown.lines() {

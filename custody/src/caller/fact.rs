@@ -35,10 +35,10 @@ impl Needs {
         Self(self.0 | Self::bit(need))
     }
 
-    /// Those that are among both.
+    /// Those that are among either.
     #[must_use]
-    pub fn and(self, other: Self) -> Self {
-        Self(self.0 & other.0)
+    pub fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 
     /// Whether `need` is among them.

@@ -165,6 +165,12 @@ pub enum Drift {
     /// Whether another process traces it; or that is no longer known.
     #[error("a tracer came to the process, or left it")]
     Tracer,
+    /// Who sends is not who connected.
+    #[error("another process sends on the connection than made it")]
+    Sender,
+    /// File descriptors came with what was sent.
+    #[error("file descriptors were passed over the connection")]
+    Descriptors,
     /// It can no longer be observed without doubt.
     #[error("{0}")]
     #[serde(untagged)]

@@ -11,7 +11,8 @@ use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Event, Settled,
+    Event,
+    change::Settled,
     public_key::{NoPublicKey, PublicKey},
 };
 use crate::{canonical::Encoder, name::InstanceId};
@@ -24,6 +25,11 @@ pub struct Hash([u8; 32]);
 impl Hash {
     /// What the first entry carries as the hash of the one before.
     pub const ZERO: Self = Self([0; 32]);
+
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
 
     fn of(line: &[u8]) -> Self {
         let digest = digest::digest(&digest::SHA256, line);

@@ -3,8 +3,8 @@
 use super::{InGroup, InSecret, InVersion};
 use crate::{
     group::{Group, MasterKey},
-    name::SecretName,
-    policy::Rule,
+    name::{RuleId, SecretName},
+    policy::rule::Rule,
     secret::{Secret, Version, Wrap},
 };
 
@@ -26,6 +26,11 @@ impl<'a> GroupView<'a> {
     /// Its grants.
     pub fn rules(self) -> impl ExactSizeIterator<Item = &'a Rule> {
         self.0.rules.values().map(|held| &held.row)
+    }
+
+    /// One of its grants.
+    pub fn rule(self, id: &RuleId) -> Option<&'a Rule> {
+        self.0.rules.get(id).map(|held| &held.row)
     }
 
     /// Its secrets, by name.

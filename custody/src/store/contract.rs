@@ -1,14 +1,15 @@
 //! What every store must do. Each implementation's tests call [`keeps`] with a way to
 //! make an empty one.
 
-use std::fmt::Debug;
+use std::{fmt::Debug, num::NonZeroU64};
 
 use super::Store;
 use crate::{
     envelope::{PlaintextDek, SealedContent, SealedDigest, WrappedDek, Wrapping},
     group::{Group, KeyState, MasterKey},
-    name::{InstanceId, KeyId, RuleId, SecretId, VersionId},
-    policy::{Rule, Selectors},
+    name::{GroupName, InstanceId, KeyId, RuleId, SecretId, VersionId},
+    policy::rule::{Patterns, Rate, Rule, Selectors, Terms},
+    role::{Assignment, Role},
     row::{Row, RowId, RowKey, System},
     secret::{Kind, Secret, Version, Wrap},
     state::{State, edit::Edit},
@@ -165,22 +166,59 @@ fn rows() -> Vec<Row> {
         gmk: key_id(),
         wrapped: WrappedDek::from_blob([5; 60]),
     };
-    let selectors = ["unix:uid:33", "unix:path:/usr/sbin/nginx"];
-    let selectors = selectors.map(|text| text.parse().expect("a selector"));
-    let rule = Rule {
-        id: RuleId::from_bytes(&[8; RuleId::LEN]).expect("its length"),
-        group: group().name,
-        pattern: "t*".parse().expect("a pattern"),
-        selectors: Selectors::new(selectors.into()).expect("enough"),
-        created: 1,
-        created_by: 0,
-    };
     vec![
         Row::Group(group()),
         Row::MasterKey(master_key),
         Row::Secret(secret),
         Row::Version(row),
         Row::Wrap(wrap),
-        Row::Rule(rule),
+        Row::Rule(rule(1, Terms::default())),
+        Row::Rule(rule(2, every_term())),
+        Row::Assignment(assignment(1, Role::Auditor, None)),
+        Row::Assignment(assignment(2, Role::Writer, Some(group().name))),
     ]
+}
+
+fn selectors() -> Selectors {
+    let selectors = ["unix:uid:33", "unix:path:/usr/sbin/nginx"];
+    let selectors = selectors.map(|text| text.parse().expect("a selector"));
+    Selectors::new(selectors.into()).expect("enough")
+}
+
+fn rule(id: u8, terms: Terms) -> Rule {
+    let patterns = ["t*", "s"].map(|text| text.parse().expect("a pattern"));
+    Rule {
+        id: RuleId::from_bytes(&[id; RuleId::LEN]).expect("its length"),
+        group: group().name,
+        patterns: Patterns::new(patterns.into()).expect("enough"),
+        selectors: selectors(),
+        terms,
+        created: 1,
+        created_by: 0,
+    }
+}
+
+fn every_term() -> Terms {
+    Terms {
+        kind: Kind::from_name("keystore").ok(),
+        fields: ["certificate-chain".to_owned()].into(),
+        not_before: Some(1),
+        not_after: Some(2),
+        uses: NonZeroU64::new(3),
+        rate: Some(Rate {
+            uses: 4,
+            seconds: 5,
+        }),
+    }
+}
+
+fn assignment(id: u8, role: Role, group: Option<GroupName>) -> Assignment {
+    Assignment {
+        id: RuleId::from_bytes(&[id; RuleId::LEN]).expect("its length"),
+        role,
+        created_by: group.as_ref().map(|_| 7),
+        group,
+        selectors: selectors(),
+        created: 1,
+    }
 }

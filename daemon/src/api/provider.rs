@@ -1,25 +1,32 @@
 //! The Provider service: what services ask.
 
-use std::{pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
-use custody::{caller::fact::Needs, journal::Surface, policy::Wanted, secret::Fields};
+use custody::{caller::fact::Needs, journal::Surface, name::SecretId, policy::Wanted};
 use proto::v1::{
     FetchRequest, FetchResponse, Field, WatchRequest, WatchResponse, WhoAmIRequest, WhoAmIResponse,
     provider_server,
 };
-use tokio::sync::{broadcast::error::RecvError, mpsc};
+use tokio::{
+    sync::{broadcast::error::RecvError, mpsc},
+    time::{Instant, MissedTickBehavior, interval_at},
+};
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status};
 
 use super::{parse, peer, status::Asked, view};
 use crate::{
     attest::Peer,
-    custodian::{Custodian, Error},
+    custodian::{Custodian, Error, Watching},
 };
 
 /// The service.
 #[derive(Clone, Debug)]
-pub(crate) struct Provider(pub(crate) Arc<Custodian>);
+pub(crate) struct Provider {
+    pub(crate) custodian: Arc<Custodian>,
+    /// How often a caller that watches is looked at.
+    pub(crate) recheck: Duration,
+}
 
 #[tonic::async_trait]
 impl provider_server::Provider for Provider {
@@ -43,12 +50,12 @@ impl provider_server::Provider for Provider {
         let peer = peer(&request);
         let request = request.into_inner();
         let asked = asked("watch", &peer, Some((&request.group, &request.name)));
-        let wanted = wanted(&request.group, &request.name, None);
+        let wanted = wanted(&request.group, &request.name, None, &[]);
         // Before the first look, so that nothing is missed in between.
-        let changes = self.0.watch();
+        let changes = self.custodian.watch();
         let first = match wanted {
             Ok(wanted) => self
-                .0
+                .custodian
                 .current(&peer, wanted.clone())
                 .await
                 .map(|told| (wanted, told)),
@@ -58,11 +65,17 @@ impl provider_server::Provider for Provider {
         let (sender, receiver) = mpsc::channel(1);
         // There is room for one.
         drop(sender.try_send(Ok(WatchResponse { version: told })));
+        let secret = SecretId {
+            group: wanted.group.clone(),
+            name: wanted.name.clone(),
+        };
         let watched = Watched {
-            custodian: Arc::clone(&self.0),
+            _watching: self.custodian.watching(secret, asked.peer.accepted()),
+            custodian: Arc::clone(&self.custodian),
             asked,
             wanted,
             told,
+            recheck: self.recheck,
         };
         tokio::spawn(watched.follow(changes, sender));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
@@ -73,28 +86,37 @@ impl provider_server::Provider for Provider {
         request: Request<WhoAmIRequest>,
     ) -> Result<Response<WhoAmIResponse>, Status> {
         let asked = asked("whoami", &peer(&request), None);
-        let result = self.0.evidence(&asked.peer, Surface::Provider).await;
+        let result = self
+            .custodian
+            .evidence(&asked.peer, Surface::Provider)
+            .await;
         let evidence = asked.answer(result)?;
-        // Whoever writes a grant wants to know everything that one could name.
-        let attestor = self.0.attestor();
-        let evidence = attestor.learn(&asked.peer, evidence, Needs::ALL).await;
-        let selectors = evidence.selectors();
+        let evidence = self
+            .custodian
+            .learn(&asked.peer, evidence, Needs::ALL)
+            .await;
         Ok(Response::new(WhoAmIResponse {
-            selectors: selectors.iter().map(ToString::to_string).collect(),
-            evidence: Some(view::evidence(evidence)),
+            selectors: view::selectors(&evidence),
+            evidence: Some(view::evidence(&evidence)),
         }))
     }
 }
 
 impl Provider {
     async fn deliver(&self, peer: &Peer, request: &FetchRequest) -> Result<FetchResponse, Error> {
-        let wanted = wanted(&request.group, &request.name, request.version)?;
-        let delivery = self.0.deliver(peer, wanted).await?;
-        let fields = Fields::decode(&delivery.content).ok_or(Error::NoFields)?;
+        let FetchRequest {
+            group,
+            name,
+            version,
+            fields,
+        } = request;
+        let wanted = wanted(group, name, *version, fields)?;
+        let delivery = self.custodian.deliver(peer, wanted).await?;
         Ok(FetchResponse {
             version: delivery.version.number,
             r#type: delivery.kind.to_owned(),
-            fields: fields
+            fields: delivery
+                .fields
                 .into_iter()
                 .map(|(name, mut value)| Field {
                     name,
@@ -115,11 +137,17 @@ fn asked(operation: &'static str, peer: &Arc<Peer>, secret: Option<(&str, &str)>
     }
 }
 
-fn wanted(group: &str, name: &str, version: Option<u32>) -> Result<Wanted, Error> {
+fn wanted(
+    group: &str,
+    name: &str,
+    version: Option<u32>,
+    fields: &[String],
+) -> Result<Wanted, Error> {
     Ok(Wanted {
         group: parse("group", group)?,
         name: parse("name", name)?,
         version,
+        fields: fields.iter().cloned().collect(),
     })
 }
 
@@ -129,19 +157,32 @@ struct Watched {
     asked: Asked,
     wanted: Wanted,
     told: u32,
+    recheck: Duration,
+    _watching: Watching,
 }
 
 impl Watched {
     /// Tells of each version, as long as the caller stays who it is and the grant stands.
     async fn follow(
         mut self,
-        mut changes: tokio::sync::broadcast::Receiver<custody::name::SecretId>,
+        mut changes: tokio::sync::broadcast::Receiver<SecretId>,
         sender: mpsc::Sender<Result<WatchResponse, Status>>,
     ) {
+        let mut look = interval_at(Instant::now() + self.recheck, self.recheck);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let changed = tokio::select! {
                 changed = changes.recv() => changed,
                 () = sender.closed() => return,
+                _ = look.tick() => {
+                    let peer = &self.asked.peer;
+                    let looked = self.custodian.evidence(peer, Surface::Provider).await;
+                    if let Err(status) = self.asked.answer(looked) {
+                        drop(sender.send(Err(status)).await);
+                        return;
+                    }
+                    continue;
+                }
             };
             match changed {
                 Ok(id) if id.group == self.wanted.group && id.name == self.wanted.name => {}

@@ -8,11 +8,11 @@ use std::{
     time::Duration,
 };
 
-use custody::{caller::observation::Credentials, change, journal::Surface};
+use custody::{caller::observation::Credentials, change, journal::Surface, lint::Finding};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use crate::{attest::Peer, custodian::Error};
+use crate::{attest::Peer, custodian::Error, throttle::TooMany};
 
 /// When a client may try again what failed for want of something that comes back.
 const RETRY: Duration = Duration::from_millis(200);
@@ -76,6 +76,14 @@ impl Asked {
     }
 }
 
+/// The answer to a request that was not even read. It is not logged: there may be very
+/// many, and the throttle tells of them.
+pub(super) fn too_many(TooMany(after): TooMany) -> Status {
+    let mut details = ErrorDetails::new();
+    details.set_retry_info(Some(after));
+    Status::with_error_details(Code::ResourceExhausted, "too many requests", details)
+}
+
 const DENIED: &str = "denied";
 const LATER: &str = "try again later";
 const DAMAGED: &str = "what is stored is not what was written; the operator has to act";
@@ -89,9 +97,9 @@ fn known(surface: Surface, error: &Error) -> (Code, String) {
         Error::Unattested(_) | Error::Denied(_) | Error::Drift(_) => {
             fixed(Code::PermissionDenied, DENIED)
         }
-        Error::NoOperator(refused) => (Code::PermissionDenied, refused.to_string()),
+        Error::NotAdmitted(refused) => (Code::PermissionDenied, refused.to_string()),
         Error::Database(error) if error.is_bad_data() => fixed(Code::DataLoss, DAMAGED),
-        Error::Unrecorded(_) | Error::Database(_) | Error::Stopping => {
+        Error::Unrecorded(_) | Error::Unreadable(_) | Error::Database(_) | Error::Stopping => {
             fixed(Code::Unavailable, LATER)
         }
         Error::Unsettled(_) => fixed(
@@ -105,11 +113,32 @@ fn known(surface: Surface, error: &Error) -> (Code, String) {
             fixed(Code::Internal, INTERNAL)
         }
         Error::Tampered(_) => fixed(Code::DataLoss, DAMAGED),
-        Error::Malformed { .. } | Error::Content(_) | Error::Weak(_) => {
+        Error::Malformed { .. } | Error::Content(_) | Error::Senseless(_) | Error::Names(_) => {
             (Code::InvalidArgument, error.to_string())
         }
+        Error::Hopeless(findings) => (Code::InvalidArgument, lines(findings)),
+        Error::Weak(findings) => (Code::FailedPrecondition, lines(findings)),
+        Error::InUse { .. } => (Code::FailedPrecondition, error.to_string()),
+        Error::NoProcess(_) | Error::NobodyInUnit(_) => (Code::NotFound, error.to_string()),
         Error::Change(change) => (code_of(change), change.to_string()),
     }
+}
+
+/// Findings as people read them, one a line.
+fn lines(findings: &[Finding]) -> String {
+    let lines: Vec<_> = findings
+        .iter()
+        .map(|finding| {
+            let Finding {
+                code,
+                problem,
+                remedy,
+                ..
+            } = finding;
+            format!("{code}: {problem}; {remedy}")
+        })
+        .collect();
+    lines.join("\n")
 }
 
 fn code_of(error: &change::Error) -> Code {
@@ -117,11 +146,13 @@ fn code_of(error: &change::Error) -> Code {
         change::Error::GroupExists(_) => Code::AlreadyExists,
         change::Error::NoSuchGroup(_)
         | change::Error::NoSuchSecret(_)
-        | change::Error::NoSuchGrant(_) => Code::NotFound,
-        change::Error::LongDescription(_) => Code::InvalidArgument,
+        | change::Error::NoSuchGrant(_)
+        | change::Error::NoSuchAssignment(_) => Code::NotFound,
+        change::Error::LongDescription(_) | change::Error::NoGroupRole(_) => Code::InvalidArgument,
         change::Error::OtherKind { .. }
         | change::Error::NoProtectingKey { .. }
-        | change::Error::NoMoreVersions(_) => Code::FailedPrecondition,
+        | change::Error::NoMoreVersions(_)
+        | change::Error::LastCryptoOfficer(_) => Code::FailedPrecondition,
     }
 }
 

@@ -1,15 +1,22 @@
 //! Rows and evidence as the wire shows them.
 
+use std::num::NonZeroU64;
+
 use custody::{
-    caller::Evidence,
+    caller::{Evidence, observation::Pinned},
     group::{MasterKey, Millis},
-    policy::Rule,
+    lint::Finding,
+    policy::rule::{Rule, Terms},
+    role::Assignment,
+    secret::Secret,
+    selector::Selector,
     state::view::{GroupView, SecretView, VersionView},
+    usage::Usage,
 };
 use prost_types::Timestamp;
 use proto::v1;
 
-use crate::custodian::Custodian;
+use crate::custodian::{Custodian, Error, Use};
 
 pub(super) fn timestamp(millis: Millis) -> Timestamp {
     let (seconds, rest) = (millis / 1000, millis % 1000);
@@ -19,16 +26,86 @@ pub(super) fn timestamp(millis: Millis) -> Timestamp {
     }
 }
 
-pub(super) fn evidence(evidence: Evidence) -> v1::Evidence {
+/// A time on the wire.
+pub(super) fn millis(time: Timestamp) -> Result<Millis, Error> {
+    let millis = || {
+        let seconds = Millis::try_from(time.seconds).ok()?.checked_mul(1000)?;
+        seconds.checked_add(Millis::try_from(time.nanos).ok()? / 1_000_000)
+    };
+    millis().ok_or_else(|| Error::Malformed {
+        field: "time",
+        text: time.to_string(),
+        problem: "no time since 1970".to_owned(),
+    })
+}
+
+pub(super) fn evidence(evidence: &Evidence) -> v1::Evidence {
     v1::Evidence {
         pid: evidence.pid,
         uid: evidence.uid,
         gid: evidence.gid,
-        unit: evidence.unit,
-        cgroup: evidence.cgroup,
-        exe: evidence.exe,
+        unit: evidence.unit.clone(),
+        cgroup: evidence.cgroup.clone(),
+        exe: evidence.exe.clone(),
         exe_doubt: evidence.exe_doubt.map(|doubt| doubt.to_string()),
+        invocation: evidence.invocation.clone(),
+        container: evidence.container.clone(),
+        pod: evidence.pod.clone(),
+        by_number: evidence.pinned == Pinned::ByNumber,
     }
+}
+
+pub(super) fn selectors(evidence: &Evidence) -> Vec<v1::Selector> {
+    evidence.selectors().iter().map(selector).collect()
+}
+
+pub(super) fn selector(selector: &Selector) -> v1::Selector {
+    v1::Selector {
+        text: selector.to_string(),
+        strength: selector.strength().name().to_owned(),
+        caution: selector.caution().to_owned(),
+    }
+}
+
+pub(super) fn finding(finding: &Finding) -> v1::Finding {
+    v1::Finding {
+        code: finding.code.to_owned(),
+        hopeless: finding.hopeless,
+        problem: finding.problem.clone(),
+        remedy: finding.remedy.to_owned(),
+    }
+}
+
+pub(super) fn role(held: &Assignment) -> v1::Role {
+    v1::Role {
+        id: held.id.to_string(),
+        role: held.role.name().to_owned(),
+        group: held.group.as_ref().map(ToString::to_string),
+        selectors: texts(held.selectors.as_slice()),
+        created: Some(timestamp(held.created)),
+        created_by: held.created_by,
+    }
+}
+
+pub(super) fn consumer(secret: &Secret, used: &Use) -> v1::Consumer {
+    let visits = used.visits.as_ref();
+    let version = visits.map_or(0, |visits| visits.version);
+    v1::Consumer {
+        name: secret.id.name.to_string(),
+        uid: used.consumer.uid,
+        what: used.consumer.what.as_ref().map(ToString::to_string),
+        version,
+        outdated: visits.is_some() && version < secret.current,
+        fetches: visits.map_or(0, |visits| visits.fetches),
+        first: visits.map(|visits| timestamp(visits.first)),
+        last: visits.map(|visits| timestamp(visits.last)),
+        watching: used.is_watching,
+        recent: used.is_recent,
+    }
+}
+
+fn texts<T: ToString>(items: &[T]) -> Vec<String> {
+    items.iter().map(ToString::to_string).collect()
 }
 
 pub(super) fn group(group: GroupView<'_>, custodian: &Custodian) -> v1::Group {
@@ -87,18 +164,29 @@ pub(super) fn version(version: VersionView<'_>) -> v1::Version {
     }
 }
 
-pub(super) fn grant(rule: &Rule) -> v1::Grant {
+pub(super) fn grant(rule: &Rule, usage: &Usage) -> v1::Grant {
+    let uses = usage.of_rule(&rule.id);
     v1::Grant {
         id: rule.id.to_string(),
         group: rule.group.to_string(),
-        pattern: rule.pattern.to_string(),
-        selectors: rule
-            .selectors
-            .as_slice()
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
+        patterns: texts(rule.patterns.as_slice()),
+        selectors: texts(rule.selectors.as_slice()),
         created: Some(timestamp(rule.created)),
         created_by: rule.created_by,
+        terms: Some(terms(&rule.terms)),
+        used: uses.map_or(0, |uses| uses.count),
+        last_used: uses.map(|uses| timestamp(uses.last)),
+    }
+}
+
+fn terms(terms: &Terms) -> v1::Terms {
+    v1::Terms {
+        r#type: terms.kind.map(|kind| kind.name().to_owned()),
+        fields: terms.fields.iter().cloned().collect(),
+        not_before: terms.not_before.map(timestamp),
+        not_after: terms.not_after.map(timestamp),
+        uses: terms.uses.map(NonZeroU64::get),
+        rate_uses: terms.rate.map(|rate| rate.uses),
+        rate_seconds: terms.rate.map(|rate| rate.seconds),
     }
 }

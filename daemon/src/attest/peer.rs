@@ -1,6 +1,7 @@
 //! The process at the other end of a connection, pinned for as long as that lasts.
 
 use std::{
+    io,
     os::fd::{AsFd as _, OwnedFd},
     sync::Arc,
 };
@@ -17,7 +18,7 @@ use super::{
     Attestor, legacy,
     look::{Look, alive},
     observe::{self, Hierarchy},
-    pidfd,
+    pidfd::{self, Life},
     view::Eye,
 };
 
@@ -198,6 +199,16 @@ impl Peer {
         };
         let process = self.subject.process().map(Process::from);
         process.as_ref() == Ok(steady) && invocation() && alive(self.subject.pidfd.as_fd())
+    }
+
+    /// What the process was when its connection was accepted, which may be long ago.
+    pub(crate) fn accepted(&self) -> &Evidence {
+        &self.accepted
+    }
+
+    /// To be told when the process ends.
+    pub(crate) fn life(&self) -> io::Result<Life> {
+        Life::of(Arc::clone(&self.subject.pidfd))
     }
 
     /// What the kernel said when it connected.

@@ -1,16 +1,39 @@
 //! What a descriptor says of its process, peer or file, where no crate asks it.
 #![expect(
     unsafe_code,
-    reason = "no crate wraps PIDFD_GET_INFO, SO_PEERGROUPS, SO_PEERSEC and FS_IOC_MEASURE_VERITY"
+    reason = "no crate wraps PIDFD_GET_INFO, SO_PEERGROUPS, SO_PEERSEC and FS_IOC_MEASURE_VERITY, and tokio wants to be promised that a descriptor stays what it is"
 )]
 
 use std::{
-    fs, mem,
-    os::fd::{AsRawFd as _, BorrowedFd},
+    fs, io, mem,
+    os::fd::{AsRawFd as _, BorrowedFd, OwnedFd},
+    sync::Arc,
+    task::{Context, Poll},
 };
 
 use custody::caller::observation::{Doubt, Process};
 use rustix::fs::fstat;
+use tokio::io::{Interest, unix::AsyncFd};
+
+/// Tells when a process ends.
+#[derive(Debug)]
+pub(crate) struct Life(AsyncFd<Arc<OwnedFd>>);
+
+impl Life {
+    /// Of the process that `pidfd` pins.
+    pub(super) fn of(pidfd: Arc<OwnedFd>) -> io::Result<Self> {
+        // SAFETY: an owned descriptor has one number, and is open, for as long as anyone
+        // holds it; an Arc has no way to change what it holds.
+        let life = unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) };
+        life.map(Self).map_err(io::Error::from)
+    }
+
+    /// Ready once the process has ended.
+    pub(crate) fn poll_end(&self, context: &mut Context<'_>) -> Poll<()> {
+        // A pidfd is readable from then on, and never before.
+        self.0.poll_read_ready(context).map(drop)
+    }
+}
 
 /// A process, as [`Process`] has it, but perhaps without its control group.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +84,7 @@ fn info(pidfd: BorrowedFd<'_>) -> Result<libc::pidfd_info, i32> {
     let result = unsafe { libc::ioctl(pidfd.as_raw_fd(), libc::PIDFD_GET_INFO, &raw mut info) };
     match result {
         0 => Ok(info),
-        _ => Err(std::io::Error::last_os_error().raw_os_error().unwrap_or(0)),
+        _ => Err(io::Error::last_os_error().raw_os_error().unwrap_or(0)),
     }
 }
 
@@ -150,7 +173,7 @@ fn peer_option(socket: BorrowedFd<'_>, name: libc::c_int, most: usize) -> Option
             value.truncate(length);
             return Some(value);
         }
-        let short = std::io::Error::last_os_error().raw_os_error() == Some(libc::ERANGE);
+        let short = io::Error::last_os_error().raw_os_error() == Some(libc::ERANGE);
         if !short || length <= value.len() || length > most {
             return None;
         }

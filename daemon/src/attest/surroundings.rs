@@ -8,7 +8,7 @@ use rustix::fs::{
 
 use super::{
     digest::sha256,
-    look::{File, Host, Stamp},
+    look::{Host, Stamp},
 };
 
 /// A file as the host sees it, and who could replace it.
@@ -16,10 +16,6 @@ use super::{
 pub(crate) struct FileFacts {
     /// Its path without links; differs from the one asked for if there is one in that.
     pub(crate) path: PathBuf,
-    /// Device and inode.
-    pub(crate) file: File,
-    /// Whether it is a file, and no folder, device, socket or pipe.
-    pub(crate) regular: bool,
     /// The root folder, every folder below it on the way, and last the file itself.
     pub(crate) way: Vec<Owned>,
     /// The SHA-256 of its content, if it was asked for and the file is not too large.
@@ -41,10 +37,8 @@ pub(crate) struct Owned {
 pub(crate) struct UnitFacts {
     /// Whether it is defined.
     pub(crate) exists: bool,
-    /// The file that it is defined in.
-    pub(crate) fragment: Option<String>,
-    /// The user that it runs as, as it is written there; root if empty.
-    pub(crate) user: Option<String>,
+    /// Its present run.
+    pub(crate) invocation: Option<String>,
     /// Whether it may make control groups below its own.
     pub(crate) delegate: bool,
 }
@@ -82,8 +76,6 @@ impl Host {
         Some(FileFacts {
             sha256: limit.and_then(hash),
             path: canonical,
-            file: stamp.file,
-            regular,
             way,
         })
     }
@@ -119,7 +111,6 @@ mod tests {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o4750)).unwrap();
         let found = host.file(path.to_str().unwrap(), Some(3)).unwrap();
         assert_eq!(found.path, path);
-        assert!(found.regular);
         let way: Vec<_> = found.way.iter().map(|owned| owned.path.as_path()).collect();
         let mut ancestors: Vec<_> = path.ancestors().collect();
         ancestors.reverse();

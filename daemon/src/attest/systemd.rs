@@ -86,18 +86,12 @@ impl Systemd {
             if state != "loaded" {
                 return Ok(UnitFacts::default());
             }
-            let fragment = bus.fragment(&path, name).await?;
+            let run: Vec<u8> = bus.property(&path, UNIT, "InvocationID").await?;
             let service = name.ends_with(".service");
-            let user = match service {
-                true => Some(bus.property(&path, SERVICE, "User").await?),
-                false => None,
-            };
-            let delegate = service && bus.property(&path, SERVICE, "Delegate").await?;
             Ok(UnitFacts {
                 exists: true,
-                fragment: Some(fragment).filter(|fragment| !fragment.is_empty()),
-                user,
-                delegate,
+                invocation: (!run.is_empty()).then(|| hex::encode(run)),
+                delegate: service && bus.property(&path, SERVICE, "Delegate").await?,
             })
         })
         .await

@@ -2,17 +2,17 @@
 
 use std::{
     collections::BTreeMap,
-    num::NonZeroUsize,
+    num::{NonZeroU32, NonZeroUsize},
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use custody::{envelope::Wrapping, journal::CheckpointPolicy, role::Operators};
+use custody::{envelope::Wrapping, journal::CheckpointPolicy};
 use hsm::{PinSource, TokenSelector};
 use jiff::SignedDuration;
 use serde::Deserialize;
 
-use super::{Config, Live, Problem, Token};
+use super::{Attestation, Config, Limits, Live, Problem, Rate, Senders, Token};
 use crate::{attest, log};
 
 #[derive(Deserialize)]
@@ -20,16 +20,15 @@ use crate::{attest, log};
 pub(super) struct Raw {
     state_directory: PathBuf,
     listen: RawListen,
-    operators: RawOperators,
     token: RawToken,
     #[serde(default)]
     journal: RawJournal,
     #[serde(default)]
     log: RawLog,
     #[serde(default)]
-    limits: RawLimits,
-    #[serde(default)]
     attestation: RawAttestation,
+    #[serde(default)]
+    limits: RawLimits,
 }
 
 #[derive(Deserialize)]
@@ -37,15 +36,6 @@ pub(super) struct Raw {
 struct RawListen {
     manager: PathBuf,
     provider: PathBuf,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct RawOperators {
-    #[serde(default)]
-    uids: Vec<u32>,
-    #[serde(default)]
-    gids: Vec<u32>,
 }
 
 #[derive(Deserialize)]
@@ -102,16 +92,22 @@ struct RawLog {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-struct RawLimits {
-    connections: usize,
-    drain: SignedDuration,
+struct RawAttestation {
+    strict: bool,
+    recheck: SignedDuration,
+    legacy_kernel: bool,
+    hash_limit: String,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
-struct RawAttestation {
-    legacy_kernel: bool,
-    hash_limit: String,
+struct RawLimits {
+    connections: usize,
+    connections_per_uid: usize,
+    handshake: SignedDuration,
+    requests_per_second: u32,
+    burst: u32,
+    drain: SignedDuration,
 }
 
 fn two() -> NonZeroUsize {
@@ -149,6 +145,8 @@ impl Default for RawJournal {
 impl Default for RawAttestation {
     fn default() -> Self {
         Self {
+            strict: true,
+            recheck: SignedDuration::from_mins(5),
             legacy_kernel: false,
             hash_limit: "256MiB".to_owned(),
         }
@@ -159,6 +157,10 @@ impl Default for RawLimits {
     fn default() -> Self {
         Self {
             connections: 1024,
+            connections_per_uid: 256,
+            handshake: SignedDuration::from_secs(5),
+            requests_per_second: 1000,
+            burst: 2000,
             drain: SignedDuration::from_secs(10),
         }
     }
@@ -172,18 +174,8 @@ impl Raw {
         if manager == provider {
             return Err(Problem::OneSocket);
         }
-        let operators = Operators {
-            uids: self.operators.uids,
-            gids: self.operators.gids,
-        };
-        if operators == Operators::default() {
-            return Err(Problem::NoOperators);
-        }
         if self.journal.checkpoint_entries == 0 {
             return Err(Problem::Zero("journal.checkpoint-entries"));
-        }
-        if self.limits.connections == 0 {
-            return Err(Problem::Zero("limits.connections"));
         }
         let checkpoint = CheckpointPolicy {
             entries: self.journal.checkpoint_entries,
@@ -198,19 +190,51 @@ impl Raw {
             provider,
             token: self.token.check()?,
             segment_size: size("journal.segment-size", &self.journal.segment_size)?,
-            connections: self.limits.connections,
-            attestation: attest::Settings {
-                legacy_kernel: self.attestation.legacy_kernel,
-                hash_limit: size("attestation.hash-limit", &self.attestation.hash_limit)?,
-            },
+            attestation: self.attestation.check()?,
             log_format: self.log.format,
             live: Live {
-                operators,
                 checkpoint,
                 log_level: self.log.level,
                 drain: positive("limits.drain", self.limits.drain)?,
+                limits: self.limits.check()?,
             },
             path: path.to_owned(),
+        })
+    }
+}
+
+impl RawAttestation {
+    fn check(self) -> Result<Attestation, Problem> {
+        Ok(Attestation {
+            senders: if self.strict {
+                Senders::Checked
+            } else {
+                Senders::Unchecked
+            },
+            recheck: positive("attestation.recheck", self.recheck)?,
+            attestor: attest::Settings {
+                legacy_kernel: self.legacy_kernel,
+                hash_limit: size("attestation.hash-limit", &self.hash_limit)?,
+            },
+        })
+    }
+}
+
+impl RawLimits {
+    fn check(&self) -> Result<Limits, Problem> {
+        let some = |key, number: usize| match number {
+            0 => Err(Problem::Zero(key)),
+            _ => Ok(number),
+        };
+        let rate = |key, number| NonZeroU32::new(number).ok_or(Problem::Zero(key));
+        Ok(Limits {
+            connections: some("limits.connections", self.connections)?,
+            connections_per_uid: some("limits.connections-per-uid", self.connections_per_uid)?,
+            handshake: positive("limits.handshake", self.handshake)?,
+            rate: Rate {
+                per_second: rate("limits.requests-per-second", self.requests_per_second)?,
+                burst: rate("limits.burst", self.burst)?,
+            },
         })
     }
 }

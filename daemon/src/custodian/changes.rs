@@ -7,9 +7,8 @@ use custody::{
     change,
     envelope::{Context, PlaintextDek, SealedContent},
     group::{Group, KeyState, MasterKey, Millis},
-    journal::{Change, Event},
-    name::{GroupName, RuleId, SecretId, VersionId},
-    policy::{Pattern, Selectors},
+    journal::{Event, change::Change},
+    name::{GroupName, SecretId, VersionId},
     role::Operator,
     secret::{Fields, Kind},
     state::edit::{Edit, Plan},
@@ -49,7 +48,7 @@ impl Writer {
 }
 
 /// Runs a change to its end, whether or not anyone still waits for it.
-async fn to_its_end<T: Send + 'static>(
+pub(super) async fn to_its_end<T: Send + 'static>(
     change: impl Future<Output = Result<T, Error>> + Send + 'static,
 ) -> Result<T, Error> {
     tokio::spawn(change).await.map_err(|_| Error::Stopping)?
@@ -102,7 +101,7 @@ impl Custodian {
                 created_by: operator.evidence().uid,
             };
             let (edit, change) = change::create_group(&this.state(), group, first)?;
-            let written = this.commit(writer, &operator, edit, change).await;
+            let written = this.commit(writer, Some(&operator), edit, change).await;
             if !was_made(&written) {
                 tracing::warn!(key = %made.id, "a key was made in the token for a group that was not");
             }
@@ -145,7 +144,7 @@ impl Custodian {
                 .map_err(Error::Hsm)?;
             let (edit, change) =
                 change::put_secret(place, &accepted, sealed, wrapped, &operator, now());
-            let written = this.commit(writer, &operator, edit, change).await;
+            let written = this.commit(writer, Some(&operator), edit, change).await;
             if was_made(&written) {
                 this.announce(id);
             }
@@ -155,21 +154,26 @@ impl Custodian {
         .await
     }
 
-    /// Destroys a secret with all its versions; says how many there were.
+    /// Destroys a secret with all its versions; says how many there were. If somebody used
+    /// it of late, that has to be forced.
     pub(crate) async fn delete_secret(
         self: &Arc<Self>,
         operator: Operator,
         id: SecretId,
+        force: bool,
     ) -> Result<u32, Error> {
         let this = Arc::clone(self);
         to_its_end(async move {
             let writer = &mut *this.writer().await?;
+            if !force {
+                this.check_unused(&id)?;
+            }
             let (edit, change) = change::delete_secret(&this.state(), &id)?;
             let versions = match &change {
                 Change::DeleteSecret { versions, .. } => *versions,
                 _ => 0,
             };
-            let written = this.commit(writer, &operator, edit, change).await;
+            let written = this.commit(writer, Some(&operator), edit, change).await;
             if was_made(&written) {
                 this.announce(id);
             }
@@ -179,44 +183,8 @@ impl Custodian {
         .await
     }
 
-    /// Adds a grant.
-    pub(crate) async fn add_grant(
-        self: &Arc<Self>,
-        operator: Operator,
-        group: GroupName,
-        pattern: Pattern,
-        selectors: Selectors,
-    ) -> Result<RuleId, Error> {
-        let this = Arc::clone(self);
-        to_its_end(async move {
-            let writer = &mut *this.writer().await?;
-            let rule = change::new_rule(group, pattern, selectors, &operator, now())
-                .map_err(|_| Error::Random)?;
-            let id = rule.id;
-            let (edit, change) = change::add_grant(&this.state(), rule)?;
-            this.commit(writer, &operator, edit, change).await?;
-            Ok(id)
-        })
-        .await
-    }
-
-    /// Takes a grant back.
-    pub(crate) async fn revoke_grant(
-        self: &Arc<Self>,
-        operator: Operator,
-        id: RuleId,
-    ) -> Result<(), Error> {
-        let this = Arc::clone(self);
-        to_its_end(async move {
-            let writer = &mut *this.writer().await?;
-            let (edit, change) = change::revoke_grant(&this.state(), &id)?;
-            this.commit(writer, &operator, edit, change).await
-        })
-        .await
-    }
-
     /// Waits for its turn to change things, after whatever was left unsettled.
-    async fn writer(&self) -> Result<MutexGuard<'_, Writer>, Error> {
+    pub(super) async fn writer(&self) -> Result<MutexGuard<'_, Writer>, Error> {
         let mut writer = self.writer.lock().await;
         match self.settle(&mut writer).await {
             Ok(()) => Ok(writer),
@@ -231,10 +199,11 @@ impl Custodian {
         drop(self.changed.send(id));
     }
 
-    async fn commit(
+    /// Makes a change; there is no operator to one that the machine's owner makes.
+    pub(super) async fn commit(
         &self,
         writer: &mut Writer,
-        operator: &Operator,
+        operator: Option<&Operator>,
         edit: Edit,
         change: Change,
     ) -> Result<(), Error> {
@@ -243,7 +212,7 @@ impl Custodian {
         let plan = self.state().plan(edit, number);
         self.record(Event::Prepare {
             number,
-            operator: Some(operator.evidence().clone()),
+            operator: operator.map(|operator| operator.evidence().clone()),
             change,
             state: hex::encode(plan.digest.as_bytes()),
         })

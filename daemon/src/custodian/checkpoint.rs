@@ -1,14 +1,15 @@
 //! Checkpoints: the journal key vouches for the journal.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use custody::journal::Event;
 
 use super::{Custodian, Error};
+use crate::history::{self, When};
 
 impl Custodian {
     /// Signs the journal whenever so many entries wait for it, or `interval` has passed.
-    pub(crate) async fn keep_checkpoints(&self, interval: impl Fn() -> Duration) {
+    pub(crate) async fn keep_checkpoints(self: &Arc<Self>, interval: impl Fn() -> Duration) {
         loop {
             // Whichever comes first; a checkpoint that fails is tried again after the other.
             let due = self.journal.checkpoint_due();
@@ -19,7 +20,16 @@ impl Custodian {
                     "the journal could not be signed; it will be tried again"
                 );
             }
+            self.keep_usage(When::Worth).await;
         }
+    }
+
+    /// Keeps what is known of use, so that the next start need not read it all again.
+    pub(crate) async fn keep_usage(self: &Arc<Self>, when: When) {
+        let this = Arc::clone(self);
+        let keep = move || history::keep(&this.folder, &this.journal, &this.state, when);
+        // It logs what goes wrong; without it nothing is lost but time.
+        drop(tokio::task::spawn_blocking(keep).await);
     }
 
     /// Signs the journal as it is, unless nothing but the last checkpoint is new.

@@ -8,8 +8,9 @@ use std::{
 };
 
 use custody::journal::{
-    Event, Settled,
+    Event,
     chain::{Entry, Head, Mark, Verifier},
+    change::Settled,
 };
 use jiff::Timestamp;
 use rustix::fs::{fdatasync, fsync};
@@ -209,7 +210,10 @@ impl Open {
     }
 }
 
-fn failed<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Error + use<'a> {
+pub(super) fn failed<'a>(
+    what: &'static str,
+    path: &'a Path,
+) -> impl FnOnce(io::Error) -> Error + use<'a> {
     move |source| Error::Io {
         what,
         path: path.to_owned(),
@@ -218,7 +222,7 @@ fn failed<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> E
 }
 
 /// The segments in `directory`, oldest first.
-fn list(directory: &Path) -> Result<Vec<PathBuf>, Error> {
+pub(super) fn list(directory: &Path) -> Result<Vec<PathBuf>, Error> {
     let listed = match fs::read_dir(directory) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(Error::Missing(directory.to_owned()));

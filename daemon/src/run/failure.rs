@@ -63,6 +63,14 @@ pub(crate) enum Failure {
     Server(#[from] tonic::transport::Error),
     #[error("the system's random number generator failed")]
     Random,
+    #[error("the role cannot be given")]
+    Appointment(#[from] custody::policy::rule::Senseless),
+    #[error("the role cannot be given")]
+    Change(#[from] custody::change::Error),
+    #[error("the change could not be made")]
+    Custodian(#[source] Box<crate::custodian::Error>),
+    #[error(transparent)]
+    Names(#[from] crate::names::Error),
 }
 
 impl Failure {
@@ -82,7 +90,10 @@ impl Failure {
             | Self::NotInitialised(_)
             | Self::NoDatabase(_)
             | Self::Development(_)
-            | Self::NotDevelopment(_) => 78,
+            | Self::NotDevelopment(_)
+            | Self::Appointment(_)
+            | Self::Change(_)
+            | Self::Names(_) => 78,
             _ => 1,
         })
     }

@@ -1,6 +1,6 @@
 //! Opening what there is: journal, database, token; each proven by another.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use custody::{
     journal::{Event, Journal as _, public_key::PublicKey},
@@ -15,6 +15,7 @@ use crate::{
     attest::Attestor,
     config::Config,
     custodian::{Custodian, Parts, Writer},
+    history::History,
     journal::{Changes, Closing, Journal, Origin, Segments},
     store::{self, Database, Sqlite},
 };
@@ -90,13 +91,17 @@ async fn proven(
     }
     let state = load_state(&mut database, row_key)?;
     let last = settle(journal, &state, changes, database.change()?).await?;
+    let state = RwLock::new(state);
+    let usage = History::recall(&config.state_directory, journal, &state)?.usage;
+    let state = state.into_inner().unwrap_or_else(PoisonError::into_inner);
     load_group_keys(&hsm, &state).await;
     let database = Database::start(database, &config.database())?;
     Ok(Parts {
         attestor,
         system,
         state,
-        operators: config.live.operators.clone(),
+        usage,
+        folder: config.state_directory.clone(),
         journal: journal.clone(),
         database,
         hsm,
@@ -161,7 +166,7 @@ async fn settle(
     changes: &Changes,
     newest: u64,
 ) -> Result<u64, Failure> {
-    let reached = |settled: &custody::journal::Settled| {
+    let reached = |settled: &custody::journal::change::Settled| {
         hex::encode(state.digest(settled.number).as_bytes()) == settled.state
     };
     if let Some(pending) = &changes.pending {

@@ -100,10 +100,22 @@ CREATE TABLE content (
 CREATE TABLE "grant" (
     id BLOB PRIMARY KEY,
     "group" TEXT NOT NULL REFERENCES "group" (name),
-    pattern TEXT NOT NULL,
+    patterns TEXT NOT NULL,
     selectors TEXT NOT NULL,
+    terms TEXT NOT NULL,
     created INTEGER NOT NULL,
     created_by INTEGER NOT NULL,
+    change INTEGER NOT NULL,
+    tag BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE role (
+    id BLOB PRIMARY KEY,
+    role TEXT NOT NULL,
+    "group" TEXT REFERENCES "group" (name),
+    selectors TEXT NOT NULL,
+    created INTEGER NOT NULL,
+    created_by INTEGER,
     change INTEGER NOT NULL,
     tag BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;

@@ -156,7 +156,8 @@ impl Store for Sqlite {
         read::secrets(&transaction, each)?;
         read::versions(&transaction, each)?;
         read::wraps(&transaction, each)?;
-        read::grants(&transaction, each)
+        read::grants(&transaction, each)?;
+        read::roles(&transaction, each)
     }
 
     fn change(&mut self) -> Result<u64, Error> {

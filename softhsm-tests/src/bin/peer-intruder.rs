@@ -4,8 +4,15 @@
 //! - `peer-intruder fetch SOCKET GROUP NAME` asks, as any client.
 //! - `peer-intruder call SOCKET METHOD…` calls methods by name with empty requests.
 //! - `peer-intruder lend WHEN DEED SOCKET GROUP NAME` connects and gives the connection to
-//!   a child that asks: `at-once`, or `after` the deed. The deed, `exec`, `setuid`, `end`
-//!   or `nothing`, is done as soon as a line comes from standard input.
+//!   a child that asks: `at-once`, or `after` the deed, or when somebody opens the pipe
+//!   `/PATH` for writing. It does so once the server has spoken or, if WHEN begins with
+//!   "unheard:", before. The deed is done as soon as a line comes from standard
+//!   input: `exec`, or `/PATH` to execute that, or `setuid`, `end` or `nothing`.
+//! - `peer-intruder memfd NAME ARGUMENT…` executes itself with the arguments, out of
+//!   memory.
+//! - `peer-intruder forward SOCKET PATH` listens at PATH and joins who connects there to
+//!   SOCKET.
+//! - `peer-intruder trace PROCESS` attaches to a process as a debugger does, until it ends.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -15,8 +22,8 @@
 use std::{
     env, fs, io,
     os::{
-        fd::{AsFd as _, OwnedFd},
-        unix::{net::UnixStream as StdStream, process::CommandExt as _},
+        fd::{AsFd as _, AsRawFd as _, OwnedFd},
+        unix::{fs::PermissionsExt as _, net::UnixStream as StdStream, process::CommandExt as _},
     },
     process::{Command, Stdio},
     thread,
@@ -25,12 +32,20 @@ use std::{
 
 use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
-    unistd::{Uid, getppid, setresuid},
+    sys::{
+        memfd::{MFdFlags, memfd_create},
+        ptrace,
+        wait::{WaitStatus, waitpid},
+    },
+    unistd::{Pid, Uid, getppid, setresuid},
 };
 use prost::Message as _;
 use serde_json::{Value, json};
 use softhsm_tests::raw;
-use tokio::net::UnixStream;
+use tokio::{
+    io::copy_bidirectional,
+    net::{UnixListener, UnixStream},
+};
 use tonic::{Response, Status, transport::Channel};
 use tonic_types::StatusExt as _;
 
@@ -43,10 +58,17 @@ fn main() {
         }
         ["call", socket, ref methods @ ..] => println!("{}", call(socket, methods)),
         ["lend", when, deed, socket, group, name] => lend(when, deed, socket, group, name),
+        ["memfd", name, ref arguments @ ..] => execute_memory(name, arguments),
+        ["forward", socket, path] => forward(socket, path),
+        ["trace", process] => trace(process),
         ["borrow", before, group, name] => {
             let connection = io::stdin().as_fd().try_clone_to_owned().unwrap();
-            while before == looks(getppid().as_raw()) {
-                thread::sleep(Duration::from_millis(2));
+            if let Some(pipe) = before.strip_prefix(PIPE) {
+                drop(fs::File::open(pipe).unwrap());
+            } else {
+                while before == looks(getppid().as_raw()) {
+                    thread::sleep(Duration::from_millis(2));
+                }
             }
             println!("{}", ask(connection.into(), group, name));
         }
@@ -54,21 +76,28 @@ fn main() {
     }
 }
 
+/// Marks a pipe where there could be what a process looks like.
+const PIPE: &str = "pipe:";
+
 #[expect(
     clippy::zombie_processes,
     reason = "the child outlives this process, which changes or ends"
 )]
 fn lend(when: &str, deed: &str, socket: &str, group: &str, name: &str) {
     let connection = StdStream::connect(socket).unwrap();
-    // The server speaks first, as soon as it knows who is there.
-    let mut fds = [PollFd::new(connection.as_fd(), PollFlags::POLLIN)];
-    let spoke = poll(&mut fds, PollTimeout::from(20_000_u16)).unwrap();
-    assert_eq!(spoke, 1, "the server does not speak");
-
-    let before = match when {
-        "after" => looks(i32::try_from(std::process::id()).unwrap()),
-        "at-once" => String::new(),
-        _ => panic!("{when}"),
+    let before = match when.strip_prefix("unheard:") {
+        Some(pipe) => format!("{PIPE}{pipe}"),
+        None => {
+            // The server speaks first, as soon as it knows who is there.
+            let mut fds = [PollFd::new(connection.as_fd(), PollFlags::POLLIN)];
+            let spoke = poll(&mut fds, PollTimeout::from(20_000_u16)).unwrap();
+            assert_eq!(spoke, 1, "the server does not speak");
+            match when {
+                "after" => looks(i32::try_from(std::process::id()).unwrap()),
+                "at-once" => String::new(),
+                pipe => format!("{PIPE}{pipe}"),
+            }
+        }
     };
     Command::new(env::current_exe().unwrap())
         .args(["borrow", &before, group, name])
@@ -90,7 +119,40 @@ fn lend(when: &str, deed: &str, socket: &str, group: &str, name: &str) {
             io::stdin().read_line(&mut String::new()).unwrap();
         }
         "end" => {}
-        _ => panic!("{deed}"),
+        path => panic!("{}", Command::new(path).stdout(Stdio::null()).exec()),
+    }
+}
+
+fn execute_memory(name: &str, arguments: &[&str]) {
+    let memory = memfd_create(name, MFdFlags::MFD_CLOEXEC).unwrap();
+    let mut own = fs::File::open("/proc/self/exe").unwrap();
+    let mut memory = fs::File::from(memory);
+    io::copy(&mut own, &mut memory).unwrap();
+    // A file that is open for writing is not executed.
+    let readable = fs::File::open(format!("/proc/self/fd/{}", memory.as_raw_fd())).unwrap();
+    drop(memory);
+    let path = format!("/proc/self/fd/{}", readable.as_raw_fd());
+    panic!("{}", Command::new(path).args(arguments).exec());
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn forward(socket: &str, path: &str) {
+    let listener = UnixListener::bind(path).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o666)).unwrap();
+    loop {
+        let (mut client, _) = listener.accept().await.unwrap();
+        let mut server = UnixStream::connect(socket).await.unwrap();
+        // Either may go first.
+        drop(copy_bidirectional(&mut client, &mut server).await);
+    }
+}
+
+fn trace(process: &str) {
+    let process = Pid::from_raw(process.parse().unwrap());
+    ptrace::seize(process, ptrace::Options::empty()).unwrap();
+    // Its end, too, is told to who traces it first.
+    while let WaitStatus::Stopped(_, signal) = waitpid(process, None).unwrap() {
+        ptrace::cont(process, signal).unwrap();
     }
 }
 

@@ -6,18 +6,20 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use client::{MANAGER_SOCKET, Manager, PROVIDER_SOCKET, Provider};
 
-use crate::{failure::Failure, fetch, grant, group, journal, output::Format, secret};
+use crate::{
+    element::Scope, failure::Failure, fetch, grant, group, journal, output::Format, role, secret,
+};
 
 const AFTER_HELP: &str = "\
 Exit codes:
   0  done
   1  something unexpected
   2  the command line makes no sense
-  3  denied
-  4  no such group, secret, version or grant
-  5  exists already, or something else must be done first
+  3  denied: no grant, or for an operator no role
+  4  no such group, secret, version, grant, role or entry
+  5  exists already, is in use, is weak, or something else must be done first
   6  custodyd is not there or cannot serve right now: try again
-  7  the input is not valid
+  7  the input is not valid, or the grant cannot do what it says
   8  an integrity check failed
   9  declined at the prompt
 
@@ -29,7 +31,11 @@ const EXAMPLES: &str = "\
 Examples:
   custodyctl group create web
   custodyctl secret put web/tls --type keystore certificate-chain=tls.crt private-key=tls.key
-  custodyctl grant add web tls --unit nginx.service
+  custodyctl grant suggest --unit nginx.service web tls
+  custodyctl grant add web tls --unit nginx.service --user www-data
+  custodyctl grant explain web/tls --pid 4711
+  custodyctl consumers web
+  custodyctl role assign auditor --user carol
   custodyctl fetch web/tls --out /run/nginx/
 
 ";
@@ -62,13 +68,29 @@ pub(crate) enum Command {
     /// Say which callers get which secrets, and take it back.
     #[command(subcommand)]
     Grant(grant::Command),
+    /// Say which operators may do what, and take it back.
+    #[command(subcommand)]
+    Role(role::Command),
+    /// Show who fetched what when, and which grants nobody ever used.
+    ///
+    /// The last sentence says what would stop if it were deleted: those who fetched of
+    /// late or watch.
+    Consumers {
+        /// The group, or one secret of it.
+        #[arg(value_name = "GROUP[/NAME]")]
+        scope: Scope,
+    },
     /// Fetch a secret that is granted to this process.
     Fetch(fetch::Fetch),
     /// Show what custodyd sees of this process, as selectors for grants.
+    ///
+    /// Strength is what it takes to satisfy a selector without being meant, weakest first:
+    /// claimed (to say so), shared (to be of the same user or group), user (to run as that
+    /// user), root. For what you are as an operator see 'custodyctl role whoami'.
     Whoami,
     /// Show the state of custodyd, its token and its journal.
     Status,
-    /// Verify and show the journal, from its files.
+    /// Verify and show the journal, from its files or from custodyd.
     #[command(subcommand)]
     Journal(journal::Command),
     /// Print a completion script for a shell.

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::{
     args::Global,
+    evidence::{self, Evidence, Selector},
     failure::Failure,
     output::{self, View, properties, time},
 };
@@ -12,53 +13,17 @@ use crate::{
 #[derive(Debug, Serialize)]
 struct Caller {
     evidence: Option<Evidence>,
-    selectors: Vec<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct Evidence {
-    pid: i32,
-    uid: u32,
-    gid: u32,
-    unit: Option<String>,
-    cgroup: Option<String>,
-    exe: Option<String>,
-    exe_doubt: Option<String>,
-}
-
-impl From<v1::Evidence> for Evidence {
-    fn from(evidence: v1::Evidence) -> Self {
-        Self {
-            pid: evidence.pid,
-            uid: evidence.uid,
-            gid: evidence.gid,
-            unit: evidence.unit,
-            cgroup: evidence.cgroup,
-            exe: evidence.exe,
-            exe_doubt: evidence.exe_doubt,
-        }
-    }
+    selectors: Vec<Selector>,
 }
 
 impl View for Caller {
     fn text(&self) -> Option<String> {
-        let evidence = self.evidence.iter().flat_map(|evidence| {
-            let exe = match (&evidence.exe, &evidence.exe_doubt) {
-                (Some(exe), _) => exe.clone(),
-                (None, Some(doubt)) => format!("not established: {doubt}"),
-                (None, None) => "not established".to_owned(),
-            };
-            [
-                ("pid", Some(evidence.pid.to_string())),
-                ("uid", Some(evidence.uid.to_string())),
-                ("gid", Some(evidence.gid.to_string())),
-                ("unit", Some(evidence.unit.clone().unwrap_or("none".into()))),
-                ("cgroup", evidence.cgroup.clone()),
-                ("executable", Some(exe)),
-            ]
-        });
-        let selectors = Some(self.selectors.join("\n"));
-        properties(evidence.chain([("selectors", selectors)]))
+        let facts = properties(self.evidence.iter().flat_map(Evidence::facts));
+        let parts: Vec<_> = [facts, evidence::table(&self.selectors)]
+            .into_iter()
+            .flatten()
+            .collect();
+        (!parts.is_empty()).then(|| parts.join("\n\n"))
     }
 }
 
@@ -67,7 +32,7 @@ pub(crate) async fn whoami(global: &Global) -> Result<(), Failure> {
     let answer = provider.whoami().await.map_err(Failure::Provider)?;
     let caller = Caller {
         evidence: answer.evidence.map(Into::into),
-        selectors: answer.selectors,
+        selectors: answer.selectors.into_iter().map(Into::into).collect(),
     };
     output::show(global.output, &caller)
 }

@@ -1,6 +1,6 @@
 //! How groups, secrets and versions are written on the command line.
 
-use std::{num::NonZeroU32, str::FromStr};
+use std::{fmt, num::NonZeroU32, str::FromStr};
 
 use custody::name::{self, GroupName, SecretId, SecretName};
 
@@ -56,6 +56,48 @@ impl FromStr for Wanted {
     }
 }
 
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.version {
+            Some(version) => write!(f, "{}@{version}", self.secret),
+            None => write!(f, "{}", self.secret),
+        }
+    }
+}
+
+/// `GROUP`, or one secret of it: `GROUP/NAME`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Scope {
+    pub(crate) group: GroupName,
+    /// All of the group when missing.
+    pub(crate) name: Option<SecretName>,
+}
+
+impl FromStr for Scope {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        if text.contains('/') {
+            let SecretId { group, name } = secret(text)?;
+            let name = Some(name);
+            return Ok(Self { group, name });
+        }
+        Ok(Self {
+            group: GroupName::from_str(text).map_err(Error::Group)?,
+            name: None,
+        })
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "{}/{name}", self.group),
+            None => write!(f, "{}", self.group),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,6 +110,22 @@ mod tests {
         let third: Wanted = "web/tls@3".parse().unwrap();
         assert_eq!(third.secret, plain.secret);
         assert_eq!(third.version, NonZeroU32::new(3));
+        assert_eq!(
+            [plain, third].map(|w| w.to_string()),
+            ["web/tls", "web/tls@3"]
+        );
+    }
+
+    #[test]
+    fn a_scope_is_a_group_or_a_secret() {
+        for text in ["web", "web/tls"] {
+            let scope: Scope = text.parse().unwrap();
+            assert_eq!(scope.to_string(), text);
+            assert_eq!(scope.name.is_some(), text.contains('/'));
+        }
+        for text in ["", "web/", "/tls", "web/tls@1"] {
+            text.parse::<Scope>().unwrap_err();
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::{io, process::ExitCode};
 
 use client::Error as Call;
 
-use crate::{content, fetch, files, grant, journal};
+use crate::{content, fetch, files, finding::Refusal, journal, when};
 
 /// Exit codes, which scripts can tell apart. Those of the command line are clap's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +36,18 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Content(#[from] content::Error),
     #[error(transparent)]
-    Grant(#[from] grant::Error),
+    Refused(#[from] Refusal),
+    #[error(transparent)]
+    When(#[from] when::Error),
+    #[error("there is no grant {0} that you may see")]
+    NoGrant(String),
+    #[error("{problem}")]
+    InUse {
+        problem: String,
+        /// Who uses it, a line each, when custodyd says more than a line.
+        users: Vec<String>,
+        secret: String,
+    },
     #[error(transparent)]
     Fetch(#[from] fetch::Error),
     #[error(transparent)]
@@ -66,7 +77,7 @@ impl Failure {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Manager(call) | Self::Provider(call) => match call {
-                Call::Denied => Exit::Denied,
+                Call::Denied | Call::NoRole(_) => Exit::Denied,
                 Call::NotFound(_) => Exit::NotFound,
                 Call::Exists(_) | Call::Precondition(_) => Exit::Conflict,
                 Call::Connect { .. } | Call::Unavailable(_) => Exit::Unavailable,
@@ -77,7 +88,10 @@ impl Failure {
             Self::Content(error) => error.exit(),
             Self::Fetch(error) => error.exit(),
             Self::Journal(error) => error.exit(),
-            Self::Grant(_) => Exit::Invalid,
+            Self::Refused(refusal) => refusal.exit(),
+            Self::When(_) => Exit::Usage,
+            Self::NoGrant(_) => Exit::NotFound,
+            Self::InUse { .. } => Exit::Conflict,
             Self::Declined => Exit::Declined,
             Self::NobodyToAsk { .. } => Exit::Usage,
             Self::Files(_)
@@ -89,21 +103,33 @@ impl Failure {
         }
     }
 
+    /// What there is to say besides, a line each.
+    pub(crate) fn details(&self) -> &[String] {
+        match self {
+            Self::Refused(refusal) => &refusal.lines,
+            Self::InUse { users, .. } => users,
+            _ => &[],
+        }
+    }
+
     /// One line that says what to do about it.
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
-            Self::Manager(call) => hint(call, "--manager-socket").or_else(|| match call {
-                Call::Denied => Some(format!(
-                    "only the operators in custodyd's configuration may do this; you are uid {}",
-                    nix::unistd::geteuid()
-                )),
+            Self::Manager(call) => hint(call, "--manager-socket").or_else(|| {
+                match call {
+                Call::Denied | Call::NoRole(_) => Some(
+                    "'custodyctl role whoami' shows your roles; a crypto officer assigns them with \
+                     'custodyctl role assign'"
+                        .to_owned(),
+                ),
                 _ => None,
+            }
             }),
             Self::Provider(call) => hint(call, "--provider-socket").or_else(|| {
                 match call {
                 Call::Denied => Some(
                     "'custodyctl whoami' shows what custodyd sees of you; an operator sees what is \
-                     granted with 'custodyctl grant list'"
+                     missing with 'custodyctl grant explain GROUP/NAME --pid N'"
                         .to_owned(),
                 ),
                 _ => None,
@@ -112,6 +138,12 @@ impl Failure {
             Self::Content(error) => error.hint(),
             Self::Fetch(error) => error.hint(),
             Self::Journal(error) => error.hint(),
+            Self::Refused(refusal) => Some(refusal.hint()),
+            Self::NoGrant(_) => Some("'custodyctl grant list' shows those there are".to_owned()),
+            Self::InUse { secret, .. } => Some(format!(
+                "'custodyctl consumers {secret}' shows who would miss it; --force deletes it all \
+                 the same"
+            )),
             Self::NobodyToAsk { way_out, .. } => Some((*way_out).to_owned()),
             _ => None,
         }

@@ -29,9 +29,10 @@ pub(crate) struct Fetch {
     /// The secret; its current version, unless one is given.
     #[arg(value_name = "GROUP/NAME[@VERSION]")]
     wanted: Wanted,
-    /// Only this field, such as private-key.
-    #[arg(long, value_name = "FIELD")]
-    field: Option<String>,
+    /// Only this field, such as private-key. May be given several times; the others do
+    /// not leave custodyd.
+    #[arg(long = "field", value_name = "FIELD")]
+    fields: Vec<String>,
     /// Write to this file, or with a file for each field into this folder.
     ///
     /// A path that ends in a slash is a folder, which is made if it is missing. Files
@@ -45,7 +46,7 @@ pub(crate) struct Fetch {
 pub(crate) enum Error {
     #[error("--output json shows no content; it needs --out to write it somewhere")]
     JsonContent,
-    #[error("the secret has no field {0}; it has {1}")]
+    #[error("the secret, of type {1:?}, came without a field {0}")]
     NoField(String, String),
     #[error("a secret of type {0:?} has several fields and no common file format: {1}")]
     NoBundle(String, String),
@@ -66,6 +67,9 @@ impl Error {
         match self {
             Self::NoBundle(..) => {
                 Some("choose one with --field, or write each with --out DIR/".to_owned())
+            }
+            Self::NoField(..) => {
+                Some("'custodyctl secret put --help' lists the fields of each type".to_owned())
             }
             _ => None,
         }
@@ -131,18 +135,21 @@ pub(crate) async fn run(global: &Global, args: Fetch) -> Result<(), Failure> {
     let mut fetched = global
         .provider()
         .await?
-        .fetch(
+        .fetch_fields(
             secret.group.as_str(),
             secret.name.as_str(),
             args.wanted.version.map(Into::into),
+            &args.fields,
         )
         .await
         .map_err(Failure::Provider)?;
-    if let Some(field) = args.field {
-        let names = names(&fetched);
-        fetched.fields.retain(|(name, _)| *name == field);
-        if fetched.fields.is_empty() {
-            return Err(Error::NoField(field, names.join(", ")).into());
+    if !args.fields.is_empty() {
+        fetched
+            .fields
+            .retain(|(name, _)| args.fields.contains(name));
+        let missing = |field: &String| fetched.field(field).is_none();
+        if let Some(field) = args.fields.into_iter().find(missing) {
+            return Err(Error::NoField(field, fetched.kind.clone()).into());
         }
     }
     match target {

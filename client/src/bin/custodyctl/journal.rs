@@ -1,7 +1,9 @@
-//! `custodyctl journal`: verifies and shows the journal from its files, without custodyd.
+//! `custodyctl journal`: verifies and shows the journal, from its files without custodyd, or
+//! as custodyd reads it to auditors.
 
 mod line;
 mod segment;
+mod show;
 mod tail;
 mod verify;
 
@@ -20,11 +22,12 @@ use crate::{
 pub(crate) enum Command {
     /// Verify that the journal is whole, in order, and signed by the journal key.
     ///
-    /// With DIR and --public-key nothing is asked of custodyd. What is not given,
-    /// custodyd is asked for; an auditor should bring a public key that was noted when
-    /// custodyd was set up, since a forger's custodyd names the forger's key.
+    /// With DIR and --public-key nothing is asked of custodyd. Without DIR custodyd reads
+    /// its journal out, to auditors, and --public-key must be given: a key from the same
+    /// custodyd would prove nothing. With DIR alone custodyd is asked for the key, which
+    /// finds accidents, not forgers: bring one that was noted when custodyd was set up.
     Verify {
-        /// The folder of the journal's segments.
+        /// The folder of the journal's segments; custodyd reads it out if it is missing.
         #[arg(value_name = "DIR")]
         directory: Option<PathBuf>,
         /// The journal key's public half, in PEM.
@@ -38,7 +41,7 @@ pub(crate) enum Command {
     ///
     /// With --output json each entry is one line, exactly as it is in the journal.
     Tail {
-        /// The folder of the journal's segments; custodyd is asked if it is missing.
+        /// The folder of the journal's segments; custodyd reads it out if it is missing.
         #[arg(value_name = "DIR")]
         directory: Option<PathBuf>,
         /// How many entries.
@@ -47,6 +50,16 @@ pub(crate) enum Command {
         /// Go on with new entries as they are written.
         #[arg(short, long)]
         follow: bool,
+    },
+    /// Show one entry in full, unverified.
+    ///
+    /// With --output json it is one line, exactly as it is in the journal.
+    Show {
+        /// The entry's number, such as 'custodyctl fetch' tells.
+        number: u64,
+        /// The folder of the journal's segments; custodyd reads it out if it is missing.
+        #[arg(value_name = "DIR")]
+        directory: Option<PathBuf>,
     },
 }
 
@@ -73,15 +86,20 @@ pub(crate) enum Error {
     Short { last: u64, written: u64 },
     #[error("entry {0} is not the one that custodyd has written")]
     OtherEntry(u64),
-    #[error("custodyd does not say where its journal is")]
+    #[error("custodyd says nothing of its journal")]
     NoStatus,
+    #[error("a journal that custodyd reads out is verified with a public key from elsewhere")]
+    KeyWanted,
+    #[error("there is no entry {0} in the journal")]
+    NoEntry(u64),
 }
 
 impl Error {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Read(..) | Self::NoStatus => Exit::Unexpected,
-            Self::NoSegment(_) => Exit::NotFound,
+            Self::NoSegment(_) | Self::NoEntry(_) => Exit::NotFound,
+            Self::KeyWanted => Exit::Usage,
             Self::PublicKey(_) => Exit::Invalid,
             Self::Broken(..)
             | Self::Torn(_)
@@ -97,6 +115,11 @@ impl Error {
             Self::Read(_, error) if error.kind() == io::ErrorKind::PermissionDenied => {
                 Some("run this as the user that custodyd runs as, or on a copy".to_owned())
             }
+            Self::KeyWanted => Some(
+                "a key from the same custodyd would prove nothing; give the journal.pub that was \
+                 put aside after 'custodyd init' with --public-key"
+                    .to_owned(),
+            ),
             Self::Unsigned => {
                 Some("custodyd signs after a while: try again, or look whether it does".to_owned())
             }
@@ -111,24 +134,16 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
             directory,
             public_key,
             instance,
-        } => {
-            let status = match (&directory, &public_key) {
-                (Some(_), Some(_)) => None,
-                _ => Some(status(global).await?),
-            };
-            verify::run(global, directory, public_key, instance, status.as_ref())
-        }
+        } => verify::run(global, directory, public_key, instance).await,
         Command::Tail {
             directory,
             lines,
             follow,
-        } => {
-            let directory = match directory {
-                Some(directory) => directory,
-                None => status(global).await?.journal.directory.into(),
-            };
-            tail::run(global, &directory, lines, follow)
-        }
+        } => match directory {
+            Some(directory) => tail::of_files(global, &directory, lines, follow),
+            None => tail::over_the_socket(global, lines, follow).await,
+        },
+        Command::Show { number, directory } => show::run(global, number, directory).await,
     }
 }
 

@@ -2,19 +2,25 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod callers;
 mod confirm;
+mod consumers;
 mod content;
 mod daemon;
 mod docs;
 mod element;
+mod evidence;
 mod failure;
 mod fetch;
 mod files;
+mod finding;
 mod grant;
 mod group;
 mod journal;
 mod output;
+mod role;
 mod secret;
+mod when;
 
 use std::{alloc::System, process::ExitCode};
 
@@ -52,6 +58,8 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Group(command) => runtime.block_on(group::run(&global, command)),
         Command::Secret(command) => runtime.block_on(secret::run(&global, command)),
         Command::Grant(command) => runtime.block_on(grant::run(&global, command)),
+        Command::Role(command) => runtime.block_on(role::run(&global, command)),
+        Command::Consumers { scope } => runtime.block_on(consumers::run(&global, scope)),
         Command::Fetch(args) => runtime.block_on(fetch::run(&global, args)),
         Command::Whoami => runtime.block_on(daemon::whoami(&global)),
         Command::Status => runtime.block_on(daemon::status(&global)),

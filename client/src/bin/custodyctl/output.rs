@@ -82,6 +82,9 @@ pub(crate) fn report(failure: &Failure) {
         return;
     }
     note(&format!("custodyctl: {}", plain(&chain(failure))));
+    for line in failure.details() {
+        note(&format!("  {}", plain(line)));
+    }
     if let Some(hint) = failure.hint() {
         note(&format!("  hint: {}", plain(&hint)));
     }

@@ -8,7 +8,7 @@ use clap::{
     Subcommand,
     builder::{OsStringValueParser, TypedValueParser as _},
 };
-use client::v1;
+use client::{Error as Call, v1};
 use custody::name::{GroupName, SecretId};
 
 use crate::{
@@ -69,6 +69,9 @@ pub(crate) enum Command {
         /// Don't ask.
         #[arg(long)]
         yes: bool,
+        /// Destroy it although somebody used it of late; 'custodyctl consumers' shows who.
+        #[arg(long)]
+        force: bool,
     },
 }
 
@@ -101,7 +104,7 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
             let versions = answer.map_err(Failure::Manager)?.versions;
             output::show(global.output, &Versions::from(versions))
         }
-        Command::Delete { secret, yes } => delete(global, secret, yes).await,
+        Command::Delete { secret, yes, force } => delete(global, secret, yes, force).await,
     }
 }
 
@@ -123,7 +126,7 @@ async fn put(
     output::show(global.output, &Stored::new(&secret, kind, version))
 }
 
-async fn delete(global: &Global, secret: SecretId, yes: bool) -> Result<(), Failure> {
+async fn delete(global: &Global, secret: SecretId, yes: bool, force: bool) -> Result<(), Failure> {
     if !yes {
         confirm(
             &format!("destroy {secret} and all its versions for good"),
@@ -133,8 +136,20 @@ async fn delete(global: &Global, secret: SecretId, yes: bool) -> Result<(), Fail
     let request = v1::DeleteSecretRequest {
         group: secret.group.to_string(),
         name: secret.name.to_string(),
+        force,
     };
     let answer = global.manager().await?.delete_secret(request).await;
-    let versions = answer.map_err(Failure::Manager)?.versions;
+    let failed = |call| match call {
+        Call::Precondition(message) if !force => {
+            let mut lines = message.lines().map(|line| line.trim().to_owned());
+            Failure::InUse {
+                problem: lines.next().unwrap_or_default(),
+                users: lines.collect(),
+                secret: secret.to_string(),
+            }
+        }
+        call => Failure::Manager(call),
+    };
+    let versions = answer.map_err(failed)?.versions;
     output::show(global.output, &Deleted::new(&secret, versions))
 }

@@ -132,16 +132,10 @@ pub(super) struct Digest {
 pub(super) struct Found {
     #[prost(bytes = "vec", tag = "1")]
     path: Vec<u8>,
-    #[prost(uint64, tag = "2")]
-    device: u64,
-    #[prost(uint64, tag = "3")]
-    inode: u64,
-    #[prost(bool, tag = "4")]
-    regular: bool,
     /// Of the path's ancestors, from the root.
-    #[prost(message, repeated, tag = "5")]
+    #[prost(message, repeated, tag = "2")]
     way: Vec<Owned>,
-    #[prost(string, optional, tag = "6")]
+    #[prost(string, optional, tag = "3")]
     sha256: Option<String>,
 }
 
@@ -258,9 +252,6 @@ impl From<FileFacts> for Found {
         Self {
             way: way.collect(),
             path: found.path.as_os_str().as_bytes().to_owned(),
-            device: found.file.0,
-            inode: found.file.1,
-            regular: found.regular,
             sha256: found.sha256,
         }
     }
@@ -283,8 +274,6 @@ impl From<Found> for FileFacts {
         Self {
             way: way.collect(),
             path,
-            file: (found.device, found.inode),
-            regular: found.regular,
             sha256: found.sha256,
         }
     }
@@ -331,8 +320,6 @@ mod tests {
         };
         let found = FileFacts {
             path: "/a/b".into(),
-            file: (3, 4),
-            regular: true,
             way: vec![owned("/", 0), owned("/a", 1), owned("/a/b", 2)],
             sha256: Some("00".to_owned()),
         };

@@ -1,6 +1,6 @@
 //! Segments on a real disk.
 
-use custody::{journal::Change, name::KeyId};
+use custody::{journal::change::Change, name::KeyId};
 
 use super::*;
 
@@ -24,6 +24,7 @@ fn prepare(number: u64) -> Event {
         number,
         operator: None,
         change: Change::Init {
+            roles: Vec::new(),
             system_key: key,
             journal_key: key,
         },

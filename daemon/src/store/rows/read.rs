@@ -4,10 +4,10 @@ use custody::{
     envelope::{SealedContent, SealedDigest, WrappedDek, Wrapping},
     group::{Group, KeyState, MasterKey},
     name::{SecretId, VersionId},
-    policy::{Rule, Selectors},
+    policy::rule::Rule,
+    role::Assignment,
     row::{Row, System, Tag, Tagged},
     secret::{Kind, Properties, Secret, Version, Wrap},
-    selector::Selector,
 };
 use rusqlite::{Connection, OptionalExtension as _, params, types::FromSql};
 use serde::de::DeserializeOwned;
@@ -58,6 +58,19 @@ impl Columns<'_, '_> {
 
     fn name<T: std::str::FromStr>(&mut self, column: &'static str) -> Result<T, Error> {
         self.parse(column, |text| text.parse().ok())
+    }
+
+    fn optional_name<T: std::str::FromStr>(
+        &mut self,
+        column: &'static str,
+    ) -> Result<Option<T>, Error> {
+        let text: Option<String> = self.take()?;
+        let malformed = || Error::Malformed {
+            table: self.table,
+            column: column.to_owned(),
+        };
+        text.map(|text| text.parse().map_err(|_| malformed()))
+            .transpose()
     }
 
     fn bytes<T>(
@@ -221,16 +234,34 @@ pub(in crate::store) fn grants(
     connection: &Connection,
     each: &mut dyn FnMut(Tagged),
 ) -> Result<(), Error> {
-    let query = r#"SELECT id, "group", pattern, selectors, created, created_by, change, tag
+    let query = r#"SELECT id, "group", patterns, selectors, terms, created, created_by,
+            change, tag
         FROM "grant""#;
     read(connection, "grant", query, each, |columns| {
         Ok(Row::Rule(Rule {
             id: columns.bytes("id", custody::name::RuleId::from_bytes)?,
             group: columns.name("group")?,
-            pattern: columns.name("pattern")?,
-            selectors: columns.parse("selectors", |text| {
-                Selectors::new(from_json::<Vec<Selector>>(text)?).ok()
-            })?,
+            patterns: columns.parse("patterns", from_json)?,
+            selectors: columns.parse("selectors", from_json)?,
+            terms: columns.parse("terms", from_json)?,
+            created: columns.take()?,
+            created_by: columns.take()?,
+        }))
+    })
+}
+
+pub(in crate::store) fn roles(
+    connection: &Connection,
+    each: &mut dyn FnMut(Tagged),
+) -> Result<(), Error> {
+    let query = r#"SELECT id, role, "group", selectors, created, created_by, change, tag
+        FROM role"#;
+    read(connection, "role", query, each, |columns| {
+        Ok(Row::Assignment(Assignment {
+            id: columns.bytes("id", custody::name::RuleId::from_bytes)?,
+            role: columns.name("role")?,
+            group: columns.optional_name("group")?,
+            selectors: columns.parse("selectors", from_json)?,
             created: columns.take()?,
             created_by: columns.take()?,
         }))

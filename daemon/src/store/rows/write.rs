@@ -124,16 +124,32 @@ pub(in crate::store) fn row(connection: &Connection, tagged: &Tagged) -> Result<
             ],
         ),
         Row::Rule(rule) => run(
-            r#"INSERT INTO "grant" (id, "group", pattern, selectors, created, created_by,
-                change, tag)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"#,
+            r#"INSERT INTO "grant" (id, "group", patterns, selectors, terms, created,
+                created_by, change, tag)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"#,
             params![
                 rule.id.as_bytes(),
                 rule.group.as_str(),
-                rule.pattern.to_string(),
+                to_json(&rule.patterns),
                 to_json(&rule.selectors),
+                to_json(&rule.terms),
                 rule.created,
                 rule.created_by,
+                change,
+                tag
+            ],
+        ),
+        Row::Assignment(held) => run(
+            r#"INSERT INTO role (id, role, "group", selectors, created, created_by,
+                change, tag)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"#,
+            params![
+                held.id.as_bytes(),
+                held.role.name(),
+                held.group.as_ref().map(custody::name::GroupName::as_str),
+                to_json(&held.selectors),
+                held.created,
+                held.created_by,
                 change,
                 tag
             ],
@@ -177,6 +193,7 @@ pub(in crate::store) fn delete(connection: &Connection, id: &RowId) -> Result<()
             r#"DELETE FROM "grant" WHERE id = ?1"#,
             params![id.as_bytes()],
         ),
+        RowId::Assignment(id) => run("DELETE FROM role WHERE id = ?1", params![id.as_bytes()]),
     }?;
     Ok(())
 }

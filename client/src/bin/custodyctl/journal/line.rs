@@ -1,4 +1,4 @@
-//! A journal entry as one line for people: time, number, event, who, what.
+//! A journal entry for people: on one line (time, number, event, who, what), or in full.
 
 use serde_json::{Map, Value};
 
@@ -19,6 +19,44 @@ pub(super) fn readable(entry: &str) -> String {
     let what = what(&kind, &mut fields);
     let line = format!("{time}  {number:>6}  {kind:<11}  {who:<28}  {what}");
     line.trim_end().to_owned()
+}
+
+/// The number of an entry; `None` for what is none.
+pub(super) fn number(entry: &str) -> Option<u64> {
+    let fields: Value = serde_json::from_str(entry).ok()?;
+    fields.get("seq")?.as_u64()
+}
+
+/// Everything that an entry says, by name; what is within something has its name first.
+pub(super) fn facts(entry: &str) -> Vec<(String, String)> {
+    let Ok(Value::Object(mut fields)) = serde_json::from_str(entry) else {
+        return vec![("no entry".to_owned(), entry.to_owned())];
+    };
+    let mut facts = Vec::new();
+    for name in ["seq", "time", "kind"] {
+        if let Some(value) = fields.remove(name) {
+            collect(name, &value, &mut facts);
+        }
+    }
+    for (name, value) in &fields {
+        collect(name, value, &mut facts);
+    }
+    facts
+}
+
+fn collect(name: &str, value: &Value, facts: &mut Vec<(String, String)>) {
+    match value {
+        Value::Object(fields) => {
+            for (inner, value) in fields {
+                collect(&format!("{name} {inner}"), value, facts);
+            }
+        }
+        Value::Array(values) => {
+            let lines: Vec<_> = values.iter().map(plain).collect();
+            facts.push((name.to_owned(), lines.join("\n")));
+        }
+        other => facts.push((name.to_owned(), plain(other))),
+    }
 }
 
 /// The process, by what tells it best.
@@ -49,7 +87,9 @@ fn what(kind: &str, fields: &mut Map<String, Value>) -> String {
     }
     let mut take = |name: &str| fields.remove(name).map(|value| plain(&value));
     if let Some(group) = take("group") {
-        let secret = take("secret").or_else(|| take("pattern"));
+        let secret = ["secret", "pattern", "patterns"]
+            .into_iter()
+            .find_map(&mut take);
         let secret = secret.map(|name| format!("/{name}")).unwrap_or_default();
         let version = take("version").map(|number| format!("@{number}"));
         words.push(format!("{group}{secret}{}", version.unwrap_or_default()));
@@ -82,7 +122,7 @@ fn plain(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::readable;
+    use super::{facts, readable};
 
     #[test]
     fn an_entry_tells_who_did_what() {
@@ -101,9 +141,33 @@ mod tests {
                 "2026-01-02T03:04:05Z       8  prepare      uid 0 /usr/bin/custodyctl     \
                  create-group web master_key=ab number=2",
             ),
+            (
+                r#"{"seq":9,"time":"2026-01-02T03:04:05Z","prev":"00","kind":"prepare",
+                    "change":{"change":"add-grant","group":"web","patterns":["tls","x*"]}}"#,
+                "2026-01-02T03:04:05Z       9  prepare      -                             \
+                 add-grant web/tls+x*",
+            ),
             ("nonsense", "no entry: nonsense"),
         ] {
             assert_eq!(readable(entry), line);
         }
+    }
+
+    #[test]
+    fn everything_in_an_entry_can_be_seen() {
+        let entry = r#"{"caller":{"uid":33,"groups":[4,5]},"kind":"allow","prev":"00","seq":7}"#;
+        let facts = facts(entry);
+        let lines: Vec<_> = facts
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        let whole = [
+            "seq=7",
+            "kind=allow",
+            "caller groups=4\n5",
+            "caller uid=33",
+            "prev=00",
+        ];
+        assert_eq!(lines, whole);
     }
 }

@@ -9,6 +9,18 @@ use super::Error;
 
 /// The segments in `directory`, oldest first.
 pub(super) fn list(directory: &Path) -> Result<Vec<PathBuf>, Error> {
+    let segments = numbered(directory)?.into_iter();
+    Ok(segments.map(|(_, path)| path).collect())
+}
+
+/// The segment where entry `wanted` belongs, after the number of its first entry.
+pub(super) fn holding(directory: &Path, wanted: u64) -> Result<Option<(u64, PathBuf)>, Error> {
+    let segments = numbered(directory)?.into_iter().rev();
+    let mut earlier = segments.skip_while(|(first, _)| *first > wanted);
+    Ok(earlier.next())
+}
+
+fn numbered(directory: &Path) -> Result<Vec<(u64, PathBuf)>, Error> {
     let failed = |error| Error::Read(directory.to_owned(), error);
     let mut segments = Vec::new();
     for entry in fs::read_dir(directory).map_err(failed)? {
@@ -21,7 +33,7 @@ pub(super) fn list(directory: &Path) -> Result<Vec<PathBuf>, Error> {
         return Err(Error::NoSegment(directory.to_owned()));
     }
     segments.sort();
-    Ok(segments.into_iter().map(|(_, path)| path).collect())
+    Ok(segments)
 }
 
 /// The number in `journal-%020d.jsonl`.

@@ -1,6 +1,7 @@
 //! `custodyctl journal tail`.
 
 use std::{
+    collections::VecDeque,
     fs::{self, File},
     io::{Read as _, Seek as _, SeekFrom},
     path::{Path, PathBuf},
@@ -21,7 +22,36 @@ use crate::{
 /// How often to look for new entries.
 const PAUSE: Duration = Duration::from_millis(300);
 
-pub(super) fn run(
+/// From custodyd, over its socket.
+pub(super) async fn over_the_socket(
+    global: &Global,
+    lines: usize,
+    follow: bool,
+) -> Result<(), Failure> {
+    let manager = global.manager().await?;
+    let written = super::status(global).await?.journal.sequence;
+    let wanted = u64::try_from(lines).unwrap_or(u64::MAX);
+    let from = written.saturating_sub(wanted) + 1;
+    let stream = manager.read_journal(from, follow).await;
+    let mut stream = stream.map_err(Failure::Manager)?;
+    // The journal grew since it was asked for its length, if only by that question.
+    let mut newest = VecDeque::new();
+    while let Some(answer) = stream.next().await {
+        for line in answer.map_err(Failure::Manager)?.lines() {
+            newest.push_back(line.as_bytes().to_vec());
+            if !follow && newest.len() > lines {
+                newest.pop_front();
+            }
+        }
+        if follow {
+            show(global.output, newest.drain(..))?;
+        }
+    }
+    show(global.output, newest)
+}
+
+/// From the files in `directory`.
+pub(super) fn of_files(
     global: &Global,
     directory: &Path,
     lines: usize,
@@ -99,7 +129,7 @@ fn complete(bytes: &[u8]) -> (Vec<Vec<u8>>, u64) {
     (lines, length)
 }
 
-fn show(format: Format, lines: Vec<Vec<u8>>) -> Result<(), Failure> {
+fn show(format: Format, lines: impl IntoIterator<Item = Vec<u8>>) -> Result<(), Failure> {
     for bytes in lines {
         let text = String::from_utf8_lossy(&bytes);
         match format {

@@ -1,0 +1,317 @@
+//! What the canned custodyd answers.
+
+use client::v1;
+
+fn midnight() -> Option<prost_types::Timestamp> {
+    Some(prost_types::Timestamp {
+        seconds: 1_798_675_200,
+        nanos: 0,
+    })
+}
+
+pub(super) fn time() -> Option<prost_types::Timestamp> {
+    Some(prost_types::Timestamp {
+        seconds: 1_767_323_045,
+        nanos: 6,
+    })
+}
+
+pub(super) fn version(number: u32) -> v1::Version {
+    v1::Version {
+        number,
+        created: time(),
+        created_by: 1000,
+        size: 3072,
+        properties: vec![v1::Property {
+            name: "subject".into(),
+            value: "CN=example\x1b[31m.org".into(),
+        }],
+        master_keys: vec!["00112233445566778899aabbccddeeff".into()],
+    }
+}
+
+pub(super) fn group() -> v1::Group {
+    v1::Group {
+        name: "web".into(),
+        description: "front ends".into(),
+        created: time(),
+        master_keys: vec![v1::MasterKey {
+            id: "00112233445566778899aabbccddeeff".into(),
+            generation: 1,
+            state: "active".into(),
+            wrapping: "aes-256-gcm".into(),
+            token_label: "custody".into(),
+            token_serial: "0123".into(),
+            created: time(),
+            refused: None,
+        }],
+        secrets: 1,
+        grants: 1,
+    }
+}
+
+/// A grant with everything.
+pub(super) fn grant() -> v1::Grant {
+    v1::Grant {
+        id: "0011223344556677".into(),
+        group: "web".into(),
+        patterns: vec!["tls*".into(), "pw".into()],
+        selectors: vec!["unix:uid:33".into(), "systemd:id:nginx.service".into()],
+        created: time(),
+        created_by: 1000,
+        terms: Some(v1::Terms {
+            r#type: Some("keystore".into()),
+            fields: vec!["certificate-chain".into()],
+            not_before: time(),
+            not_after: midnight(),
+            uses: Some(5),
+            rate_uses: Some(10),
+            rate_seconds: Some(60),
+        }),
+        used: 3,
+        last_used: time(),
+    }
+}
+
+/// A grant that nobody used.
+pub(super) fn other_grant() -> v1::Grant {
+    v1::Grant {
+        id: "8899aabbccddeeff".into(),
+        group: "web".into(),
+        patterns: vec!["*".into()],
+        selectors: vec!["unix:uid:0".into()],
+        created: time(),
+        created_by: 0,
+        ..v1::Grant::default()
+    }
+}
+
+/// The grant that was asked for, found weak or not.
+pub(super) fn added(request: v1::AddGrantRequest, weak: bool) -> v1::AddGrantResponse {
+    let id = match request.dry_run {
+        true => String::new(),
+        false => grant().id,
+    };
+    let grant = v1::Grant {
+        id,
+        group: request.group,
+        patterns: request.patterns,
+        selectors: request.selectors,
+        terms: request.terms,
+        used: 0,
+        last_used: None,
+        ..grant()
+    };
+    v1::AddGrantResponse {
+        grant: Some(grant),
+        findings: match weak {
+            true => vec![finding()],
+            false => Vec::new(),
+        },
+    }
+}
+
+pub(super) fn finding() -> v1::Finding {
+    v1::Finding {
+        code: "exe-writable".into(),
+        hopeless: false,
+        problem: "uid 33 can write /srv/app".into(),
+        remedy: "name a unit".into(),
+    }
+}
+
+pub(super) fn linted() -> v1::LintGrantsResponse {
+    let hopeless = v1::Finding {
+        code: "any-user".into(),
+        hopeless: true,
+        problem: "every process of root has it".into(),
+        remedy: "name a unit besides".into(),
+    };
+    v1::LintGrantsResponse {
+        grants: vec![v1::lint_grants_response::Linted {
+            grant: Some(other_grant()),
+            findings: vec![finding(), hopeless],
+        }],
+    }
+}
+
+pub(super) fn explained() -> v1::ExplainGrantResponse {
+    let missing = |demands: &str, found: &str| v1::Missing {
+        demands: demands.into(),
+        found: found.into(),
+    };
+    let considered = |grant, missing| v1::Considered {
+        grant: Some(grant),
+        missing,
+    };
+    v1::ExplainGrantResponse {
+        evidence: Some(evidence()),
+        selectors: selectors(),
+        granted_by: None,
+        reason: Some("no-grant".into()),
+        considered: vec![
+            considered(
+                grant(),
+                vec![
+                    missing("systemd:id:nginx.service", "systemd:id:cron.service"),
+                    missing("until 2026-12-31", "it is 2027-01-02"),
+                ],
+            ),
+            considered(other_grant(), vec![missing("unix:uid:0", "unix:uid:33")]),
+        ],
+    }
+}
+
+pub(super) fn suggested() -> v1::SuggestGrantResponse {
+    v1::SuggestGrantResponse {
+        selectors: selectors(),
+        processes: vec![
+            evidence(),
+            v1::Evidence {
+                pid: 4712,
+                exe: Some("/usr/sbin/nginx\nrm -rf /".into()),
+                ..evidence()
+            },
+        ],
+        findings: vec![finding()],
+    }
+}
+
+pub(super) fn consumers() -> v1::ListConsumersResponse {
+    let nginx = v1::Consumer {
+        name: "tls".into(),
+        uid: 33,
+        what: Some("systemd:id:nginx.service".into()),
+        version: 2,
+        outdated: false,
+        fetches: 17,
+        first: midnight(),
+        last: time(),
+        watching: true,
+        recent: true,
+    };
+    let old = v1::Consumer {
+        what: None,
+        version: 1,
+        outdated: true,
+        fetches: 1,
+        watching: false,
+        recent: false,
+        ..nginx.clone()
+    };
+    let watcher = v1::Consumer {
+        name: "pw".into(),
+        uid: 34,
+        what: Some("unix:path:/usr/bin/watch".into()),
+        version: 0,
+        outdated: false,
+        fetches: 0,
+        first: None,
+        last: None,
+        watching: true,
+        recent: false,
+    };
+    v1::ListConsumersResponse {
+        consumers: vec![nginx, old, watcher],
+        unused: vec![other_grant()],
+        since: 4,
+    }
+}
+
+pub(super) fn role() -> v1::Role {
+    v1::Role {
+        id: "aabbccddeeff0011".into(),
+        role: "writer".into(),
+        group: Some("web".into()),
+        selectors: vec!["unix:uid:1000".into()],
+        created: time(),
+        created_by: Some(0),
+    }
+}
+
+pub(super) fn roles() -> Vec<v1::Role> {
+    let officer = v1::Role {
+        id: "0000000000000001".into(),
+        role: "crypto-officer".into(),
+        group: None,
+        created_by: None,
+        ..role()
+    };
+    let reader = v1::Role {
+        id: "0000000000000002".into(),
+        role: "reader".into(),
+        group: None,
+        ..role()
+    };
+    vec![officer, role(), reader]
+}
+
+pub(super) fn evidence() -> v1::Evidence {
+    v1::Evidence {
+        pid: 4711,
+        uid: 33,
+        gid: 33,
+        unit: Some("nginx.service".into()),
+        cgroup: Some("/system.slice/nginx.service".into()),
+        exe: None,
+        exe_doubt: Some("the process is in another mount namespace".into()),
+        invocation: Some("00112233445566778899aabbccddeeff".into()),
+        container: None,
+        pod: None,
+        by_number: true,
+    }
+}
+
+pub(super) fn selectors() -> Vec<v1::Selector> {
+    let selector = |text: &str, strength: &str, caution: &str| v1::Selector {
+        text: text.into(),
+        strength: strength.into(),
+        caution: caution.into(),
+    };
+    vec![
+        selector(
+            "unix:uid:33",
+            "user",
+            "any code that runs as this user has it",
+        ),
+        selector(
+            "systemd:id:nginx.service",
+            "root",
+            "only root puts a process there",
+        ),
+    ]
+}
+
+pub(super) fn status() -> v1::StatusResponse {
+    v1::StatusResponse {
+        version: "0.1.0".into(),
+        instance: "00112233445566778899aabbccddeeff".into(),
+        started: time(),
+        development: true,
+        token: Some(v1::TokenStatus {
+            label: "custody".into(),
+            serial: "0123".into(),
+            manufacturer: "SoftHSM project".into(),
+            model: "SoftHSM v2".into(),
+            module: "/usr/lib/softhsm/libsofthsm2.so".into(),
+            state: "failed".into(),
+            problem: Some("the token is not there".into()),
+            worker_generation: 3,
+        }),
+        journal: None,
+        groups: 1,
+        secrets: 1,
+        grants: 1,
+        memory_locked: false,
+    }
+}
+
+pub(super) fn journal() -> v1::JournalStatus {
+    v1::JournalStatus {
+        sequence: 17,
+        hash: "ab".repeat(32),
+        checkpoint: Some(12),
+        public_key: "-----BEGIN PUBLIC KEY-----\n".into(),
+        directory: "/var/lib/custodyd/journal".into(),
+    }
+}

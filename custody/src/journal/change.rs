@@ -1,0 +1,100 @@
+//! What the journal says of changes to the database.
+
+use serde::Serialize;
+
+use crate::{
+    name::{GroupName, KeyId, RuleId, SecretName},
+    policy::rule::Terms,
+    role::{Assignment, Role},
+};
+
+/// A change that is known to be in the database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct Settled {
+    /// Its number.
+    pub number: u64,
+    /// The digest of the state after it, in hexadecimal.
+    pub state: String,
+}
+
+/// What a change changes.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "change", rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "each field is named for what it holds")]
+pub enum Change {
+    /// `custodyd init`.
+    Init {
+        system_key: KeyId,
+        journal_key: KeyId,
+        roles: Vec<Appointed>,
+    },
+    /// A group and its first master key.
+    CreateGroup { group: GroupName, master_key: KeyId },
+    /// A version of a secret.
+    PutSecret {
+        group: GroupName,
+        secret: SecretName,
+        version: u32,
+        r#type: &'static str,
+        master_key: KeyId,
+    },
+    /// A secret with all its versions.
+    DeleteSecret {
+        group: GroupName,
+        secret: SecretName,
+        versions: u32,
+    },
+    /// A grant.
+    AddGrant {
+        grant: RuleId,
+        group: GroupName,
+        patterns: Vec<String>,
+        selectors: Vec<String>,
+        #[serde(flatten)]
+        terms: Terms,
+        /// What was found weak about it and insisted on.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        weak: Vec<&'static str>,
+    },
+    /// A grant, taken back.
+    RevokeGrant { grant: RuleId, group: GroupName },
+    /// A role, given.
+    AssignRole {
+        assignment: RuleId,
+        role: Role,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        group: Option<GroupName>,
+        selectors: Vec<String>,
+        /// What was found weak about it and insisted on.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        weak: Vec<&'static str>,
+    },
+    /// A role, taken back.
+    RevokeRole {
+        assignment: RuleId,
+        role: Role,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        group: Option<GroupName>,
+    },
+}
+
+/// A role that was given with the installation.
+#[derive(Clone, Debug, Serialize)]
+#[allow(missing_docs, reason = "each field is named for what it holds")]
+pub struct Appointed {
+    pub assignment: RuleId,
+    pub role: Role,
+    pub selectors: Vec<String>,
+}
+
+impl Appointed {
+    /// What `held` gives, to whom.
+    pub fn of(held: &Assignment) -> Self {
+        let selectors = held.selectors.as_slice().iter();
+        Self {
+            assignment: held.id,
+            role: held.role,
+            selectors: selectors.map(ToString::to_string).collect(),
+        }
+    }
+}

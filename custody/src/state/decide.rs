@@ -1,0 +1,190 @@
+//! The decision: which grant gives a caller what it wants, on which key's word.
+
+use std::marker::PhantomData;
+
+use super::{InGroup, InVersion, State};
+use crate::{
+    caller::{Caller, Evidence, fact::Needs},
+    group::{KeyState, MasterKey},
+    policy::{
+        Decision, Denial, Found, Grant, Moment, Operation, Reason, Wanted, explain::Obstacle,
+        rule::Rule,
+    },
+    secret::{Kind, Wrap},
+};
+
+/// What [`State::explain`] found.
+#[derive(Debug)]
+pub struct Explanation<'a> {
+    /// The grant that the request would be recorded under; or why it would be denied.
+    pub outcome: Result<&'a Rule, Reason>,
+    /// Every grant of the group, nearest first, with what keeps it from matching.
+    pub considered: Vec<(&'a Rule, Vec<Obstacle>)>,
+}
+
+impl State {
+    /// Decides whether `caller` may do `Op` to what it wants.
+    ///
+    /// Whether a grant matches is looked at before whether the secret exists, so a
+    /// caller without one learns nothing. A wish that finds nothing is a denial like
+    /// any other: it is recorded, and looks the same from outside.
+    ///
+    /// Nothing is decided for a peer that was not attested:
+    ///
+    /// ```compile_fail,E0308
+    /// use custody::{caller::observation::Credentials, policy::{Deliver, Moment, Wanted}, state::State};
+    /// fn skip_attestation(state: &State, peer: Credentials, wanted: Wanted, moment: Moment<'_>) {
+    ///     let _ = state.decide::<Deliver>(peer, wanted, moment); // wants a Caller
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The [`Denial`].
+    pub fn decide<Op: Operation>(
+        &self,
+        caller: Caller,
+        wanted: Wanted,
+        moment: Moment<'_>,
+    ) -> Decision<Op> {
+        match self.find::<Op>(caller.evidence(), &wanted, moment) {
+            Ok(found) => Ok(Grant {
+                caller,
+                found,
+                op: PhantomData,
+            }),
+            Err(reason) => Err(Box::new(Denial {
+                evidence: caller.evidence().clone(),
+                operation: Op::NAME,
+                wanted,
+                reason,
+            })),
+        }
+    }
+
+    /// What must be looked up about the process in `evidence` before it can be decided
+    /// whether it may have what it wants.
+    pub fn needs(&self, evidence: &Evidence, wanted: &Wanted) -> Needs {
+        let rules = self
+            .groups
+            .get(&wanted.group)
+            .map(|group| group.rules.values());
+        rules
+            .into_iter()
+            .flatten()
+            .filter(|held| held.row.patterns.cover(&wanted.name))
+            .map(|held| held.row.selectors.needs(evidence))
+            .fold(Needs::default(), Needs::or)
+    }
+
+    /// What [`Self::decide`] would say, and why. Nothing is granted by it.
+    pub fn explain<Op: Operation>(
+        &self,
+        evidence: &Evidence,
+        wanted: &Wanted,
+        moment: Moment<'_>,
+    ) -> Explanation<'_> {
+        let Some(group) = self.groups.get(&wanted.group) else {
+            return Explanation {
+                outcome: Err(Reason::NoGrant),
+                considered: Vec::new(),
+            };
+        };
+        let secret = group.secrets.get(&wanted.name);
+        let kind = secret.map(|secret| secret.secret.row.kind);
+        let rules = group.rules.values().map(|held| &held.row);
+        let mut considered: Vec<_> = rules
+            .map(|rule| (rule, rule.obstacles::<Op>(evidence, wanted, kind, moment)))
+            .collect();
+        considered.sort_by_cached_key(|(rule, obstacles)| {
+            let elsewhere = obstacles.contains(&Obstacle::Name);
+            (elsewhere, obstacles.len(), rule.preference(wanted))
+        });
+        let found = self.find::<Op>(evidence, wanted, moment);
+        let outcome = found.and_then(|found| {
+            let held = group.rules.get(&found.rule.id).ok_or(Reason::NoGrant)?;
+            Ok(&held.row)
+        });
+        Explanation {
+            outcome,
+            considered,
+        }
+    }
+
+    fn find<Op: Operation>(
+        &self,
+        evidence: &Evidence,
+        wanted: &Wanted,
+        moment: Moment<'_>,
+    ) -> Result<Found, Reason> {
+        let group = self.groups.get(&wanted.group).ok_or(Reason::NoGrant)?;
+        let rules = group.rules.values().map(|held| &held.row);
+        let mut named = rules.filter(|rule| rule.names(evidence, wanted)).peekable();
+        if named.peek().is_none() {
+            return Err(Reason::NoGrant);
+        }
+        let held = group
+            .secrets
+            .get(&wanted.name)
+            .ok_or(Reason::NoSuchSecret)?;
+        let secret = &held.secret.row;
+        let rule = choose::<Op>(named, wanted, secret.kind, moment)?;
+        let version = held
+            .version(wanted.version.unwrap_or(secret.current))
+            .ok_or(Reason::NoSuchVersion)?;
+        let (wrap, key) = group.reveal::<Op>(version)?;
+        let fields = if wanted.fields.is_empty() {
+            &rule.terms.fields
+        } else {
+            &wanted.fields
+        };
+        Ok(Found {
+            rule: rule.clone(),
+            version: version.version.row.id.clone(),
+            kind: secret.kind,
+            fields: fields.clone(),
+            sealed: version.version.row.sealed,
+            gmk: key.id,
+            wrapping: key.wrapping,
+            wrapped: wrap.wrapped.clone(),
+        })
+    }
+}
+
+/// The best of the grants whose terms are met; or what is wrong with the best of the others.
+fn choose<'a, Op: Operation>(
+    named: impl Iterator<Item = &'a Rule>,
+    wanted: &Wanted,
+    kind: Kind,
+    moment: Moment<'_>,
+) -> Result<&'a Rule, Reason> {
+    let mut by_preference: Vec<_> = named.collect();
+    by_preference.sort_by_cached_key(|rule| rule.preference(wanted));
+    let mut reason = None;
+    for rule in by_preference {
+        match rule.unmet::<Op>(wanted, kind, moment) {
+            None => return Ok(rule),
+            Some(unmet) => reason.get_or_insert(unmet),
+        };
+    }
+    Err(reason.unwrap_or(Reason::NoGrant))
+}
+
+impl InGroup {
+    /// A wrap of `version`, and the master key that made it, which may do what `Op` needs.
+    fn reveal<'a, Op: Operation>(
+        &'a self,
+        version: &'a InVersion,
+    ) -> Result<(&'a Wrap, &'a MasterKey), Reason> {
+        let mut last = KeyState::Destroyed;
+        for held in &version.wraps {
+            if let Some(key) = self.key(&held.row.gmk) {
+                if key.state.reveals() || !Op::REVEALS {
+                    return Ok((&held.row, key));
+                }
+                last = key.state;
+            }
+        }
+        Err(Reason::KeyState(last))
+    }
+}

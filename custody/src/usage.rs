@@ -1,0 +1,364 @@
+//! Who used which grant, and who fetched which secret: drawn from the journal alone, so
+//! it is trusted as the journal is, and nothing else needs to keep it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    caller::Evidence,
+    group::Millis,
+    journal::Receipt,
+    name::{GroupName, RuleId, SecretId, SecretName},
+    policy::rule::{Rate, Rule},
+    selector::Selector,
+    state::State,
+};
+
+/// The grants and secrets there are: nothing is remembered of others.
+#[derive(Clone, Debug)]
+pub struct Known {
+    rules: BTreeMap<RuleId, Option<Rate>>,
+    secrets: BTreeSet<SecretId>,
+}
+
+impl Known {
+    /// Those in `state`.
+    pub fn of(state: &State) -> Self {
+        let rules = state.groups().flat_map(|group| group.rules());
+        let secrets = state.groups().flat_map(|group| group.secrets());
+        Self {
+            rules: rules.map(|rule| (rule.id, rule.terms.rate)).collect(),
+            secrets: secrets.map(|secret| secret.row().id.clone()).collect(),
+        }
+    }
+}
+
+/// What is known of use, up to one entry of the journal.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    rules: BTreeMap<RuleId, Uses>,
+    #[serde(with = "pairs")]
+    secrets: BTreeMap<SecretId, BTreeMap<Consumer, Visits>>,
+    /// Deliveries that may yet turn out not to have happened, by their entries.
+    open: BTreeMap<u64, Open>,
+}
+
+/// How much a grant was used.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Uses {
+    /// Deliveries.
+    pub count: u64,
+    /// When the newest was.
+    pub last: Millis,
+    /// When each of the newest was, oldest first: as many as the grant's rate counts.
+    recent: VecDeque<Millis>,
+}
+
+/// A service, as it can be recognised the next time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Consumer {
+    /// Its user id.
+    pub uid: u32,
+    /// The selector that says most of it besides.
+    pub what: Option<Selector>,
+}
+
+/// What a consumer fetched of one secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Visits {
+    /// The newest version it fetched.
+    pub version: u32,
+    /// How often.
+    pub fetches: u64,
+    /// When first.
+    pub first: Millis,
+    /// When last.
+    pub last: Millis,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Open {
+    rule: RuleId,
+    secret: SecretId,
+    consumer: Consumer,
+    at: Millis,
+}
+
+/// A delivery that is on record.
+#[derive(Clone, Debug)]
+pub struct Delivered {
+    /// The entry.
+    pub receipt: Receipt,
+    /// The grant.
+    pub rule: RuleId,
+    /// The secret.
+    pub secret: SecretId,
+    /// Its version.
+    pub version: u32,
+    /// To whom.
+    pub consumer: Consumer,
+    /// When.
+    pub at: Millis,
+}
+
+/// How many deliveries may be in progress at a time, with room to spare.
+const MAX_OPEN: usize = 4096;
+
+/// How many services are remembered for one secret; beyond that, who has not come for
+/// the longest time is forgotten.
+const MAX_CONSUMERS: usize = 1000;
+
+impl Consumer {
+    /// Who the process in `evidence` is, as far as its next one will be the same.
+    pub fn of(evidence: &Evidence) -> Self {
+        Self::from_parts(
+            evidence.uid,
+            evidence.pod.as_deref(),
+            evidence.container.as_deref(),
+            evidence.unit.as_deref(),
+            evidence.exe.as_deref(),
+        )
+    }
+
+    fn from_parts(
+        uid: u32,
+        pod: Option<&str>,
+        container: Option<&str>,
+        unit: Option<&str>,
+        exe: Option<&str>,
+    ) -> Self {
+        // A login session is another one each time.
+        let session = |unit: &&str| !unit.starts_with("session-") && !unit.starts_with("user@");
+        let what = pod
+            .map(|pod| Selector::Pod(pod.to_owned()))
+            .or_else(|| container.map(|id| Selector::Container(id.to_owned())))
+            .or_else(|| {
+                unit.filter(session)
+                    .map(|unit| Selector::Unit(unit.to_owned()))
+            })
+            .or_else(|| exe.map(|path| Selector::Path(path.to_owned())));
+        Self { uid, what }
+    }
+}
+
+impl Usage {
+    /// How much `rule` was used.
+    pub fn of_rule(&self, rule: &RuleId) -> Option<&Uses> {
+        self.rules.get(rule)
+    }
+
+    /// Who fetched `secret`.
+    pub fn of_secret(&self, secret: &SecretId) -> impl Iterator<Item = (&Consumer, &Visits)> {
+        self.secrets.get(secret).into_iter().flatten()
+    }
+
+    /// Whether `rule` has a use left.
+    pub fn has_left(&self, rule: &Rule) -> bool {
+        let used = self.rules.get(&rule.id).map_or(0, |uses| uses.count);
+        rule.terms.uses.is_none_or(|uses| used < uses.get())
+    }
+
+    /// Whether `rule` may be used at `now` as far as its rate goes.
+    pub fn in_rate(&self, rule: &Rule, now: Millis) -> bool {
+        let Some(rate) = rule.terms.rate else {
+            return true;
+        };
+        let recent = self.rules.get(&rule.id).map(|uses| &uses.recent);
+        let within = |at: &&Millis| at.saturating_add(rate.span()) > now;
+        let count = recent.map_or(0, |recent| recent.iter().filter(within).count());
+        count < rate.uses as usize
+    }
+
+    /// Uses `rule` once. To be done before the delivery is recorded, together with the
+    /// decision, so that no two deliveries have the same use.
+    pub fn take(&mut self, rule: &Rule, now: Millis) {
+        self.count(rule.id, rule.terms.rate, now);
+    }
+
+    fn count(&mut self, rule: RuleId, rate: Option<Rate>, now: Millis) {
+        let uses = self.rules.entry(rule).or_default();
+        uses.count += 1;
+        uses.last = now;
+        if let Some(rate) = rate {
+            uses.recent.push_back(now);
+            while uses.recent.len() > rate.uses as usize {
+                uses.recent.pop_front();
+            }
+        }
+    }
+
+    /// Undoes [`Self::take`] for a delivery that did not happen.
+    pub fn give_back(&mut self, rule: &RuleId, at: Millis) {
+        if let Some(uses) = self.rules.get_mut(rule) {
+            uses.count = uses.count.saturating_sub(1);
+            if let Some(index) = uses.recent.iter().rposition(|&taken| taken == at) {
+                uses.recent.remove(index);
+            }
+        }
+    }
+
+    /// Remembers a delivery whose use was taken.
+    pub fn delivered(&mut self, delivered: Delivered) {
+        let Delivered {
+            receipt,
+            rule,
+            secret,
+            version,
+            consumer,
+            at,
+        } = delivered;
+        let consumers = self.secrets.entry(secret.clone()).or_default();
+        if consumers.len() >= MAX_CONSUMERS && !consumers.contains_key(&consumer) {
+            let oldest = consumers.iter().min_by_key(|(_, visits)| visits.last);
+            if let Some(oldest) = oldest.map(|(consumer, _)| consumer.clone()) {
+                consumers.remove(&oldest);
+            }
+        }
+        let visits = consumers.entry(consumer.clone()).or_insert(Visits {
+            version,
+            fetches: 0,
+            first: at,
+            last: at,
+        });
+        visits.fetches += 1;
+        visits.last = visits.last.max(at);
+        visits.version = visits.version.max(version);
+        let open = Open {
+            rule,
+            secret,
+            consumer,
+            at,
+        };
+        self.open.insert(receipt.seq(), open);
+        while self.open.len() > MAX_OPEN {
+            self.open.pop_first();
+        }
+    }
+
+    /// Takes back what [`Self::delivered`] remembered for the entry `allowed`, and its use.
+    pub fn undelivered(&mut self, allowed: Receipt) {
+        let Some(open) = self.open.remove(&allowed.seq()) else {
+            return;
+        };
+        self.give_back(&open.rule, open.at);
+        let consumers = self.secrets.get_mut(&open.secret);
+        if let Some(visits) = consumers.and_then(|all| all.get_mut(&open.consumer)) {
+            visits.fetches = visits.fetches.saturating_sub(1);
+        }
+    }
+
+    /// Forgets what there no longer is.
+    pub fn forget(&mut self, known: &Known) {
+        self.rules.retain(|id, _| known.rules.contains_key(id));
+        self.secrets.retain(|id, _| known.secrets.contains(id));
+    }
+
+    /// Follows an entry of the journal that was written by an earlier life of the daemon.
+    pub fn replay(&mut self, seq: u64, at: Millis, noted: Noted, known: &Known) {
+        match noted {
+            Noted::Allow {
+                operation,
+                caller,
+                group,
+                secret,
+                version,
+                grant,
+            } if operation == "deliver" => {
+                if let Some(rate) = known.rules.get(&grant) {
+                    self.count(grant, *rate, at);
+                }
+                self.delivered(Delivered {
+                    receipt: Receipt::of_durable(seq),
+                    rule: grant,
+                    secret: SecretId {
+                        group,
+                        name: secret,
+                    },
+                    version,
+                    consumer: caller.consumer(),
+                    at,
+                });
+            }
+            Noted::Undelivered { allowed } => self.undelivered(Receipt::of_durable(allowed)),
+            Noted::Allow { .. } | Noted::Other => {}
+        }
+    }
+}
+
+/// What an entry of the journal says of use.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "as in Event")]
+pub enum Noted {
+    Allow {
+        operation: String,
+        caller: NotedCaller,
+        group: GroupName,
+        secret: SecretName,
+        version: u32,
+        grant: RuleId,
+    },
+    Undelivered {
+        allowed: u64,
+    },
+    #[serde(other)]
+    Other,
+}
+
+/// A caller as the journal has it.
+#[derive(Clone, Debug, Deserialize)]
+pub struct NotedCaller {
+    uid: u32,
+    pod: Option<String>,
+    container: Option<String>,
+    unit: Option<String>,
+    exe: Option<String>,
+}
+
+impl NotedCaller {
+    fn consumer(&self) -> Consumer {
+        Consumer::from_parts(
+            self.uid,
+            self.pod.as_deref(),
+            self.container.as_deref(),
+            self.unit.as_deref(),
+            self.exe.as_deref(),
+        )
+    }
+}
+
+/// A map whose keys are no text, as a list of pairs.
+mod pairs {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::{Consumer, Visits};
+    use crate::name::SecretId;
+
+    type Secrets = BTreeMap<SecretId, BTreeMap<Consumer, Visits>>;
+
+    #[derive(Serialize, Deserialize)]
+    struct Pair(SecretId, Consumer, Visits);
+
+    pub(super) fn serialize<S: Serializer>(map: &Secrets, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(map.iter().flat_map(|(id, consumers)| {
+            let pair = |(consumer, visits): (&Consumer, &Visits)| {
+                Pair(id.clone(), consumer.clone(), visits.clone())
+            };
+            consumers.iter().map(pair)
+        }))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Secrets, D::Error> {
+        let mut map = Secrets::new();
+        for Pair(id, consumer, visits) in Vec::<Pair>::deserialize(from)? {
+            map.entry(id).or_default().insert(consumer, visits);
+        }
+        Ok(map)
+    }
+}
+
+#[cfg(test)]
+mod tests;

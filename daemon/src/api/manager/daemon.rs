@@ -1,0 +1,81 @@
+//! The daemon itself, and who the operator is to it.
+
+use custody::caller::observation::Pinned;
+use hsm::WorkerState;
+use proto::v1;
+
+use super::Call;
+use crate::{
+    api::view,
+    custodian::{Custodian, Error},
+};
+
+impl Call<'_> {
+    pub(super) async fn status(self, _: v1::StatusRequest) -> Result<v1::StatusResponse, Error> {
+        let custodian = &self.manager.custodian;
+        let about = &self.manager.about;
+        let counts = custodian.state().counts();
+        Ok(v1::StatusResponse {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            instance: custodian.system().instance.to_string(),
+            started: Some(view::timestamp(about.started)),
+            development: about.is_development(),
+            token: Some(token_status(custodian)),
+            journal: Some(journal_status(custodian)),
+            groups: counts.groups,
+            secrets: counts.secrets,
+            grants: counts.rules,
+            memory_locked: about.memory == crate::harden::Memory::Locked,
+            attestation: match custodian.attestor().method() {
+                Pinned::AtConnect => "kernel".to_owned(),
+                Pinned::ByNumber => "start-time".to_owned(),
+            },
+            attestation_lacks: custodian.attestor().lacks(),
+        })
+    }
+
+    pub(super) async fn who_am_i(
+        self,
+        _: v1::OperatorWhoAmIRequest,
+    ) -> Result<v1::OperatorWhoAmIResponse, Error> {
+        let evidence = self.operator.evidence();
+        let held = self.operator.held().iter();
+        Ok(v1::OperatorWhoAmIResponse {
+            selectors: view::selectors(evidence),
+            evidence: Some(view::evidence(evidence)),
+            roles: held.map(view::role).collect(),
+        })
+    }
+}
+
+fn token_status(custodian: &Custodian) -> v1::TokenStatus {
+    let token = custodian.hsm().token();
+    let health = custodian.hsm().health().borrow().clone();
+    let (state, problem) = match health.state {
+        WorkerState::Starting => ("starting", None),
+        WorkerState::Serving => ("serving", None),
+        WorkerState::Failed { problem, .. } => ("failed", Some(problem)),
+    };
+    v1::TokenStatus {
+        label: token.label,
+        serial: token.serial,
+        manufacturer: token.manufacturer,
+        model: token.model,
+        module: token.module.display().to_string(),
+        state: state.to_owned(),
+        problem,
+        worker_generation: health.generation,
+    }
+}
+
+fn journal_status(custodian: &Custodian) -> v1::JournalStatus {
+    let journal = custodian.journal();
+    let position = journal.position();
+    v1::JournalStatus {
+        sequence: position.head.seq,
+        hash: position.head.hash.to_string(),
+        checkpoint: (position.covered > 0).then_some(position.covered),
+        public_key: journal.origin().public_key.clone(),
+        directory: journal.directory().display().to_string(),
+    }
+}

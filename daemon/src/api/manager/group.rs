@@ -1,0 +1,52 @@
+//! Groups.
+
+use custody::{change, name::GroupName};
+use proto::v1;
+
+use super::{Call, Manager};
+use crate::{
+    api::{parse, view},
+    custodian::Error,
+};
+
+impl Call<'_> {
+    pub(super) async fn create_group(
+        self,
+        request: v1::CreateGroupRequest,
+    ) -> Result<v1::Group, Error> {
+        let name: GroupName = parse("name", &request.name)?;
+        self.manager
+            .custodian
+            .create_group(self.operator, name.clone(), request.description)
+            .await?;
+        self.manager.group(&name)
+    }
+
+    pub(super) async fn list_groups(
+        self,
+        _: v1::ListGroupsRequest,
+    ) -> Result<v1::ListGroupsResponse, Error> {
+        let custodian = &self.manager.custodian;
+        let state = custodian.state();
+        let seen = state
+            .groups()
+            .filter(|group| self.operator.sees(&group.row().name));
+        let groups = seen.map(|group| view::group(group, custodian));
+        Ok(v1::ListGroupsResponse {
+            groups: groups.collect(),
+        })
+    }
+
+    pub(super) async fn get_group(self, request: v1::GetGroupRequest) -> Result<v1::Group, Error> {
+        self.manager.group(&parse("name", &request.name)?)
+    }
+}
+
+impl Manager {
+    fn group(&self, name: &GroupName) -> Result<v1::Group, Error> {
+        let state = self.custodian.state();
+        let group = state.group(name);
+        let group = group.ok_or_else(|| change::Error::NoSuchGroup(name.clone()))?;
+        Ok(view::group(group, &self.custodian))
+    }
+}

@@ -1,0 +1,109 @@
+//! Secrets and their versions: content goes in, metadata comes out.
+
+use custody::{
+    change,
+    name::{GroupName, SecretId},
+    secret::{Fields, Kind},
+    state::view::SecretView,
+};
+use proto::v1;
+
+use super::{Call, Manager};
+use crate::{
+    api::{parse, view},
+    custodian::Error,
+};
+
+impl Call<'_> {
+    pub(super) async fn put_secret(
+        self,
+        request: v1::PutSecretRequest,
+    ) -> Result<v1::Version, Error> {
+        let id = secret_id(&request.group, &request.name)?;
+        let kind = Kind::from_name(&request.r#type)?;
+        let mut fields = Fields::default();
+        for mut field in request.fields {
+            let name = std::mem::take(&mut field.name);
+            fields.push(name, std::mem::take(&mut field.value));
+        }
+        let written = self
+            .manager
+            .custodian
+            .put_secret(self.operator, id.clone(), kind, fields)
+            .await?;
+        self.manager.with_secret(&id, |secret| {
+            let mut versions = secret.versions();
+            versions
+                .find(|version| version.row().id == written)
+                .map(view::version)
+        })
+    }
+
+    pub(super) async fn list_secrets(
+        self,
+        request: v1::ListSecretsRequest,
+    ) -> Result<v1::ListSecretsResponse, Error> {
+        let name: GroupName = parse("group", &request.group)?;
+        let state = self.manager.custodian.state();
+        let group = state.group(&name).ok_or(change::Error::NoSuchGroup(name))?;
+        Ok(v1::ListSecretsResponse {
+            secrets: group.secrets().map(view::secret).collect(),
+        })
+    }
+
+    pub(super) async fn get_secret(
+        self,
+        request: v1::GetSecretRequest,
+    ) -> Result<v1::Secret, Error> {
+        let id = secret_id(&request.group, &request.name)?;
+        self.manager
+            .with_secret(&id, |secret| Some(view::secret(secret)))
+    }
+
+    pub(super) async fn list_versions(
+        self,
+        request: v1::ListVersionsRequest,
+    ) -> Result<v1::ListVersionsResponse, Error> {
+        let id = secret_id(&request.group, &request.name)?;
+        self.manager.with_secret(&id, |secret| {
+            Some(v1::ListVersionsResponse {
+                versions: secret.versions().map(view::version).collect(),
+            })
+        })
+    }
+
+    pub(super) async fn delete_secret(
+        self,
+        request: v1::DeleteSecretRequest,
+    ) -> Result<v1::DeleteSecretResponse, Error> {
+        let id = secret_id(&request.group, &request.name)?;
+        let versions = self
+            .manager
+            .custodian
+            .delete_secret(self.operator, id, request.force)
+            .await?;
+        Ok(v1::DeleteSecretResponse { versions })
+    }
+}
+
+impl Manager {
+    fn with_secret<T>(
+        &self,
+        id: &SecretId,
+        show: impl FnOnce(SecretView<'_>) -> Option<T>,
+    ) -> Result<T, Error> {
+        let state = self.custodian.state();
+        let group = state
+            .group(&id.group)
+            .ok_or_else(|| change::Error::NoSuchGroup(id.group.clone()))?;
+        let shown = group.secret(&id.name).and_then(show);
+        Ok(shown.ok_or_else(|| change::Error::NoSuchSecret(id.clone()))?)
+    }
+}
+
+pub(super) fn secret_id(group: &str, name: &str) -> Result<SecretId, Error> {
+    Ok(SecretId {
+        group: parse("group", group)?,
+        name: parse("name", name)?,
+    })
+}

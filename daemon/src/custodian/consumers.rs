@@ -1,0 +1,140 @@
+//! The inventory: who uses which secret, and who would miss it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use custody::{caller::Evidence, group::Millis, name::SecretId, usage::Consumer};
+
+use super::{Custodian, Error, now};
+
+/// Who used a secret within this time is thought to need it: 30 days.
+const RECENT: Millis = 30 * 24 * 60 * 60 * 1000;
+
+/// How many consumers an error names.
+const NAMED: usize = 5;
+
+/// Who watches what now, and how often.
+#[derive(Debug, Default)]
+pub(crate) struct Watchers(Mutex<BTreeMap<(SecretId, Consumer), u32>>);
+
+/// One watcher, for as long as it watches.
+#[derive(Debug)]
+pub(crate) struct Watching {
+    custodian: Arc<Custodian>,
+    what: (SecretId, Consumer),
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        let mut watchers = self.custodian.watchers.lock();
+        if let Some(count) = watchers.get_mut(&self.what) {
+            *count -= 1;
+            if *count == 0 {
+                watchers.remove(&self.what);
+            }
+        }
+    }
+}
+
+impl Watchers {
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<(SecretId, Consumer), u32>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A service that uses a secret.
+#[derive(Clone, Debug)]
+pub(crate) struct Use {
+    pub(crate) consumer: Consumer,
+    /// Newest version that it fetched, how often it fetched, when first and last; none for
+    /// one that only watches.
+    pub(crate) visits: Option<custody::usage::Visits>,
+    pub(crate) is_watching: bool,
+    /// Whether it would be missed.
+    pub(crate) is_recent: bool,
+}
+
+impl Custodian {
+    /// Remembers that the process in `evidence` watches `secret`, until that is dropped.
+    pub(crate) fn watching(self: &Arc<Self>, secret: SecretId, evidence: &Evidence) -> Watching {
+        let what = (secret, Consumer::of(evidence));
+        *self.watchers.lock().entry(what.clone()).or_default() += 1;
+        Watching {
+            custodian: Arc::clone(self),
+            what,
+        }
+    }
+
+    /// Who uses `secret`, most recent first.
+    pub(crate) fn uses(&self, secret: &SecretId) -> Vec<Use> {
+        let since = now().saturating_sub(RECENT);
+        let mut watching: Vec<_> = {
+            let watchers = self.watchers.lock();
+            let of_secret = watchers.keys().filter(|(watched, _)| watched == secret);
+            of_secret.map(|(_, consumer)| consumer.clone()).collect()
+        };
+        let mut uses: Vec<_> = {
+            let usage = self.tally.usage();
+            let fetched = usage
+                .of_secret(secret)
+                .filter(|(_, visits)| visits.fetches > 0);
+            fetched
+                .map(|(consumer, visits)| {
+                    let at = watching.iter().position(|watches| watches == consumer);
+                    let is_watching = at.map(|at| watching.swap_remove(at)).is_some();
+                    Use {
+                        consumer: consumer.clone(),
+                        visits: Some(visits.clone()),
+                        is_watching,
+                        is_recent: is_watching || visits.last >= since,
+                    }
+                })
+                .collect()
+        };
+        uses.extend(watching.into_iter().map(|consumer| Use {
+            consumer,
+            visits: None,
+            is_watching: true,
+            is_recent: true,
+        }));
+        uses.sort_by_key(|one| {
+            let last = one
+                .visits
+                .as_ref()
+                .map_or(Millis::MAX, |visits| visits.last);
+            std::cmp::Reverse(last)
+        });
+        uses
+    }
+
+    /// Whether nobody would miss `secret`.
+    pub(super) fn check_unused(&self, secret: &SecretId) -> Result<(), Error> {
+        let recent: Vec<_> = self
+            .uses(secret)
+            .into_iter()
+            .filter(|one| one.is_recent)
+            .map(|one| name(&one.consumer))
+            .collect();
+        if recent.is_empty() {
+            return Ok(());
+        }
+        let more = recent.len().saturating_sub(NAMED);
+        let mut consumers = recent[..recent.len() - more].join(", ");
+        if more > 0 {
+            consumers.push_str(&format!(" and {more} more"));
+        }
+        Err(Error::InUse {
+            secret: secret.to_string(),
+            consumers,
+        })
+    }
+}
+
+fn name(consumer: &Consumer) -> String {
+    match &consumer.what {
+        Some(what) => format!("unix:uid:{} {what}", consumer.uid),
+        None => format!("unix:uid:{}", consumer.uid),
+    }
+}

@@ -1,0 +1,113 @@
+//! Why a request was not answered as it was asked, and what of that goes on record.
+
+use custody::{
+    caller::observation::Drift,
+    change,
+    envelope::Failed,
+    journal::{Event, Receipt, Refusal, Turned, Undelivered},
+    lint::Finding,
+    policy::{Tampered, rule::Senseless},
+    secret::Refused,
+};
+
+use super::Custodian;
+use crate::{journal::Error as JournalError, names, store::Failed as DatabaseFailed};
+
+/// Why a request was not answered as it was asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    #[error("the peer cannot be attested")]
+    Unattested(#[source] Drift),
+    #[error("denied: {0:?}")]
+    Denied(custody::policy::Reason),
+    #[error("the operator may not")]
+    NotAdmitted(#[source] Box<custody::role::NotAdmitted>),
+    #[error("the decision could not be recorded")]
+    Unrecorded(#[source] JournalError),
+    #[error("the database did not answer")]
+    Database(#[source] DatabaseFailed),
+    #[error("the token did not do it")]
+    Hsm(#[source] hsm::Error),
+    #[error(transparent)]
+    Tampered(#[from] Tampered),
+    #[error("the caller changed while it was being served")]
+    Drift(#[source] Drift),
+    #[error(transparent)]
+    Change(#[from] change::Error),
+    #[error(transparent)]
+    Content(#[from] Refused),
+    #[error(transparent)]
+    Senseless(#[from] Senseless),
+    #[error("what was asked for is weak: {0:?}")]
+    Weak(Vec<Finding>),
+    #[error("what was asked for is hopeless: {0:?}")]
+    Hopeless(Vec<Finding>),
+    #[error(transparent)]
+    Names(#[from] names::Error),
+    #[error("{secret} is in use: {consumers}")]
+    InUse { secret: String, consumers: String },
+    #[error("there is no process {0} that can be looked at")]
+    NoProcess(i32),
+    #[error("there is no running process of {0}")]
+    NobodyInUnit(String),
+    #[error("the journal cannot be read")]
+    Unreadable(#[source] JournalError),
+    #[error("{field} {text:?}: {problem}")]
+    Malformed {
+        field: &'static str,
+        text: String,
+        problem: String,
+    },
+    #[error("the content is no encoding of fields")]
+    NoFields,
+    #[error("the content could not be sealed")]
+    Seal(#[source] Failed),
+    #[error("the system's random number generator failed")]
+    Random,
+    #[error("the change was made, but that could not be recorded")]
+    Unsettled(#[source] JournalError),
+    #[error("the daemon is stopping")]
+    Stopping,
+}
+
+impl Custodian {
+    pub(super) async fn undelivered(&self, allowed: Receipt, error: &Error) {
+        let problem = || error.to_string();
+        let reason = match error {
+            Error::Drift(drift) => Undelivered::Drift { drift: *drift },
+            Error::Tampered(_) => Undelivered::Tampered { problem: problem() },
+            Error::Database(error) if error.is_bad_data() => Undelivered::Tampered {
+                problem: error.to_string(),
+            },
+            Error::Hsm(error) if error.is_bad_data() => Undelivered::Tampered {
+                problem: error.to_string(),
+            },
+            Error::Hsm(error) => Undelivered::Token {
+                problem: error.to_string(),
+            },
+            _ => Undelivered::Database { problem: problem() },
+        };
+        if let Err(error) = self.record(Event::Undelivered { allowed, reason }).await {
+            // Whoever reads the journal then assumes a delivery, which errs on the safe side.
+            tracing::warn!(allowed = allowed.seq(), %error, "a failed delivery is not on record");
+        }
+    }
+}
+
+impl From<Refusal<JournalError>> for Error {
+    fn from(refusal: Refusal<JournalError>) -> Self {
+        match refusal {
+            Refusal::Denied(denial) => Self::Denied(denial.reason),
+            Refusal::Unrecorded(error) => Self::Unrecorded(error),
+        }
+    }
+}
+
+impl From<Turned<JournalError>> for Error {
+    fn from(turned: Turned<JournalError>) -> Self {
+        match turned {
+            Turned::Away(refused) => Self::NotAdmitted(refused),
+            Turned::Unrecorded(error) => Self::Unrecorded(error),
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! The two gRPC servers, and telling the world how the token's worker is.
+
+use std::sync::Arc;
+
+use custody::journal::{Event, Surface};
+use hsm::{Health, WorkerState};
+use proto::v1::{manager_server::ManagerServer, provider_server::ProviderServer};
+use tokio::{net::UnixListener, sync::watch};
+use tonic::transport::Server;
+use tonic_health::{ServingStatus, server::HealthReporter};
+
+use super::{About, Failure};
+use crate::{
+    api::{gate::Gate, manager::Manager, provider::Provider},
+    custodian::Custodian,
+    listen::{Doors, connections},
+};
+
+/// Serves both surfaces until `stopping` says so, and then what is open.
+pub(super) async fn both(
+    custodian: Arc<Custodian>,
+    about: Arc<About>,
+    manager: UnixListener,
+    provider: UnixListener,
+    doors: Arc<Doors>,
+    stopping: watch::Receiver<bool>,
+) -> Result<(), Failure> {
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let reporting = tokio::spawn(report(Arc::clone(&custodian), reporter));
+    let stopped = |mut stopping: watch::Receiver<bool>| async move {
+        // An error means that whoever would tell us is gone.
+        drop(stopping.wait_for(|stop| *stop).await);
+    };
+    let managers = ManagerServer::new(Manager {
+        custodian: Arc::clone(&custodian),
+        about,
+    });
+    let gate = Gate(Arc::clone(doors.throttle()));
+    let providers = Provider {
+        custodian,
+        recheck: doors.attestation().recheck,
+    };
+    let manager = Server::builder()
+        .add_service(health.clone())
+        .add_service(managers)
+        .serve_with_incoming_shutdown(
+            connections(manager, Surface::Manager, Arc::clone(&doors)),
+            stopped(stopping.clone()),
+        );
+    let provider = Server::builder()
+        .add_service(health)
+        .add_service(ProviderServer::with_interceptor(providers, gate))
+        .serve_with_incoming_shutdown(
+            connections(provider, Surface::Provider, doors),
+            stopped(stopping),
+        );
+    let ended = tokio::try_join!(manager, provider);
+    reporting.abort();
+    ended?;
+    Ok(())
+}
+
+/// Tells gRPC health, the log and the journal how the token's worker is.
+async fn report(custodian: Arc<Custodian>, reporter: HealthReporter) {
+    let mut health = custodian.hsm().health();
+    // What is on record; that it serves is what a start says.
+    let mut told = (health.borrow().generation, "serving", None);
+    loop {
+        let now: Health = health.borrow_and_update().clone();
+        let serving = match now.state {
+            WorkerState::Serving => ServingStatus::Serving,
+            _ => ServingStatus::NotServing,
+        };
+        for service in ["", "custody.v1.Manager", "custody.v1.Provider"] {
+            reporter.set_service_status(service, serving).await;
+        }
+        let news = match now.state {
+            WorkerState::Serving => Some((now.generation, "serving", None)),
+            WorkerState::Failed { problem, .. } => Some((now.generation, "failed", Some(problem))),
+            WorkerState::Starting => None,
+        };
+        // The same failure at each attempt is no news.
+        if let Some(news) = news.filter(|news| *news != told) {
+            told = news;
+            let (generation, state, problem) = told.clone();
+            let event = Event::Token {
+                generation,
+                state,
+                problem,
+            };
+            tracing::info!(?event, "the token's worker changed");
+            if let Err(error) = custodian.record(event).await {
+                tracing::warn!(%error, "a change of the token's worker is not on record");
+            }
+        }
+        if health.changed().await.is_err() {
+            return;
+        }
+    }
+}

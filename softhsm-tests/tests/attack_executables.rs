@@ -1,0 +1,185 @@
+//! P3 against callers whose executable is not what a grant takes it for.
+#![allow(clippy::unwrap_used, reason = "a test says so by failing")]
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use nix::unistd::getuid;
+use serde_json::Value;
+use softhsm_tests::{
+    Site, command,
+    daemon::Daemon,
+    intruder::told,
+    text, until,
+    verdict::{CONTENT, is_delivered, is_denied},
+};
+
+/// A daemon whose `web/key` is granted to our uid with the executable at `path`.
+fn granted_to<'a>(site: &'a Site, path: &str) -> Daemon<'a> {
+    let daemon = site.start();
+    site.furnish_ungranted();
+    let path = format!("unix:path:{}", site.path(path).display());
+    site.grant(&[&format!("unix:uid:{}", getuid()), &path]);
+    daemon
+}
+
+/// The arguments of a client that asks for `web/key`.
+fn fetch(site: &Site) -> [String; 4] {
+    let words = ["fetch", &site.provider_socket(), "web", "key"];
+    words.map(str::to_owned)
+}
+
+/// Runs `program` at a moment when `deed`, a line of shell, is done to its file.
+fn told_after(site: &Site, program: &Path, deed: &str) -> Value {
+    let script = "exec 3<\"$1\" && eval \"$2\" && shift 2 && exec /proc/self/fd/3 \"$@\"";
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", script, "sh"])
+        .arg(program)
+        .arg(deed)
+        .args(fetch(site));
+    told(&mut shell)
+}
+
+/// The newest denial is of a process whose executable has no path that counts.
+fn has_no_path(site: &Site, doubt: &str) {
+    let denial = site.is_on_record_as("no-grant");
+    assert_eq!(denial["caller"]["exe_doubt"], doubt);
+    assert_eq!(denial["caller"].get("exe"), None);
+}
+
+#[test]
+fn an_executable_that_was_deleted_is_denied_what_its_path_was_granted() {
+    let site = Site::new();
+    let _daemon = granted_to(&site, "service");
+    let service = site.installed("peer-intruder", "service");
+    is_denied(&told_after(&site, &service, "rm \"$1\""));
+    has_no_path(&site, "deleted");
+}
+
+#[test]
+fn an_executable_that_an_upgrade_has_renamed_over_is_denied_until_restarted() {
+    let site = Site::new();
+    let _daemon = granted_to(&site, "service");
+    let service = site.installed("peer-intruder", "service");
+    let upgrade = "cp \"$1\" \"$1.new\" && mv \"$1.new\" \"$1\"";
+    is_denied(&told_after(&site, &service, upgrade));
+    has_no_path(&site, "deleted");
+
+    is_delivered(&told(Command::new(&service).args(fetch(&site))));
+}
+
+#[test]
+fn an_executable_whose_name_says_that_it_is_deleted_is_known_by_that_name() {
+    let site = Site::new();
+    let _daemon = granted_to(&site, "service (deleted)");
+    let named = site.installed("peer-intruder", "service (deleted)");
+    is_delivered(&told(Command::new(&named).args(fetch(&site))));
+    let allowed = site.is_on_record_as_allowed();
+    assert_eq!(allowed["caller"]["exe"], named.to_str().unwrap());
+}
+
+#[test]
+fn a_deleted_executable_is_not_one_whose_name_says_that_it_is_deleted() {
+    let site = Site::new();
+    let _daemon = granted_to(&site, "service (deleted)");
+    site.installed("peer-intruder", "service (deleted)");
+    let service = site.installed("peer-intruder", "service");
+    // To the kernel the two have one name now.
+    is_denied(&told_after(&site, &service, "rm \"$1\""));
+    has_no_path(&site, "deleted");
+}
+
+#[test]
+fn an_executable_whose_name_says_that_it_is_deleted_is_not_the_one_without() {
+    let site = Site::new();
+    let _daemon = granted_to(&site, "service");
+    site.installed("peer-intruder", "service");
+    let named = site.installed("peer-intruder", "service (deleted)");
+    is_denied(&told(Command::new(&named).args(fetch(&site))));
+    let denial = site.is_on_record_as("no-grant");
+    assert_eq!(denial["caller"]["exe"], named.to_str().unwrap());
+}
+
+#[test]
+fn a_program_in_memory_has_no_path_whatever_it_is_called() {
+    let site = Site::new();
+    let _daemon = granted_to(&site, "service");
+    let service = site.installed("peer-intruder", "service");
+    let mut memory = Command::new(&service);
+    memory.args(["memfd", service.to_str().unwrap()]);
+    is_denied(&told(memory.args(fetch(&site))));
+    has_no_path(&site, "deleted");
+}
+
+#[test]
+fn a_process_whose_main_thread_has_ended_has_no_executable() {
+    let site = Site::new();
+    let _daemon = granted_to(&site, "service");
+    let service = site.installed("peer-intruder", "service");
+    let mut leaderless = Command::new(&service);
+    leaderless.env("LD_PRELOAD", site.preload("leaderless.c"));
+    is_denied(&told(leaderless.args(fetch(&site))));
+    has_no_path(&site, "unreadable");
+
+    is_delivered(&told(Command::new(&service).args(fetch(&site))));
+}
+
+/// Documents what cannot be defended: the threat model says so.
+#[test]
+fn a_library_that_the_same_uid_loads_into_the_granted_program_reads_what_that_receives() {
+    let site = Site::new();
+    let _daemon = granted_to(&site, "custodyctl");
+    let service = site.installed("custodyctl", "custodyctl");
+    let received = Command::new(&service)
+        .args(["fetch", "web/key"])
+        .env("CUSTODY_PROVIDER", site.provider_socket())
+        .env("LD_PRELOAD", site.preload("eavesdrop.c"))
+        .env("EAVESDROP", site.path("loot"))
+        .output()
+        .unwrap();
+    assert_eq!(received.stdout, CONTENT, "{}", text(&received));
+    let loot = fs::read(site.path("loot")).unwrap();
+    assert!(loot.windows(CONTENT.len()).any(|part| part == CONTENT));
+    // Nothing about it is out of the ordinary.
+    let allowed = site.is_on_record_as_allowed();
+    assert_eq!(allowed["caller"]["exe"], service.to_str().unwrap());
+    assert_eq!(allowed["caller"].get("exe_doubt"), None);
+}
+
+/// Documents what cannot be defended without a selector for it: the threat model says so.
+#[test]
+fn a_debugger_of_the_same_uid_does_not_keep_the_granted_program_from_its_content() {
+    let site = Site::new();
+    let _daemon = granted_to(&site, "service");
+    site.installed("peer-intruder", "service");
+    let pipe = site.path("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    // What is traced becomes the client once the tracer is there.
+    let script = "read -r line <\"$0\"; exec \"$@\"";
+    let traced = Command::new("sh")
+        .args(["-c", script])
+        .arg(&pipe)
+        .arg(site.path("service"))
+        .args(fetch(&site))
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut tracer = Command::new(command("peer-intruder"))
+        .args(["trace", &traced.id().to_string()])
+        .spawn()
+        .unwrap();
+    let status = format!("/proc/{}/status", traced.id());
+    until("it is traced", || {
+        let status = fs::read_to_string(&status).unwrap();
+        let line = format!("TracerPid:\t{}\n", tracer.id());
+        status.contains(&line).then_some(())
+    });
+    fs::write(&pipe, "\n").unwrap();
+    let output = traced.wait_with_output().unwrap();
+    tracer.wait().unwrap();
+    is_delivered(&serde_json::from_slice(&output.stdout).unwrap());
+}
