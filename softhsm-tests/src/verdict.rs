@@ -47,7 +47,7 @@ impl Site {
 /// The arguments of `custodyctl` that grant `web/key` to whoever satisfies all of
 /// `selectors`.
 pub fn granting<'a>(selectors: &[&'a str]) -> Vec<&'a str> {
-    let mut arguments = vec!["grant", "add", "web", "key"];
+    let mut arguments = vec!["grant", "add", "--allow-weak", "web", "key"];
     for selector in selectors {
         arguments.extend(["--selector", selector]);
     }

@@ -78,7 +78,15 @@ impl Site {
         self.ctl(&["group", "create", "web"]);
         let output = self.put("web/key", content);
         assert!(output.status.success(), "{}", text(&output));
-        self.ctl(&["grant", "add", "web", "*", "--uid", &getuid().to_string()]);
+        self.ctl(&[
+            "grant",
+            "add",
+            "--allow-weak",
+            "web",
+            "*",
+            "--uid",
+            &getuid().to_string(),
+        ]);
     }
 
     /// Fetches `secret`.

@@ -117,6 +117,7 @@ fn who_does_not_speak_in_time_is_hung_up_on_and_who_does_is_not() {
 
 fn nothing() -> FetchRequest {
     FetchRequest {
+        fields: Vec::new(),
         group: "none".to_owned(),
         name: "none".to_owned(),
         version: None,

@@ -16,7 +16,15 @@ fn furnish(site: &Site) -> Daemon<'_> {
         site.ctl(&["group", "create", group]);
         let output = site.put(&format!("{group}/key"), content);
         assert!(output.status.success(), "{}", text(&output));
-        site.ctl(&["grant", "add", group, "*", "--uid", &getuid().to_string()]);
+        site.ctl(&[
+            "grant",
+            "add",
+            "--allow-weak",
+            group,
+            "*",
+            "--uid",
+            &getuid().to_string(),
+        ]);
     }
     daemon
 }

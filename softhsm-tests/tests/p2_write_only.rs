@@ -136,72 +136,116 @@ impl Planted {
     }
 }
 
+/// Names that the daemon gave to what the calls made.
+#[derive(Default)]
+struct Made {
+    grant: String,
+    role: String,
+}
+
 /// A call of every method of the Manager surface about the secret `web/NAME`, in an order
-/// in which each succeeds. The grant is named later, when there is one.
-fn calls(planted: &Planted, grant: &str) -> Vec<(&'static str, Vec<u8>)> {
+/// in which each succeeds but for those that are to fail with a code. What was made is named
+/// later, when it is there.
+fn calls(planted: &Planted, made: &Made) -> Vec<(&'static str, Vec<u8>, Option<Code>)> {
     let (group, name) = (|| "web".to_owned(), || planted.r#type.to_owned());
-    let extra = format!("extra-{}", planted.r#type);
+    let some = || Some(group());
+    let fine = |method, request| (method, request, None);
+    let extra = v1::CreateGroupRequest {
+        name: format!("extra-{}", planted.r#type),
+        ..Default::default()
+    };
+    let versions = v1::ListVersionsRequest {
+        group: group(),
+        name: name(),
+    };
+    let get = v1::GetSecretRequest {
+        group: group(),
+        name: name(),
+    };
+    let grant = v1::AddGrantRequest {
+        group: group(),
+        patterns: vec!["x".into()],
+        selectors: vec!["unix:uid:7".into()],
+        ..Default::default()
+    };
+    let explain = v1::ExplainGrantRequest {
+        group: group(),
+        name: name(),
+        pid: std::process::id().try_into().unwrap(),
+        version: None,
+    };
+    let suggest = v1::SuggestGrantRequest {
+        unit: "no-such.service".into(),
+    };
+    let consumers = v1::ListConsumersRequest {
+        group: group(),
+        name: None,
+    };
+    let role = v1::AssignRoleRequest {
+        role: "reader".into(),
+        group: some(),
+        selectors: vec!["unix:uid:7".into()],
+        allow_weak: false,
+    };
+    let journal = v1::ReadJournalRequest {
+        from: 1,
+        follow: false,
+    };
+    let delete = v1::DeleteSecretRequest {
+        group: group(),
+        name: name(),
+        force: false,
+    };
     vec![
-        (
-            "CreateGroup",
-            v1::CreateGroupRequest {
-                name: extra,
-                ..Default::default()
-            }
-            .encode_to_vec(),
-        ),
-        ("ListGroups", v1::ListGroupsRequest {}.encode_to_vec()),
-        (
+        fine("CreateGroup", extra.encode_to_vec()),
+        fine("ListGroups", v1::ListGroupsRequest {}.encode_to_vec()),
+        fine(
             "GetGroup",
             v1::GetGroupRequest { name: group() }.encode_to_vec(),
         ),
-        ("PutSecret", planted.put(planted.r#type).encode_to_vec()),
-        (
+        fine("PutSecret", planted.put(planted.r#type).encode_to_vec()),
+        fine(
             "ListSecrets",
             v1::ListSecretsRequest { group: group() }.encode_to_vec(),
         ),
-        (
-            "GetSecret",
-            v1::GetSecretRequest {
-                group: group(),
-                name: name(),
-            }
-            .encode_to_vec(),
-        ),
-        (
-            "ListVersions",
-            v1::ListVersionsRequest {
-                group: group(),
-                name: name(),
-            }
-            .encode_to_vec(),
-        ),
-        (
-            "AddGrant",
-            v1::AddGrantRequest {
-                group: group(),
-                pattern: "x".into(),
-                selectors: vec!["unix:uid:7".into()],
-            }
-            .encode_to_vec(),
-        ),
-        (
+        fine("GetSecret", get.encode_to_vec()),
+        fine("ListVersions", versions.encode_to_vec()),
+        fine("AddGrant", grant.encode_to_vec()),
+        fine(
             "ListGrants",
             v1::ListGrantsRequest { group: None }.encode_to_vec(),
         ),
-        (
-            "RevokeGrant",
-            v1::RevokeGrantRequest { id: grant.into() }.encode_to_vec(),
+        fine(
+            "LintGrants",
+            v1::LintGrantsRequest { group: some() }.encode_to_vec(),
         ),
-        ("Status", v1::StatusRequest {}.encode_to_vec()),
+        fine("ExplainGrant", explain.encode_to_vec()),
         (
-            "DeleteSecret",
-            v1::DeleteSecretRequest {
-                group: group(),
-                name: name(),
+            "SuggestGrant",
+            suggest.encode_to_vec(),
+            Some(Code::NotFound),
+        ),
+        fine(
+            "RevokeGrant",
+            v1::RevokeGrantRequest {
+                id: made.grant.clone(),
             }
             .encode_to_vec(),
         ),
+        fine("ListConsumers", consumers.encode_to_vec()),
+        fine("AssignRole", role.encode_to_vec()),
+        fine("ListRoles", v1::ListRolesRequest {}.encode_to_vec()),
+        fine(
+            "RevokeRole",
+            v1::RevokeRoleRequest {
+                id: made.role.clone(),
+            }
+            .encode_to_vec(),
+        ),
+        fine("WhoAmI", v1::OperatorWhoAmIRequest {}.encode_to_vec()),
+        fine("ReadJournal", journal.encode_to_vec()),
+        fine("Status", v1::StatusRequest {}.encode_to_vec()),
+        fine("DeleteSecret", delete.encode_to_vec()),
     ]
 }
 
@@ -217,22 +261,38 @@ async fn no_call_of_the_manager_gives_a_byte_of_content_back() {
         let first = raw::call(&channel, "/custody.v1.Manager/PutSecret", first).await;
         first.unwrap();
 
-        let (mut called, mut grant) = (BTreeSet::new(), String::new());
+        let (mut called, mut made) = (BTreeSet::new(), Made::default());
         for at in 0.. {
-            let calls = calls(&planted, &grant);
-            let Some((method, request)) = calls.into_iter().nth(at) else {
+            let calls = calls(&planted, &made);
+            let Some((method, request, fails)) = calls.into_iter().nth(at) else {
                 break;
             };
             let path = format!("/custody.v1.Manager/{method}");
             let answer = raw::call(&channel, &path, request).await;
-            let answer = answer.unwrap_or_else(|status| panic!("{method}: {status:?}"));
+            called.insert(method.to_owned());
+            let answer = match answer {
+                Ok(answer) => answer,
+                Err(status) => {
+                    assert_eq!(Some(status.code()), fails, "{method}: {status:?}");
+                    assert!(
+                        !planted.shows_in(format!("{status:?}").as_bytes()),
+                        "{method}"
+                    );
+                    continue;
+                }
+            };
             let said = format!("{:?}", answer.metadata());
             assert!(!planted.shows_in(said.as_bytes()), "{method}: {said}");
-            assert!(!planted.shows_in(answer.get_ref()), "{method}");
-            if method == "AddGrant" {
-                grant = v1::Grant::decode(&answer.get_ref()[..]).unwrap().id;
+            let bytes = &answer.get_ref()[..];
+            assert!(!planted.shows_in(bytes), "{method}");
+            match method {
+                "AddGrant" => {
+                    let answer = v1::AddGrantResponse::decode(bytes).unwrap();
+                    made.grant = answer.grant.unwrap().id;
+                }
+                "AssignRole" => made.role = v1::Role::decode(bytes).unwrap().id,
+                _ => {}
             }
-            called.insert(method.to_owned());
         }
         let described: BTreeSet<_> = raw::methods("Manager").into_keys().collect();
         assert_eq!(called, described, "a method is not in the table of calls");
@@ -298,6 +358,7 @@ async fn the_managers_door_does_not_lead_to_fetch() {
         group: "web".into(),
         name: "key".into(),
         version: None,
+        fields: Vec::new(),
     };
     let fetch = fetch.encode_to_vec();
     let channel = raw::connect(site.path("run/manager.sock")).await;
@@ -316,7 +377,15 @@ fn an_operator_without_a_grant_is_denied_like_anyone() {
     let _daemon = site.start();
     site.ctl(&["group", "create", "web"]);
     assert!(site.put("web/key", b"content-of-key").status.success());
-    site.ctl(&["grant", "add", "web", "*", "--unit", "nginx.service"]);
+    site.ctl(&[
+        "grant",
+        "add",
+        "--allow-weak",
+        "web",
+        "*",
+        "--unit",
+        "nginx.service",
+    ]);
 
     let output = site.fetch("web/key");
     assert_eq!(output.status.code(), Some(3), "{}", text(&output));

@@ -170,7 +170,7 @@ fn nothing_goes(site: &Site, before: &[Value; 4]) {
     let uid = getuid().to_string();
     for change in [
         &["group", "create", "other"][..],
-        &["grant", "add", "web", "*", "--uid", &uid],
+        &["grant", "add", "--allow-weak", "web", "*", "--uid", &uid],
         &["grant", "revoke", grant, "--yes"],
         &["secret", "delete", "web/key", "--yes"],
     ] {

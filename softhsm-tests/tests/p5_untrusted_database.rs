@@ -20,7 +20,15 @@ fn furnish(site: &Site) -> Daemon<'_> {
         let output = site.put(secret, content);
         assert!(output.status.success(), "{}", text(&output));
     }
-    site.ctl(&["grant", "add", "web", "*", "--uid", &getuid().to_string()]);
+    site.ctl(&[
+        "grant",
+        "add",
+        "--allow-weak",
+        "web",
+        "*",
+        "--uid",
+        &getuid().to_string(),
+    ]);
     daemon
 }
 
@@ -282,11 +290,21 @@ fn a_grant_with_a_selector_less_is_noticed_at_start() {
     let site = Site::new();
     let daemon = furnish(&site);
     let uid = getuid().to_string();
-    let narrow = ["grant", "add", "web", "one", "--uid", &uid, "--gid", "7"];
+    let narrow = [
+        "grant",
+        "add",
+        "--allow-weak",
+        "web",
+        "one",
+        "--uid",
+        &uid,
+        "--gid",
+        "7",
+    ];
     site.ctl(&narrow);
     daemon.stop();
     site.sqlite(&format!(
-        r#"UPDATE "grant" SET selectors = '["unix:uid:{uid}"]' WHERE pattern = 'one'"#
+        r#"UPDATE "grant" SET selectors = '["unix:uid:{uid}"]' WHERE patterns = '["one"]'"#
     ));
     is_refused_at_start(&site, "of group web does not verify");
 }
@@ -297,10 +315,18 @@ fn a_grant_of_more_secrets_is_noticed_at_start() {
     let daemon = site.start();
     site.ctl(&["group", "create", "web"]);
     assert!(site.put("web/key", ONE).status.success());
-    site.ctl(&["grant", "add", "web", "x", "--uid", &getuid().to_string()]);
+    site.ctl(&[
+        "grant",
+        "add",
+        "--allow-weak",
+        "web",
+        "x",
+        "--uid",
+        &getuid().to_string(),
+    ]);
     assert_eq!(site.fetch("web/key").status.code(), Some(3));
     daemon.stop();
-    site.sqlite(r#"UPDATE "grant" SET pattern = '*'"#);
+    site.sqlite(r#"UPDATE "grant" SET patterns = '["*"]'"#);
     is_refused_at_start(&site, "of group web does not verify");
 }
 

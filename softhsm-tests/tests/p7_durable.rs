@@ -404,7 +404,7 @@ fn a_segment_that_was_being_begun_does_not_stop_a_start() {
 fn a_second_init_is_refused_and_changes_nothing() {
     let site = Site::new();
     let before = files(site.folder());
-    let output = site.custodyd("init").output().unwrap();
+    let output = site.init().output().unwrap();
     assert_eq!(output.status.code(), Some(73), "{}", text(&output));
     assert!(
         text(&output).contains("nothing was changed"),
@@ -424,11 +424,7 @@ fn an_init_that_was_killed_leaves_nothing_that_runs_and_can_be_repeated() {
     fs::set_permissions(site.path("state"), fs::Permissions::from_mode(0o700)).unwrap();
     fs::write(site.path("state/.init-abcdef/custody.db"), "half").unwrap();
     for round in 0..rounds(8) as u64 {
-        kill_after(
-            &site,
-            site.custodyd("init"),
-            Duration::from_millis(round * 15),
-        );
+        kill_after(&site, site.init(), Duration::from_millis(round * 15));
         if site.path("state/custody.db").exists() {
             // It was done; its keys are in the token that was taken away.
             fs::remove_dir_all(site.path("state")).unwrap();
@@ -442,7 +438,7 @@ fn an_init_that_was_killed_leaves_nothing_that_runs_and_can_be_repeated() {
         assert_eq!(status.code(), Some(78), "{log}");
         assert!(log.contains("custodyd init"), "{log}");
     }
-    let output = site.custodyd("init").output().unwrap();
+    let output = site.init().output().unwrap();
     assert!(output.status.success(), "{}", text(&output));
     let left: Vec<_> = fs::read_dir(site.path("state"))
         .unwrap()
@@ -482,7 +478,7 @@ fn a_journal_without_its_database_is_not_taken_for_nothing() {
     }
     assert_eq!(files(&site.path("state")), before);
     fs::remove_dir_all(site.path("state/journal")).unwrap();
-    let output = site.custodyd("init").output().unwrap();
+    let output = site.init().output().unwrap();
     assert!(output.status.success(), "{}", text(&output));
     site.start().stop();
 }
@@ -560,11 +556,11 @@ fn an_init_on_a_full_disk_leaves_nothing_and_can_be_repeated() {
         let site = Site::without_init();
         let disk = SmallDisk::under(&site, 256);
         disk.fill(32 << 10);
-        let output = site.custodyd("init").output().unwrap();
+        let output = site.init().output().unwrap();
         assert!(!output.status.success(), "{}", text(&output));
         disk.make_room();
         assert!(files(&site.path("state")).is_empty());
-        let output = site.custodyd("init").output().unwrap();
+        let output = site.init().output().unwrap();
         assert!(output.status.success(), "{}", text(&output));
         site.start().stop();
     });

@@ -242,7 +242,15 @@ fn a_hung_worker_blocks_neither_management_nor_denials() {
         site.ctl(read);
     }
     assert_eq!(site.fetch("nothing/key").status.code(), DENIED);
-    site.ctl(&["grant", "add", "web", "other", "--uid", "12345"]);
+    site.ctl(&[
+        "grant",
+        "add",
+        "--allow-weak",
+        "web",
+        "other",
+        "--uid",
+        "12345",
+    ]);
     assert!(
         start.elapsed() < Duration::from_secs(5),
         "{:?}",

@@ -120,7 +120,15 @@ fn the_shipped_units_start_the_daemon_when_a_service_first_asks() {
         "active"
     );
     let main = machine.property("custodyd.service", "MainPID");
-    let unit = ["grant", "add", "web", "key", "--unit", "nginx.service"];
+    let unit = [
+        "grant",
+        "add",
+        "--allow-weak",
+        "web",
+        "key",
+        "--unit",
+        "nginx.service",
+    ];
     machine.run("custodyctl", &unit);
 
     let fetch = "/usr/bin/peer-intruder fetch /run/custodyd/provider.sock web key";

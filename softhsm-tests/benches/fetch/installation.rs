@@ -112,7 +112,7 @@ fn elsewhere(memory: &TempDir) -> Site {
     let there = format!("{:?}", memory.path().join("state"));
     assert!(configuration.contains(&here));
     fs::write(&file, configuration.replace(&here, &there)).unwrap();
-    let output = site.custodyd("init").output().unwrap();
+    let output = site.init().output().unwrap();
     assert!(output.status.success(), "init: {}", text(&output));
     site
 }
@@ -125,8 +125,10 @@ async fn make_group(manager: &Manager) {
     manager.create_group(group).await.expect("a group");
     let grant = v1::AddGrantRequest {
         group: GROUP.into(),
-        pattern: "*".into(),
+        patterns: vec!["*".into()],
         selectors: vec![format!("unix:uid:{}", getuid())],
+        allow_weak: true,
+        ..v1::AddGrantRequest::default()
     };
     manager.add_grant(grant).await.expect("a grant");
 }

@@ -66,6 +66,7 @@ fn main() {
 
 fn fetch(group: &str, name: &str) -> FetchRequest {
     FetchRequest {
+        fields: Vec::new(),
         group: group.to_owned(),
         name: name.to_owned(),
         version: None,

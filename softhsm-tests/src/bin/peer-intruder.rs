@@ -173,6 +173,7 @@ async fn ask(connection: StdStream, group: &str, name: &str) -> Value {
         return json!({ "hung-up": true });
     };
     let fetch = proto::v1::FetchRequest {
+        fields: Vec::new(),
         group: group.to_owned(),
         name: name.to_owned(),
         version: None,
