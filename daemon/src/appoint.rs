@@ -11,6 +11,7 @@ use custody::{
 };
 
 use crate::{
+    attest::Attestor,
     cli::say,
     config::Config,
     custodian::now,
@@ -107,10 +108,12 @@ pub(crate) fn appoint(config: &Config, appointments: &[Appointment]) -> Result<(
 }
 
 async fn assign(config: &Config, roles: Vec<Assignment>) -> Result<(), Failure> {
+    // Nobody asks, so nobody is looked at.
+    let attestor = Attestor::start(config.attestation.attestor, None)?;
     let Opened {
         custodian,
         journal_closing,
-    } = run::open(config).await?;
+    } = run::open(config, attestor).await?;
     let mut outcome = Ok(());
     for held in roles {
         let said = format!("{} for {}", held.role, list(held.selectors.as_slice()));

@@ -6,7 +6,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::{
     appoint::{self, Appointment, Selected},
-    config,
+    attest, config,
     config::Config,
     dev, harden, init, log, run,
 };
@@ -27,6 +27,7 @@ Exit codes:
    2  wrong arguments
   65  the database or the journal is not what was written
   69  the token is not usable now
+  70  the process that looks at callers ended
   73  there is something in the way of `init`
   77  the PIN was refused, and is not tried again
   78  the configuration or the installation is not usable";
@@ -87,6 +88,9 @@ enum Command {
     /// Hold the token. Started by the daemon itself.
     #[command(hide = true)]
     HsmWorker,
+    /// Look at callers. Started by the daemon itself.
+    #[command(hide = true)]
+    Attestor,
 }
 
 impl Arguments {
@@ -117,11 +121,12 @@ impl Arguments {
                     path: directory,
                     source,
                 }),
+            Command::Attestor => {
+                log_like_the_daemon();
+                return attest::helper::attestor();
+            }
             Command::HsmWorker => {
-                log::install(
-                    log::Format::from_environment(),
-                    log::Level::from_environment(),
-                );
+                log_like_the_daemon();
                 harden::process();
                 return hsm::worker();
             }
@@ -134,6 +139,13 @@ impl Arguments {
             }
         }
     }
+}
+
+fn log_like_the_daemon() {
+    log::install(
+        log::Format::from_environment(),
+        log::Level::from_environment(),
+    );
 }
 
 fn read(path: &std::path::Path) -> Result<Config, run::Failure> {

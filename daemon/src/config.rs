@@ -13,7 +13,7 @@ use custody::{envelope::Wrapping, journal::CheckpointPolicy};
 use hsm::{PinSource, TokenSelector};
 use nix::unistd::geteuid;
 
-use crate::log;
+use crate::{attest, log};
 
 mod raw;
 
@@ -49,6 +49,8 @@ pub(crate) struct Attestation {
     pub(crate) senders: Senders,
     /// How often a caller that watches is looked at, even if there is nothing to tell it.
     pub(crate) recheck: Duration,
+    /// How it is found out.
+    pub(crate) attestor: attest::Settings,
 }
 
 /// Whether everything that comes over a connection must come from who made it.

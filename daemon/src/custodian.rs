@@ -24,7 +24,7 @@ use custody::{
 use tokio::sync::{Mutex, broadcast};
 
 use crate::{
-    attest::{Host, Peer},
+    attest::{Attestor, Peer},
     journal::Journal,
     store::{Database, Failed as DatabaseFailed},
 };
@@ -50,7 +50,7 @@ const BEHIND: usize = 256;
 /// Answers requests.
 #[derive(Debug)]
 pub(crate) struct Custodian {
-    host: Host,
+    attestor: Attestor,
     system: System,
     state: RwLock<State>,
     tally: Tally,
@@ -66,7 +66,7 @@ pub(crate) struct Custodian {
 /// What a custodian works with.
 #[derive(Debug)]
 pub(crate) struct Parts {
-    pub(crate) host: Host,
+    pub(crate) attestor: Attestor,
     pub(crate) system: System,
     pub(crate) state: State,
     pub(crate) usage: Usage,
@@ -81,7 +81,7 @@ pub(crate) struct Parts {
 impl Custodian {
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
         Arc::new(Self {
-            host: parts.host,
+            attestor: parts.attestor,
             system: parts.system,
             state: RwLock::new(parts.state),
             tally: Tally::of(parts.usage),
@@ -142,7 +142,7 @@ impl Custodian {
     ) -> Result<Delivery, Error> {
         let claim = permit.claim(stored.map_err(Error::Database)?)?;
         let released = self.hsm.unwrap_dek(claim).await.map_err(Error::Hsm)?;
-        let now = peer.evidence(&self.host).map_err(Error::Drift)?;
+        let now = peer.evidence(&self.attestor).await.map_err(Error::Drift)?;
         let now = self.learn(peer, now, again).await;
         released.hand_over(&now).map_err(|withheld| match withheld {
             Withheld::Drift(drift) => Error::Drift(drift),
@@ -170,7 +170,7 @@ impl Custodian {
         if needs.is_empty() {
             return evidence;
         }
-        self.host.learn(peer, evidence, needs).await
+        self.attestor.learn(peer, evidence, needs).await
     }
 
     /// Hears of every secret that gets a new version, or is destroyed.
@@ -180,7 +180,7 @@ impl Custodian {
 
     /// What `peer` is now. If that is in doubt, the doubt goes on record.
     pub(crate) async fn evidence(&self, peer: &Peer, surface: Surface) -> Result<Evidence, Error> {
-        match peer.evidence(&self.host) {
+        match peer.evidence(&self.attestor).await {
             Ok(evidence) => Ok(evidence),
             Err(doubt) => {
                 let connected = peer.connected();
@@ -242,8 +242,8 @@ impl Custodian {
         self.tally.usage()
     }
 
-    pub(crate) fn host(&self) -> &Host {
-        &self.host
+    pub(crate) fn attestor(&self) -> &Attestor {
+        &self.attestor
     }
 
     pub(crate) fn system(&self) -> &System {

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use crate::{
     appoint::Appointment,
     cli::say,
-    config, init,
+    config, init, log,
     run::{self, Failure, Mode, development_mark},
 };
 
@@ -44,6 +44,7 @@ const LABEL: &str = "custodyd-dev";
 
 /// Makes the token and the installation, unless they are there, and runs.
 pub(crate) fn dev(options: Options) -> Result<(), Failure> {
+    let ready = run::prepare(log::Format::default(), log::Level::default())?;
     let temporary;
     let directory = match options.directory {
         Some(directory) => {
@@ -82,7 +83,8 @@ pub(crate) fn dev(options: Options) -> Result<(), Failure> {
         uid = getuid(),
         journal = config.journal().display(),
     ));
-    run::run(config, Mode::Development)
+    log::set_level(config.live.log_level);
+    run::run_prepared(config, Mode::Development, ready)
 }
 
 fn set_up(directory: &Path, path: &Path, module: Option<PathBuf>) -> Result<(), Failure> {

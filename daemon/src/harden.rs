@@ -24,6 +24,12 @@ pub(crate) enum Memory {
 /// Hardens this process: no core dumps, no tracing by others of the same user, files
 /// readable by us only, memory locked where that is permitted.
 pub(crate) fn process() -> Memory {
+    shield();
+    lock_memory()
+}
+
+/// The same but for locking memory, for a process that holds no secret.
+pub(crate) fn shield() {
     umask(Mode::from_bits_truncate(0o077));
     if let Err(error) = setrlimit(Resource::RLIMIT_CORE, 0, 0) {
         warn!(%error, "core dumps could not be turned off");
@@ -34,7 +40,6 @@ pub(crate) fn process() -> Memory {
     if let Err(error) = prctl::set_no_new_privs() {
         warn!(%error, "gaining privileges could not be ruled out");
     }
-    lock_memory()
 }
 
 fn lock_memory() -> Memory {

@@ -196,7 +196,7 @@ impl Doors {
             tokio::time::sleep(REST).await;
             return None;
         }
-        let peer = match Peer::of(&stream, self.custodian.host()) {
+        let peer = match Peer::of(&stream, self.custodian.attestor()).await {
             Ok(peer) => peer,
             Err((connected, doubt)) => {
                 self.record(surface, connected, doubt.into()).await;

@@ -9,10 +9,7 @@ use std::{
     time::Duration,
 };
 
-use custody::{
-    group::Millis,
-    journal::{Event, Journal as _},
-};
+use custody::journal::{Event, Journal as _};
 use rustix::fs::{FlockOperation, flock};
 use sd_notify::NotifyState;
 use tokio::{
@@ -21,9 +18,9 @@ use tokio::{
 };
 
 use crate::{
+    attest::{Attestor, helper::Helper},
     config::{self, Config, Live},
     custodian::Custodian,
-    harden::{self, Memory},
     history::When,
     journal,
     listen::{self, Doors},
@@ -32,10 +29,12 @@ use crate::{
 
 mod failure;
 mod open;
+mod ready;
 mod servers;
 
 pub(crate) use failure::Failure;
 pub(crate) use open::{Opened, open, origin};
+pub(crate) use ready::{About, Ready, prepare};
 
 /// What kind of daemon it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,24 +44,14 @@ pub(crate) enum Mode {
     Development,
 }
 
-/// What the daemon can say of itself.
-#[derive(Debug)]
-pub(crate) struct About {
-    pub(crate) started: Millis,
-    pub(crate) mode: Mode,
-    pub(crate) memory: Memory,
-}
-
-impl About {
-    pub(crate) fn is_development(&self) -> bool {
-        self.mode == Mode::Development
-    }
-}
-
 /// Runs the daemon until it is told to stop.
 pub(crate) fn run(config: Config, mode: Mode) -> Result<(), Failure> {
-    log::install(config.log_format, config.live.log_level);
-    let memory = harden::process();
+    let ready = prepare(config.log_format, config.live.log_level)?;
+    run_prepared(config, mode, ready)
+}
+
+/// [`run`], in a process that is ready.
+pub(crate) fn run_prepared(config: Config, mode: Mode, ready: Ready) -> Result<(), Failure> {
     let _lock = own(&config.state_directory)?;
     check_mode(&config.state_directory, mode)?;
     if mode == Mode::Development {
@@ -70,10 +59,11 @@ pub(crate) fn run(config: Config, mode: Mode) -> Result<(), Failure> {
     }
     runtime()?.block_on(serve(
         config,
+        ready.helper,
         About {
             started: crate::custodian::now(),
             mode,
-            memory,
+            memory: ready.memory,
         },
     ))
 }
@@ -125,12 +115,13 @@ fn check_mode(state: &Path, mode: Mode) -> Result<(), Failure> {
     }
 }
 
-async fn serve(config: Config, about: About) -> Result<(), Failure> {
+async fn serve(config: Config, helper: Option<Helper>, about: About) -> Result<(), Failure> {
     survive_file_limits();
+    let attestor = Attestor::start(config.attestation.attestor, helper)?;
     let Opened {
         custodian,
         journal_closing,
-    } = open(&config).await?;
+    } = open(&config, attestor).await?;
     // Until here a signal just ends the process. From here on it is served, and told so.
     let told = Told::listen();
     let [manager, provider] = listen::sockets(
@@ -184,7 +175,10 @@ async fn serve(config: Config, about: About) -> Result<(), Failure> {
         provider = %config.provider.display(),
         "serving"
     );
-    until_told(told, &config, &live, &custodian, &doors).await;
+    let ended = tokio::select! {
+        () = until_told(told, &config, &live, &custodian, &doors) => Ok(()),
+        () = custodian.attestor().lost() => Err(Failure::HelperLost),
+    };
 
     notify(&[NotifyState::Stopping]);
     tracing::info!("stopping: open requests may finish");
@@ -202,7 +196,7 @@ async fn serve(config: Config, about: About) -> Result<(), Failure> {
     drop(custodian);
     journal_closing.join_within(drain);
     tracing::info!("stopped");
-    Ok(())
+    ended
 }
 
 /// A file that may not grow is an error of whoever writes it, as a full disk is, and not

@@ -34,7 +34,16 @@ impl Daemon<'_> {
 
     /// Process id of its worker, as soon as there is one.
     pub fn worker(&self) -> Pid {
-        until("there is a worker", || {
+        self.child_called("hsm-worker")
+    }
+
+    /// Process id of the process that looks at callers, as soon as there is one.
+    pub fn attestor(&self) -> Pid {
+        self.child_called("attestor")
+    }
+
+    fn child_called(&self, command: &str) -> Pid {
+        until(&format!("there is a child called {command}"), || {
             // It is the child of whichever thread started it.
             let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).ok()?;
             let children = threads.map(|thread| {
@@ -42,8 +51,14 @@ impl Daemon<'_> {
                 fs::read_to_string(path).unwrap_or_default()
             });
             let children = children.collect::<String>();
-            let first = children.split_ascii_whitespace().next()?;
-            Some(Pid::from_raw(first.parse().unwrap()))
+            let mut children = children.split_ascii_whitespace();
+            let child = children.find(|pid| {
+                let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+                line.split(|byte| *byte == 0)
+                    .nth(1)
+                    .is_some_and(|argument| argument == command.as_bytes())
+            });
+            Some(Pid::from_raw(child?.parse().unwrap()))
         })
     }
 

@@ -71,6 +71,22 @@ impl Place {
     }
 }
 
+/// The part of `path` that is the folder of its unit of the system's manager: what the
+/// unit makes below it is left out.
+pub fn unit_folder(path: &str) -> Option<&str> {
+    if leaves(path) {
+        return None;
+    }
+    let mut end = 0;
+    for component in path.strip_prefix('/')?.split('/') {
+        end += 1 + component.len();
+        if !is_slice(component) {
+            return unit_name(component).map(|_| &path[..end]);
+        }
+    }
+    None
+}
+
 /// systemd puts one '_' before a name that would clash with a kernel file.
 fn unit_name(component: &str) -> Option<&str> {
     let name = component.strip_prefix('_').unwrap_or(component);
@@ -174,6 +190,27 @@ mod tests {
 
     fn unit(path: &str) -> Option<String> {
         Place::of(path).unit
+    }
+
+    #[test]
+    fn the_folder_of_a_unit_ends_with_its_name() {
+        for (path, folder) in [
+            (
+                "/system.slice/nginx.service/below/other.service",
+                Some("/system.slice/nginx.service"),
+            ),
+            (
+                "/a.slice/a-b.slice/_cpu.service",
+                Some("/a.slice/a-b.slice/_cpu.service"),
+            ),
+            ("/nginx.service", Some("/nginx.service")),
+            ("/system.slice", None),
+            ("/system.slice/plain/nginx.service", None),
+            ("/../nginx.service", None),
+            ("", None),
+        ] {
+            assert_eq!(unit_folder(path), folder, "{path}");
+        }
     }
 
     const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";

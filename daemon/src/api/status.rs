@@ -164,7 +164,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::attest::Host;
+    use crate::attest::Attestor;
 
     #[test]
     fn every_denial_looks_the_same() {
@@ -191,7 +191,7 @@ mod tests {
         let asked = Asked {
             surface: Surface::Provider,
             operation: "fetch",
-            peer: Arc::new(Peer::of(&ours, &Host::here().unwrap()).unwrap()),
+            peer: Arc::new(Peer::of(&ours, &Attestor::alone()).await.unwrap()),
             secret: None,
         };
         let status = asked.answer::<()>(Err(Error::Stopping)).unwrap_err();

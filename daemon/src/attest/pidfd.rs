@@ -1,7 +1,7 @@
-//! What a pidfd says of its process.
+//! What a descriptor says of its process, peer or file, where no crate asks it.
 #![expect(
     unsafe_code,
-    reason = "no crate wraps PIDFD_GET_INFO, and tokio wants to be promised that a descriptor stays what it is"
+    reason = "no crate wraps PIDFD_GET_INFO, SO_PEERGROUPS, SO_PEERSEC and FS_IOC_MEASURE_VERITY, and tokio wants to be promised that a descriptor stays what it is"
 )]
 
 use std::{
@@ -38,10 +38,10 @@ impl Life {
 /// A process, as [`Process`] has it, but perhaps without its control group.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Found {
-    id: u64,
+    pub(super) id: u64,
     pub(super) pid: i32,
-    uids: [u32; 4],
-    gids: [u32; 4],
+    pub(super) uids: [u32; 4],
+    pub(super) gids: [u32; 4],
     pub(super) cgroup: Option<u64>,
 }
 
@@ -128,6 +128,92 @@ fn from_proc(id: u64, pidfd: BorrowedFd<'_>) -> Result<Found, Doubt> {
     })
 }
 
+/// The supplementary groups that a socket's peer had when it connected.
+pub(super) fn peer_groups(socket: BorrowedFd<'_>) -> Option<Vec<u32>> {
+    let bytes = peer_option(socket, libc::SO_PEERGROUPS, NGROUPS_MAX * size_of::<u32>())?;
+    let (groups, _) = bytes.as_chunks();
+    Some(groups.iter().copied().map(u32::from_ne_bytes).collect())
+}
+
+/// The label that a security module gave a socket's peer when it connected.
+pub(super) fn peer_label(socket: BorrowedFd<'_>) -> Option<String> {
+    label(peer_option(socket, libc::SO_PEERSEC, LABEL_MAX)?)
+}
+
+/// A label as the kernel gives it, without the zero or line feed at its end.
+pub(super) fn label(mut bytes: Vec<u8>) -> Option<String> {
+    while bytes.pop_if(|byte| matches!(byte, 0 | b'\n')).is_some() {}
+    let label = String::from_utf8(bytes).ok()?;
+    let fine = !label.is_empty() && !label.chars().any(char::is_control);
+    (fine && label.len() < LABEL_MAX).then_some(label)
+}
+
+/// The most supplementary groups that a process has (`limits.h`).
+const NGROUPS_MAX: usize = 65_536;
+/// More than the longest label that a grant can name.
+const LABEL_MAX: usize = 256;
+
+/// An option of a socket whose value has no fixed length, but at most `most` bytes.
+fn peer_option(socket: BorrowedFd<'_>, name: libc::c_int, most: usize) -> Option<Vec<u8>> {
+    let mut value = vec![0_u8; most.min(256)];
+    loop {
+        let mut length = libc::socklen_t::try_from(value.len()).ok()?;
+        // SAFETY: `value` is writable for `length` bytes, and both outlive the call.
+        let result = unsafe {
+            libc::getsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                name,
+                value.as_mut_ptr().cast(),
+                &raw mut length,
+            )
+        };
+        let length = usize::try_from(length).ok()?;
+        if result == 0 {
+            value.truncate(length);
+            return Some(value);
+        }
+        let short = io::Error::last_os_error().raw_os_error() == Some(libc::ERANGE);
+        if !short || length <= value.len() || length > most {
+            return None;
+        }
+        value.resize(length, 0);
+    }
+}
+
+/// The longest digest of fs-verity (SHA-512).
+const DIGEST_MAX: u16 = 64;
+
+/// `struct fsverity_digest` of `linux/fsverity.h`, with room for the digest.
+#[repr(C)]
+struct VerityDigest {
+    algorithm: u16,
+    size: u16,
+    digest: [u8; DIGEST_MAX as usize],
+}
+
+/// `_IOWR('f', 134, struct fsverity_digest)`, whose digest counts as empty.
+const MEASURE_VERITY: libc::Ioctl = rustix::ioctl::opcode::read_write::<[u16; 2]>(b'f', 134) as _;
+
+/// The digest that the kernel keeps `file` at, with its algorithm; `None` if it keeps none.
+pub(super) fn verity(file: BorrowedFd<'_>) -> Option<String> {
+    let mut measured = VerityDigest {
+        algorithm: 0,
+        size: DIGEST_MAX,
+        digest: [0; DIGEST_MAX as usize],
+    };
+    // SAFETY: the request writes a header and at most `size` bytes behind it, for which
+    // `measured` has room and which it outlives.
+    let result = unsafe { libc::ioctl(file.as_raw_fd(), MEASURE_VERITY, &raw mut measured) };
+    let algorithm = match (result, measured.algorithm, measured.size) {
+        (0, 1, 32) => "sha256",
+        (0, 2, 64) => "sha512",
+        _ => return None,
+    };
+    let digest = &measured.digest[..measured.size.into()];
+    Some(format!("{algorithm}:{}", hex::encode(digest)))
+}
+
 fn line<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines().find_map(|line| line.strip_prefix(name))
 }
@@ -160,6 +246,27 @@ mod tests {
             (asked.pid, asked.uids, asked.gids),
             (read.pid, read.uids, read.gids)
         );
+    }
+
+    #[test]
+    fn the_request_for_a_digest_has_the_number_that_linux_gave_it() {
+        assert_eq!(MEASURE_VERITY, 0xc004_6686);
+    }
+
+    #[test]
+    fn a_file_that_the_kernel_keeps_at_nothing_has_no_digest() {
+        let file = tempfile::tempfile().unwrap();
+        assert_eq!(verity(file.as_fd()), None);
+    }
+
+    #[test]
+    fn a_label_has_no_end_mark_and_no_control_characters() {
+        let text = |bytes: &[u8]| label(bytes.to_vec());
+        assert_eq!(text(b"unconfined\n").as_deref(), Some("unconfined"));
+        assert_eq!(text(b"a:b:c:s0\0").as_deref(), Some("a:b:c:s0"));
+        for none in [&b""[..], b"\0", b"a\nb", &[b'x'; LABEL_MAX]] {
+            assert_eq!(text(none), None);
+        }
     }
 
     #[test]

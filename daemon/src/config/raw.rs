@@ -13,7 +13,7 @@ use jiff::SignedDuration;
 use serde::Deserialize;
 
 use super::{Attestation, Config, Limits, Live, Problem, Rate, Senders, Token};
-use crate::log;
+use crate::{attest, log};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -95,6 +95,8 @@ struct RawLog {
 struct RawAttestation {
     strict: bool,
     recheck: SignedDuration,
+    legacy_kernel: bool,
+    hash_limit: String,
 }
 
 #[derive(Deserialize)]
@@ -145,6 +147,8 @@ impl Default for RawAttestation {
         Self {
             strict: true,
             recheck: SignedDuration::from_mins(5),
+            legacy_kernel: false,
+            hash_limit: "256MiB".to_owned(),
         }
     }
 }
@@ -208,6 +212,10 @@ impl RawAttestation {
                 Senders::Unchecked
             },
             recheck: positive("attestation.recheck", self.recheck)?,
+            attestor: attest::Settings {
+                legacy_kernel: self.legacy_kernel,
+                hash_limit: size("attestation.hash-limit", &self.hash_limit)?,
+            },
         })
     }
 }
@@ -285,8 +293,9 @@ fn positive(key: &'static str, duration: SignedDuration) -> Result<Duration, Pro
     }
 }
 
-/// The least size of a segment: smaller ones would cost more in folders than they hold.
-const MIN_SEGMENT: u64 = 4096;
+/// The least size: smaller segments would cost more in folders than they hold, and no
+/// executable is smaller.
+const MIN_SIZE: u64 = 4096;
 
 fn size(key: &'static str, text: &str) -> Result<u64, Problem> {
     let units = [("KiB", 10), ("MiB", 20), ("GiB", 30)];
@@ -296,6 +305,6 @@ fn size(key: &'static str, text: &str) -> Result<u64, Problem> {
             let number: u64 = text.strip_suffix(unit)?.trim_end().parse().ok()?;
             number.checked_mul(1 << shift)
         })
-        .filter(|&bytes| bytes >= MIN_SEGMENT)
+        .filter(|&bytes| bytes >= MIN_SIZE)
         .ok_or_else(|| Problem::Size(key, text.to_owned()))
 }

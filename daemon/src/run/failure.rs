@@ -2,7 +2,10 @@
 
 use std::{io, path::PathBuf, process::ExitCode};
 
-use crate::{attest::CannotAttest, config, journal, listen, store};
+use crate::{
+    attest::{CannotAttest, helper::CannotHelp},
+    config, journal, listen, store,
+};
 
 /// Why the daemon, or one of its commands, came to an end it did not want.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +38,10 @@ pub(crate) enum Failure {
     NotDevelopment(PathBuf),
     #[error(transparent)]
     Kernel(#[from] CannotAttest),
+    #[error(transparent)]
+    Helper(#[from] CannotHelp),
+    #[error("the process that looks at callers is gone; only a restart brings it back")]
+    HelperLost,
     #[error("the token is not usable")]
     Hsm(#[from] hsm::Error),
     #[error("the journal is not usable")]
@@ -73,6 +80,7 @@ impl Failure {
             Self::Tampered(_) | Self::Journal(journal::Error::Broken { .. }) => 65,
             Self::Hsm(error) if stays_refused(error) => 77,
             Self::Hsm(_) | Self::SoftHsm(_) => 69,
+            Self::HelperLost => 70,
             Self::Initialised(_) => 73,
             Self::Config(_)
             | Self::LaxFolder(_)

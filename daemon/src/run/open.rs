@@ -12,7 +12,7 @@ use hsm::{KeyRole, KnownKey};
 
 use super::Failure;
 use crate::{
-    attest::Host,
+    attest::Attestor,
     config::Config,
     custodian::{Custodian, Parts, Writer},
     history::History,
@@ -29,7 +29,7 @@ pub(crate) struct Opened {
 }
 
 /// Opens everything, and makes sure that it belongs together.
-pub(crate) async fn open(config: &Config) -> Result<Opened, Failure> {
+pub(crate) async fn open(config: &Config, attestor: Attestor) -> Result<Opened, Failure> {
     if !config.database().exists() {
         if config.journal().exists() {
             return Err(Failure::NoDatabase(config.journal()));
@@ -39,7 +39,7 @@ pub(crate) async fn open(config: &Config) -> Result<Opened, Failure> {
     let segments = Segments::open(&config.journal(), config.segment_size)?;
     let changes = segments.changes().clone();
     let (journal, journal_closing) = Journal::start(segments, config.live.checkpoint.entries)?;
-    match proven(config, &journal, &changes).await {
+    match proven(config, attestor, &journal, &changes).await {
         Ok(parts) => Ok(Opened {
             custodian: Custodian::new(parts),
             journal_closing,
@@ -55,8 +55,12 @@ pub(crate) async fn open(config: &Config) -> Result<Opened, Failure> {
     }
 }
 
-async fn proven(config: &Config, journal: &Journal, changes: &Changes) -> Result<Parts, Failure> {
-    let host = Host::here()?;
+async fn proven(
+    config: &Config,
+    attestor: Attestor,
+    journal: &Journal,
+    changes: &Changes,
+) -> Result<Parts, Failure> {
     let mut database = Sqlite::open(&config.database())?;
     let (system, tag) = database
         .system()
@@ -93,7 +97,7 @@ async fn proven(config: &Config, journal: &Journal, changes: &Changes) -> Result
     load_group_keys(&hsm, &state).await;
     let database = Database::start(database, &config.database())?;
     Ok(Parts {
-        host,
+        attestor,
         system,
         state,
         usage,

@@ -49,6 +49,8 @@ struct Status {
     secrets: u64,
     grants: u64,
     memory_locked: bool,
+    attestation: String,
+    attestation_lacks: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -85,6 +87,8 @@ impl From<v1::StatusResponse> for Status {
             secrets: status.secrets,
             grants: status.grants,
             memory_locked: status.memory_locked,
+            attestation: status.attestation,
+            attestation_lacks: status.attestation_lacks,
         }
     }
 }
@@ -122,6 +126,12 @@ impl Status {
             true => "locked",
             false => "not locked: secrets may be swapped to disk",
         };
+        let callers = match self.attestation.as_str() {
+            "kernel" => "pinned by the kernel when they connect",
+            "start-time" => "found by process id after they connect: weaker",
+            other => other,
+        };
+        let lacks = self.attestation_lacks.join("\n");
         let warning = "for development: throw-away, never trust it with a real secret";
         vec![
             ("custodyd", Some(self.version.clone())),
@@ -129,6 +139,8 @@ impl Status {
             ("instance", Some(self.instance.clone())),
             ("started", self.started.clone()),
             ("memory", Some(memory.to_owned())),
+            ("callers", Some(callers.to_owned())),
+            ("not known", Some(lacks).filter(|lacks| !lacks.is_empty())),
             ("groups", Some(self.groups.to_string())),
             ("secrets", Some(self.secrets.to_string())),
             ("grants", Some(self.grants.to_string())),

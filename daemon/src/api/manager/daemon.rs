@@ -1,5 +1,6 @@
 //! The daemon itself, and who the operator is to it.
 
+use custody::caller::observation::Pinned;
 use hsm::WorkerState;
 use proto::v1;
 
@@ -25,6 +26,11 @@ impl Call<'_> {
             secrets: counts.secrets,
             grants: counts.rules,
             memory_locked: about.memory == crate::harden::Memory::Locked,
+            attestation: match custodian.attestor().method() {
+                Pinned::AtConnect => "kernel".to_owned(),
+                Pinned::ByNumber => "start-time".to_owned(),
+            },
+            attestation_lacks: custodian.attestor().lacks(),
         })
     }
 
