@@ -296,6 +296,8 @@ manager! {
     }
     status(this, _ => StatusRequest) -> StatusResponse {
         v1::StatusResponse {
+        attestation: "kernel".into(),
+        attestation_lacks: Vec::new(),
             journal: Some(this.journal.lock().unwrap().clone()),
             ..answers::status()
         }
