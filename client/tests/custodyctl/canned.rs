@@ -296,8 +296,6 @@ manager! {
     }
     status(this, _ => StatusRequest) -> StatusResponse {
         v1::StatusResponse {
-        attestation: "kernel".into(),
-        attestation_lacks: Vec::new(),
             journal: Some(this.journal.lock().unwrap().clone()),
             ..answers::status()
         }
