@@ -1,6 +1,6 @@
 //! gRPC calls by the name of the method, in bytes: what is really on the wire.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Mutex};
+use std::{collections::BTreeMap, path::PathBuf, sync::Mutex, time::Duration};
 
 use hyper_util::rt::TokioIo;
 use prost::{
@@ -17,6 +17,9 @@ use tonic::{
 };
 use tower::service_fn;
 
+/// How long an answer may take, or the news that there is none.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// A channel over a connection that exists; it is not made again.
 pub async fn over(stream: UnixStream) -> Result<Channel, tonic::transport::Error> {
     let stream = Mutex::new(Some(stream));
@@ -28,6 +31,7 @@ pub async fn over(stream: UnixStream) -> Result<Channel, tonic::transport::Error
         }
     });
     Endpoint::from_static("http://custodyd")
+        .timeout(PATIENCE)
         .connect_with_connector(connector)
         .await
 }
