@@ -5,7 +5,7 @@ use softhsm_tests::{
     Site,
     intruder::STRANGER,
     machine::Machine,
-    text,
+    text, until,
     verdict::{is_delivered, is_denied},
 };
 
@@ -183,4 +183,38 @@ fn root_s_transient_unit_of_the_granted_name_is_that_unit() {
         .unwrap();
     assert!(!refused.status.success(), "{}", text(&refused));
     assert_eq!(site.entries("allow").len(), 1);
+}
+
+#[test]
+fn a_watch_ends_with_the_process_of_the_unit_though_a_child_survives_its_restart() {
+    let site = Site::new();
+    let test = "a_watch_ends_with_the_process_of_the_unit_though_a_child_survives_its_restart";
+    let Some(machine) = furnished(&site, test, &["systemd:id:nginx.service"]) else {
+        return;
+    };
+    let heard = site.path("heard");
+    let watch = format!(
+        "[Service]\nExecStart=/usr/bin/peer-intruder watch {} web key\nKillMode=process\n\
+         StandardOutput=append:{}\n",
+        site.provider_socket(),
+        heard.display()
+    );
+    let lines = || std::fs::read_to_string(&heard).unwrap_or_default();
+    machine.unit("nginx.service", &watch);
+    machine.start("nginx.service");
+    until("it watches", || (lines() == "\n").then_some(()));
+    machine.run("systemctl", &["restart", "nginx.service"]);
+    until("it watches again", || {
+        (lines().matches("\n").count() >= 2).then_some(())
+    });
+    let content = site.path("content");
+    let content = content.to_str().unwrap();
+    machine.ctl(&["secret", "put", "web/key", "--type", "blob", content]);
+    let heard = until("the child hears the end", || {
+        let all = lines();
+        let line = all.lines().find(|line| line.starts_with('{'))?;
+        all.ends_with('\n').then(|| line.to_owned())
+    });
+    assert_eq!(heard, r#"{"messages":0}"#);
+    assert_eq!(machine.property("nginx.service", "ActiveState"), "active");
 }

@@ -268,7 +268,7 @@ fn a_grant_that_is_widened_under_a_running_daemon_is_of_no_effect() {
     let site = Site::new();
     let daemon = site.start();
     site.furnish(ONE);
-    let grants = site.sqlite(r#"UPDATE "grant" SET pattern = 'none'; SELECT 1"#);
+    let grants = site.sqlite(r#"UPDATE "grant" SET patterns = '["none"]'; SELECT 1"#);
     assert_eq!(grants, "1\n");
     // What was verified is what is decided by, be it wider or narrower.
     is_delivered(&site, "web/key", ONE);
@@ -333,7 +333,7 @@ fn a_grant_of_more_secrets_is_noticed_at_start() {
 #[test]
 fn a_copied_grant_is_noticed_at_start() {
     is_noticed(
-        r#"INSERT INTO "grant" SELECT randomblob(length(id)), "group", pattern, selectors,
+        r#"INSERT INTO "grant" SELECT randomblob(length(id)), "group", patterns, selectors, terms,
            created, created_by, change, tag FROM "grant""#,
         "of group web does not verify",
     );

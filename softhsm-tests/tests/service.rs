@@ -23,6 +23,7 @@ fn a_service_gets_the_key_pair_that_the_operator_stored() {
     site.ctl(&[
         "grant",
         "add",
+        "--allow-weak",
         "web",
         "tls",
         "--uid",
@@ -134,7 +135,7 @@ fn a_version_that_was_overtaken_is_still_there_by_its_number() {
     assert_eq!(site.fetch("web/key").stdout, b"two");
     assert_eq!(site.fetch("web/key@1").stdout, b"one");
     assert_eq!(site.fetch("web/key@3").status.code(), Some(3));
-    site.ctl(&["secret", "delete", "web/key", "--yes"]);
+    site.ctl(&["secret", "delete", "web/key", "--yes", "--force"]);
     assert_eq!(site.fetch("web/key@1").status.code(), Some(3));
     let left = site.sqlite("SELECT (SELECT count(*) FROM content) + (SELECT count(*) FROM wrap)");
     assert_eq!(left.trim(), "0", "nothing of it is left in the database");

@@ -61,6 +61,7 @@ pub(crate) struct Asked {
     pub(crate) role: Option<v1::AssignRoleRequest>,
     pub(crate) delete: Option<v1::DeleteSecretRequest>,
     pub(crate) explain: Option<v1::ExplainGrantRequest>,
+    pub(crate) consumers: Option<v1::ListConsumersRequest>,
     pub(crate) fetch: Option<v1::FetchRequest>,
     pub(crate) read: Option<v1::ReadJournalRequest>,
 }
@@ -269,9 +270,10 @@ manager! {
     suggest_grant(this, _ => SuggestGrantRequest) -> SuggestGrantResponse {
         answers::suggested()
     }
-    list_consumers(this, _ => ListConsumersRequest) -> ListConsumersResponse {
+    list_consumers(this, request => ListConsumersRequest) -> ListConsumersResponse {{
+        this.note(|asked| asked.consumers = Some(request));
         answers::consumers()
-    }
+    }}
     assign_role(this, request => AssignRoleRequest) -> Role {{
         this.note(|asked| asked.role = Some(request));
         answers::role()

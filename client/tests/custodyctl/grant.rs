@@ -190,6 +190,29 @@ fn the_process_and_version_to_explain_reach_custodyd() {
 }
 
 #[test]
+fn what_would_stop_is_told_for_a_group_or_one_secret_of_it() {
+    let daemon = Daemon::start();
+    for (scope, name, loss) in [
+        (
+            "web",
+            None,
+            "Without the secrets of web these would stop: uid 33 ",
+        ),
+        (
+            "web/tls",
+            Some("tls"),
+            "Without web/tls these would stop: uid 33 ",
+        ),
+    ] {
+        let output = daemon.run(["consumers", scope]);
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        assert!(stdout.contains(loss), "{stdout}");
+        let asked = daemon.asked().consumers.unwrap();
+        assert_eq!((&*asked.group, asked.name.as_deref()), ("web", name));
+    }
+}
+
+#[test]
 fn a_draft_can_be_pasted_whole_into_a_shell() {
     let daemon = Daemon::start();
     let output = daemon.run(["grant", "suggest", "--unit=nginx.service", "web", "tls*"]);

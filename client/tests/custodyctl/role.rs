@@ -31,6 +31,7 @@ fn a_service_is_told_no_more_than_denied() {
     let output = daemon.run(["fetch", "web/tls"]);
     assert_eq!(output.status.code(), Some(3));
     assert!(stderr(&output).starts_with("custodyctl: denied\n"));
+    assert!(stderr(&output).contains("'custodyctl whoami' shows what custodyd sees"));
     assert!(!stderr(&output).contains("role"));
 }
 

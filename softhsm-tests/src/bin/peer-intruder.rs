@@ -8,6 +8,9 @@
 //!   `/PATH` for writing. It does so once the server has spoken or, if WHEN begins with
 //!   "unheard:", before. The deed is done as soon as a line comes from standard
 //!   input: `exec`, or `/PATH` to execute that, or `setuid`, `end` or `nothing`.
+//! - `peer-intruder watch SOCKET GROUP NAME` watches until it is ended, while a child that
+//!   outlives it reads what comes over its connection from the second message on, and
+//!   says so once no more can come.
 //! - `peer-intruder memfd NAME ARGUMENT…` executes itself with the arguments, out of
 //!   memory.
 //! - `peer-intruder forward SOCKET PATH` listens at PATH and joins who connects there to
@@ -20,7 +23,8 @@
 )]
 
 use std::{
-    env, fs, io,
+    env, fs,
+    io::{self, Read, Write as _},
     os::{
         fd::{AsFd as _, AsRawFd as _, OwnedFd},
         unix::{fs::PermissionsExt as _, net::UnixStream as StdStream, process::CommandExt as _},
@@ -40,6 +44,7 @@ use nix::{
     unistd::{Pid, Uid, getppid, setresuid},
 };
 use prost::Message as _;
+use proto::v1::provider_client::ProviderClient;
 use serde_json::{Value, json};
 use softhsm_tests::raw;
 use tokio::{
@@ -58,6 +63,11 @@ fn main() {
         }
         ["call", socket, ref methods @ ..] => println!("{}", call(socket, methods)),
         ["lend", when, deed, socket, group, name] => lend(when, deed, socket, group, name),
+        ["watch", socket, group, name] => watch(socket, group, name),
+        ["overhear"] => {
+            let connection = io::stdin().as_fd().try_clone_to_owned().unwrap();
+            println!("{}", overhear(connection.into()));
+        }
         ["memfd", name, ref arguments @ ..] => execute_memory(name, arguments),
         ["forward", socket, path] => forward(socket, path),
         ["trace", process] => trace(process),
@@ -121,6 +131,60 @@ fn lend(when: &str, deed: &str, socket: &str, group: &str, name: &str) {
         "end" => {}
         path => panic!("{}", Command::new(path).stdout(Stdio::null()).exec()),
     }
+}
+
+#[expect(
+    clippy::zombie_processes,
+    reason = "the child outlives this process, which is killed"
+)]
+#[tokio::main(flavor = "current_thread")]
+async fn watch(socket: &str, group: &str, name: &str) {
+    let connection = StdStream::connect(socket).unwrap();
+    let lent = OwnedFd::from(connection.try_clone().unwrap());
+    connection.set_nonblocking(true).unwrap();
+    let stream = UnixStream::from_std(connection).unwrap();
+    let mut provider = ProviderClient::new(raw::over(stream).await.unwrap());
+    let request = proto::v1::WatchRequest {
+        group: group.to_owned(),
+        name: name.to_owned(),
+    };
+    let mut watch = provider.watch(request).await.unwrap().into_inner();
+    watch.message().await.unwrap().expect("a version");
+    Command::new(env::current_exe().unwrap())
+        .arg("overhear")
+        .stdin(lent)
+        .spawn()
+        .unwrap();
+    // This process reads no more.
+    drop(io::stdout().write_all(b"\n"));
+    loop {
+        thread::park();
+    }
+}
+
+/// Counts the messages on an HTTP/2 connection until the stream, or all of it, ends
+/// (RFC 9113 §4.1).
+fn overhear(mut connection: StdStream) -> Value {
+    const DATA: u8 = 0;
+    const RST_STREAM: u8 = 3;
+    const GOAWAY: u8 = 7;
+    const END_STREAM: u8 = 1;
+    // Its owner, with whom it shares this, waits for nothing any more.
+    connection.set_nonblocking(false).unwrap();
+    let mut messages = 0;
+    let mut header = [0; 9];
+    while connection.read_exact(&mut header).is_ok() {
+        let [high, middle, low, kind, flags, ..] = header;
+        let length = u32::from_be_bytes([0, high, middle, low]);
+        let mut payload = (&mut connection).take(length.into());
+        io::copy(&mut payload, &mut io::sink()).unwrap();
+        messages += u32::from(kind == DATA && length > 0);
+        let headers_end = kind <= 1 && flags & END_STREAM != 0;
+        if headers_end || kind == RST_STREAM || kind == GOAWAY {
+            break;
+        }
+    }
+    json!({ "messages": messages })
 }
 
 fn execute_memory(name: &str, arguments: &[&str]) {

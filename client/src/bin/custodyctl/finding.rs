@@ -130,6 +130,7 @@ mod tests {
         for line in [
             "",
             "the group web is not there",
+            ": no code; no finding",
             "\"unix:uid:x\" wants a number below 4294967295",
             "no group web: there are db; and more",
             "exe-writable: uid 33 can write it",

@@ -87,18 +87,18 @@ fn the_tail_that_custodyd_reads_out_is_the_newest_entries() {
     // Two entries came since custodyd was asked how many there are.
     tell(&journal, 3, "");
     let tail = |more: &[&str]| {
-        let args = ["journal", "tail", "-n", "2", "-o", "json"];
+        let args = ["journal", "tail", "-o", "json"];
         let output = journal.daemon.run(args.iter().chain(more));
         let text = String::from_utf8(output.stdout).unwrap();
         text.lines().map(str::to_owned).collect::<Vec<_>>()
     };
-    let lines = tail(&[]);
+    let lines = tail(&["-n", "2"]);
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert!(lines[0].contains("checkpoint") && lines[1].contains("stop"));
     let read = journal.daemon.asked().read.unwrap();
     assert_eq!((read.from, read.follow), (2, false));
 
-    let followed = tail(&["--follow"]);
+    let followed = tail(&["-n", "1", "--follow"]);
     assert!(journal.daemon.asked().read.unwrap().follow);
     assert_eq!(followed.len(), 5, "all that is sent is shown: {followed:?}");
 }

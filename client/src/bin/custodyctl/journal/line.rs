@@ -94,8 +94,8 @@ fn what(kind: &str, fields: &mut Map<String, Value>) -> String {
         let version = take("version").map(|number| format!("@{number}"));
         words.push(format!("{group}{secret}{}", version.unwrap_or_default()));
     }
-    // A public key and a digest tell a person nothing.
-    for name in ["public_key", "signature", "hash", "state"] {
+    // Keys, digests and the names of assignments tell a person nothing.
+    for name in ["public_key", "signature", "hash", "state", "roles"] {
         if kind != "token" || name != "state" {
             fields.remove(name);
         }
@@ -146,6 +146,12 @@ mod tests {
                     "change":{"change":"add-grant","group":"web","patterns":["tls","x*"]}}"#,
                 "2026-01-02T03:04:05Z       9  prepare      -                             \
                  add-grant web/tls+x*",
+            ),
+            (
+                r#"{"seq":10,"time":"2026-01-02T03:04:05Z","prev":"00","kind":"manage",
+                    "operation":"list-roles","roles":["aa","bb"],"operator":{"uid":0}}"#,
+                "2026-01-02T03:04:05Z      10  manage       uid 0                         \
+                 operation=list-roles",
             ),
             ("nonsense", "no entry: nonsense"),
         ] {
