@@ -66,6 +66,11 @@ impl Daemon<'_> {
         ended
     }
 
+    /// Waits until it ends by itself.
+    pub fn ends(&mut self) -> ExitStatus {
+        until("the daemon ends", || self.child.try_wait().unwrap())
+    }
+
     /// Whether it still runs.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()

@@ -466,19 +466,13 @@ fn a_journal_without_its_database_is_not_taken_for_nothing() {
         };
         let output = command.output().unwrap();
         let said = text(&output);
-        assert!(
-            matches!(output.status.code(), Some(73 | 78)),
-            "{said}"
-        );
+        assert!(matches!(output.status.code(), Some(73 | 78)), "{said}");
         // Both what to remove if it was an `init` that was killed, and what to do if not.
         assert!(
             said.contains(site.path("state/journal").to_str().unwrap()),
             "{said}"
         );
-        assert!(
-            said.contains("backup") && said.contains("remove"),
-            "{said}"
-        );
+        assert!(said.contains("backup") && said.contains("remove"), "{said}");
     }
     assert_eq!(files(&site.path("state")), before);
     fs::remove_dir_all(site.path("state/journal")).unwrap();
