@@ -91,6 +91,9 @@ fn the_shipped_units_start_the_daemon_when_a_service_first_asks() {
         "--property=LoadCredentialEncrypted=hsm-pin:/etc/custodyd/hsm-pin.cred",
         "custodyd",
         "init",
+        "--crypto-officer=unix:uid:0",
+        "--appoint=group-administrator=unix:uid:0",
+        "--appoint=writer=unix:uid:0",
         "/etc/custodyd/custodyd.toml",
     ];
     machine.run("systemd-run", &initialise);
@@ -106,7 +109,7 @@ fn the_shipped_units_start_the_daemon_when_a_service_first_asks() {
     let before = fs::metadata(&provider).unwrap();
     assert_eq!((before.mode() & 0o777, before.uid()), (0o666, 0));
 
-    // The first who asks is an operator; the shipped configuration has uid 0 as one.
+    // The first who asks is an operator; root was made one.
     let key = site.path("key");
     fs::write(&key, CONTENT).unwrap();
     machine.run("custodyctl", &["group", "create", "web"]);

@@ -27,6 +27,9 @@ impl Obstacle {
                 Some(kind) => format!("the type {}", kind.name()),
                 None => String::new(),
             },
+            Self::Terms(Reason::OtherFields) if terms.fields.is_empty() => {
+                "fields of the secret's type".to_owned()
+            }
             Self::Terms(Reason::OtherFields) => format!("no fields but {}", list(&terms.fields)),
             Self::Terms(Reason::NotYet) => "a time after it begins".to_owned(),
             Self::Terms(Reason::Expired) => "a time before it ends".to_owned(),
@@ -91,7 +94,9 @@ impl Rule {
     ) -> Option<Reason> {
         let terms = &self.terms;
         let counted = Op::REVEALS;
-        let fields = !terms.fields.is_empty() && !wanted.fields.is_subset(&terms.fields);
+        let known = |field: &String| kind.fields().contains(&field.as_str());
+        let fields = !wanted.fields.iter().all(known)
+            || !terms.fields.is_empty() && !wanted.fields.is_subset(&terms.fields);
         let unmet = [
             (
                 terms.kind.is_some_and(|only| only != kind),

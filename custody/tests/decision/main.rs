@@ -37,6 +37,10 @@ fn gives(rule: &Rule, who: Who, wanted: &Wanted, used: u64, reveals: bool) -> bo
         && terms
             .kind
             .is_none_or(|kind| kind.name() == kind_of(&name).name())
+        && wanted
+            .fields
+            .iter()
+            .all(|field| kind_of(&name).fields().contains(&field.as_str()))
         && (terms.fields.is_empty()
             || wanted
                 .fields

@@ -284,6 +284,8 @@ pub(super) fn selectors() -> Vec<v1::Selector> {
 
 pub(super) fn status() -> v1::StatusResponse {
     v1::StatusResponse {
+        attestation: "kernel".into(),
+        attestation_lacks: Vec::new(),
         version: "0.1.0".into(),
         instance: "00112233445566778899aabbccddeeff".into(),
         started: time(),
