@@ -6,7 +6,6 @@
 )]
 
 use std::{
-    fs,
     process::{Child, ExitStatus},
     thread,
 };
@@ -16,7 +15,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::{Site, until};
+use crate::{Site, load::children, until};
 
 /// A running daemon. Killed when dropped, with its worker.
 #[derive(Debug)]
@@ -44,21 +43,7 @@ impl Daemon<'_> {
 
     fn child_called(&self, command: &str) -> Pid {
         until(&format!("there is a child called {command}"), || {
-            // It is the child of whichever thread started it.
-            let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).ok()?;
-            let children = threads.map(|thread| {
-                let path = thread.unwrap().path().join("children");
-                fs::read_to_string(path).unwrap_or_default()
-            });
-            let children = children.collect::<String>();
-            let mut children = children.split_ascii_whitespace();
-            let child = children.find(|pid| {
-                let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-                line.split(|byte| *byte == 0)
-                    .nth(1)
-                    .is_some_and(|argument| argument == command.as_bytes())
-            });
-            Some(Pid::from_raw(child?.parse().unwrap()))
+            children(self.pid(), command).first().copied()
         })
     }
 
@@ -79,6 +64,11 @@ impl Daemon<'_> {
         let ended = until("the daemon stops", || self.child.try_wait().unwrap());
         assert!(ended.success(), "{}", self.site.log());
         ended
+    }
+
+    /// Waits until it ends by itself.
+    pub fn ends(&mut self) -> ExitStatus {
+        until("the daemon ends", || self.child.try_wait().unwrap())
     }
 
     /// Whether it still runs.

@@ -10,7 +10,7 @@ use client::{Error, Manager, Provider, v1};
 use nix::unistd::Pid;
 use tokio::runtime::Runtime;
 
-use crate::{Site, daemon::Daemon, until};
+use crate::Site;
 
 /// A runtime for a test's callers.
 pub fn runtime() -> Runtime {
@@ -104,8 +104,9 @@ pub async fn put(manager: &Manager, name: &str, content: &[u8]) -> Result<u32, E
     Ok(manager.put_secret(request).await?.number)
 }
 
-/// The children of `parent`, whichever of its threads started them.
-pub fn children(parent: Pid) -> Vec<Pid> {
+/// The children of a daemon that run its hidden sub-command `called`, whichever of its
+/// threads started them.
+pub fn children(parent: Pid, called: &str) -> Vec<Pid> {
     let Ok(threads) = fs::read_dir(format!("/proc/{parent}/task")) else {
         return Vec::new();
     };
@@ -119,14 +120,10 @@ pub fn children(parent: Pid) -> Vec<Pid> {
             pids.map(|pid| Pid::from_raw(pid.expect("a pid")))
                 .collect::<Vec<_>>()
         })
-        .collect()
-}
-
-impl Daemon<'_> {
-    /// The worker, as soon as there is one.
-    pub fn present_worker(&self) -> Pid {
-        until("there is a worker", || {
-            children(self.pid()).first().copied()
+        .filter(|pid| {
+            let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            let mut words = line.split(|byte| *byte == 0);
+            words.nth(1) == Some(called.as_bytes())
         })
-    }
+        .collect()
 }

@@ -112,7 +112,7 @@ fn a_program_in_memory_has_no_path_whatever_it_is_called() {
     let mut memory = Command::new(&service);
     memory.args(["memfd", service.to_str().unwrap()]);
     is_denied(&told(memory.args(fetch(&site))));
-    has_no_path(&site, "deleted");
+    has_no_path(&site, "memory");
 }
 
 #[test]

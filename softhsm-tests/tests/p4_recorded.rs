@@ -150,7 +150,7 @@ fn what_was_allowed_and_not_delivered_is_on_record_as_such() {
     site.configure_deadline(1000);
     let daemon = site.start();
     site.furnish(CONTENT);
-    nix::sys::signal::kill(daemon.present_worker(), Signal::SIGSTOP).unwrap();
+    nix::sys::signal::kill(daemon.worker(), Signal::SIGSTOP).unwrap();
     let output = site.fetch("web/key");
     // The client asked twice, and the second time may have met a good worker.
     let allowed = site.entries("allow");
@@ -302,7 +302,7 @@ fn callers_on_a_disk_that_fills_up_get_content_only_with_a_receipt_that_lasts() 
         disk.make_room();
         std::thread::sleep(Duration::from_millis(100));
         assert_eq!(site.fetch("web/key").stdout, CONTENT);
-        assert!(children(daemon.pid()).len() == 1);
+        assert!(children(daemon.pid(), "hsm-worker").len() == 1);
         stop_and_verify(&site, daemon);
 
         let allowed = site.entries("allow");

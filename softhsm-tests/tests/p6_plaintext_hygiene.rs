@@ -86,7 +86,7 @@ fn trouble(site: &Site, daemon: &Daemon<'_>, canary: &[u8]) -> Vec<u8> {
     assert_eq!(hear(site.fetch("web/key")), Some(6));
     limit_files(daemon.pid(), None);
     // The worker gone in the middle.
-    kill(daemon.present_worker(), Signal::SIGSTOP).unwrap();
+    kill(daemon.worker(), Signal::SIGSTOP).unwrap();
     hear(site.put("web/key", canary));
     hear(site.fetch("web/key"));
     until("a successor serves", || {
@@ -117,7 +117,7 @@ fn nowhere(site: &Site, format: &str) {
     forbidden.push(Forbidden::new("a data key", &data_key(site, "key")));
     let mut processes = process_texts(daemon.pid());
     assert!(!processes.is_empty());
-    processes.extend(process_texts(daemon.present_worker()));
+    processes.extend(process_texts(daemon.worker()));
     for forbidden in &forbidden {
         assert_eq!(forbidden.in_bytes(&said), [""; 0], "in what commands said");
         assert_eq!(forbidden.in_bytes(&processes), [""; 0], "in /proc");
@@ -251,7 +251,7 @@ fn what_was_stored_and_delivered_is_not_left_in_memory() {
     ];
     let there = Forbidden::new("the token's serial number", site.serial.as_bytes());
     not_in_memory(daemon.pid(), &there, &forbidden);
-    not_in_memory(daemon.present_worker(), &there, &forbidden);
+    not_in_memory(daemon.worker(), &there, &forbidden);
     drop(open);
     not_in_memory(daemon.pid(), &there, &forbidden);
 }
@@ -267,7 +267,7 @@ fn the_daemon_never_has_the_pin_and_the_worker_drops_it_after_the_login() {
     let pin = [Forbidden::new("the PIN", PIN.as_bytes())];
     let there = Forbidden::new("the token's serial number", site.serial.as_bytes());
     not_in_memory(daemon.pid(), &there, &pin);
-    not_in_memory(daemon.present_worker(), &there, &pin);
+    not_in_memory(daemon.worker(), &there, &pin);
 }
 
 // --- the process ---
@@ -318,7 +318,7 @@ fn the_processes_dump_no_core_and_are_closed_to_their_own_user() {
     until("sleep is that user's", || {
         read(open_pid, "environ").then_some(())
     });
-    for process in [daemon.pid(), daemon.present_worker()] {
+    for process in [daemon.pid(), daemon.worker()] {
         let limits = fs::read_to_string(format!("/proc/{process}/limits")).unwrap();
         let core = limits
             .lines()

@@ -126,7 +126,7 @@ fn under_load(signal: Signal, times: usize) {
     for _ in 0..times {
         std::thread::sleep(random_time(20, 200));
         let before = generation(&site);
-        kill(daemon.present_worker(), signal).unwrap();
+        kill(daemon.worker(), signal).unwrap();
         until_serving(&site, before + 1);
         let right = tally.right.load(Ordering::Relaxed);
         until("callers are served again", || {
@@ -141,7 +141,7 @@ fn under_load(signal: Signal, times: usize) {
     for _ in 0..20 {
         assert_eq!(site.fetch("web/key").stdout, CONTENT);
     }
-    assert_eq!(children(daemon.pid()).len(), 1);
+    assert_eq!(children(daemon.pid(), "hsm-worker").len(), 1);
     no_login_is_in_doubt(&site);
     let token = token(&site);
     assert_eq!(token["state"], "serving");
@@ -189,7 +189,7 @@ fn one_worker_after_another_can_be_killed() {
         );
         assert_eq!(token["worker_generation"], round);
         assert_eq!(site.fetch("web/key").stdout, CONTENT);
-        kill(daemon.present_worker(), Signal::SIGKILL).unwrap();
+        kill(daemon.worker(), Signal::SIGKILL).unwrap();
         until("it is noticed", || {
             (generation(&site) > round).then_some(())
         });
@@ -220,7 +220,7 @@ fn a_hung_worker_blocks_neither_management_nor_denials() {
     site.configure_deadline(60_000);
     let daemon = site.start();
     site.furnish(CONTENT);
-    let worker = daemon.present_worker();
+    let worker = daemon.worker();
     kill(worker, Signal::SIGSTOP).unwrap();
     let mut stuck = site.custodyctl();
     stuck
@@ -260,7 +260,7 @@ fn a_hung_worker_blocks_neither_management_nor_denials() {
     // And the request that waited is answered after all.
     kill(worker, Signal::SIGCONT).unwrap();
     assert_eq!(stuck.wait_with_output().unwrap().stdout, CONTENT);
-    assert_eq!(daemon.present_worker(), worker);
+    assert_eq!(daemon.worker(), worker);
     assert!(site.entries("undelivered").is_empty());
     stop_and_verify(&site, daemon);
 }
@@ -273,7 +273,7 @@ fn an_answer_that_does_not_come_is_refused_within_the_deadline() {
     site.furnish(CONTENT);
     // Successors hang as well: there is no token for them.
     fs::rename(site.path("tokens"), site.path("elsewhere")).unwrap();
-    kill(daemon.present_worker(), Signal::SIGSTOP).unwrap();
+    kill(daemon.worker(), Signal::SIGSTOP).unwrap();
     let start = Instant::now();
     let output = site.fetch("web/key");
     // The client tries twice.
@@ -295,7 +295,7 @@ fn a_token_that_goes_away_and_comes_back_is_found_again() {
     let daemon = site.start();
     site.furnish(CONTENT);
     fs::rename(site.path("tokens"), site.path("elsewhere")).unwrap();
-    kill(daemon.present_worker(), Signal::SIGKILL).unwrap();
+    kill(daemon.worker(), Signal::SIGKILL).unwrap();
     let token = until("it is seen to be gone", || {
         Some(token(&site)).filter(|token| token["state"] == "failed")
     });
@@ -339,7 +339,7 @@ fn a_worker_that_is_lost_on_a_full_disk_is_replaced_once_there_is_room() {
         site.furnish(CONTENT);
         disk.fill(0);
         // It cannot note down that it is about to log in, so it does not.
-        kill(daemon.present_worker(), Signal::SIGKILL).unwrap();
+        kill(daemon.worker(), Signal::SIGKILL).unwrap();
         until("it is seen to be gone", || {
             (token(&site)["state"] == "failed").then_some(())
         });
@@ -399,7 +399,7 @@ fn a_pin_that_is_changed_under_a_running_daemon_is_tried_once() {
     let daemon = site.start();
     site.furnish(CONTENT);
     site.write_pin("wrong-pin");
-    kill(daemon.present_worker(), Signal::SIGKILL).unwrap();
+    kill(daemon.worker(), Signal::SIGKILL).unwrap();
     until("the PIN was refused", || {
         site.path("state/pin-refused").exists().then_some(())
     });
@@ -419,6 +419,6 @@ fn a_pin_that_is_changed_under_a_running_daemon_is_tried_once() {
         std::thread::sleep(Duration::from_millis(200));
     }
     assert_eq!(token_files(&site), tried, "the PIN was tried again");
-    assert_eq!(children(daemon.pid()), Vec::<Pid>::new());
+    assert_eq!(children(daemon.pid(), "hsm-worker"), Vec::<Pid>::new());
     drop(daemon);
 }

@@ -62,7 +62,7 @@ pub(crate) fn start(environment: Vec<(String, String)>) -> Result<Option<Helper>
         // What a unit gives besides is meant for the vendor's library.
         held - capability::LOOKING
     };
-    capability::keep_only(kept)
+    capability::keep_only(kept, kept)
         .map_err(|error| failed("given rights that the daemon has not")(error.into()))?;
     Ok(helper)
 }
@@ -119,7 +119,7 @@ const MOST: u64 = 65_536;
 fn prepare() -> io::Result<(OwnedFd, usize)> {
     close_inherited()?;
     harden::shield();
-    capability::keep_only(capability::LOOKING)?;
+    capability::keep_only(capability::LOOKING, CapabilitySet::empty())?;
     // After the rights are given up: that would take it back.
     set_parent_process_death_signal(Some(Signal::KILL))?;
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;

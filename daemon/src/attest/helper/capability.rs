@@ -32,10 +32,11 @@ pub(super) fn lend(set: CapabilitySet) -> io::Result<()> {
     each(set).try_for_each(|one| configure_capability_in_ambient_set(one, true))
 }
 
-/// Gives up everything but `kept`, for this thread and those that it starts.
-pub(super) fn keep_only(kept: CapabilitySet) -> io::Result<()> {
+/// Gives up everything but `kept`, for this thread and those that it starts; programs
+/// that it executes get no more than `passed_on`.
+pub(super) fn keep_only(kept: CapabilitySet, passed_on: CapabilitySet) -> io::Result<()> {
     let now = capabilities(None)?;
-    for one in each(!kept) {
+    for one in each(!passed_on) {
         // Without this right, the set is what whoever started us made of it.
         if now.effective.contains(CapabilitySet::SETPCAP)
             && capability_is_in_bounding_set(one) == Ok(true)
@@ -52,7 +53,7 @@ pub(super) fn keep_only(kept: CapabilitySet) -> io::Result<()> {
         CapabilitySets {
             effective: permitted,
             permitted,
-            inheritable: now.inheritable & kept,
+            inheritable: now.inheritable & passed_on,
         },
     )
 }
