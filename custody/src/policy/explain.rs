@@ -94,7 +94,7 @@ impl Rule {
     ) -> Option<Reason> {
         let terms = &self.terms;
         let counted = Op::REVEALS;
-        let known = |field: &String| kind.fields().contains(&field.as_str());
+        let known = |field: &String| kind.may_have(field);
         let fields = !wanted.fields.iter().all(known)
             || !terms.fields.is_empty() && !wanted.fields.is_subset(&terms.fields);
         let unmet = [

@@ -40,7 +40,7 @@ fn gives(rule: &Rule, who: Who, wanted: &Wanted, used: u64, reveals: bool) -> bo
         && wanted
             .fields
             .iter()
-            .all(|field| kind_of(&name).fields().contains(&field.as_str()))
+            .all(|field| kind_of(&name).may_have(field))
         && (terms.fields.is_empty()
             || wanted
                 .fields

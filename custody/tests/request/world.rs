@@ -24,7 +24,7 @@ use custody::{
     },
     role::{Act, Assignment, Operation, Operator, Role},
     row::RowKey,
-    secret::{Fields, Kind},
+    secret::{Kind, fields::Fields},
     state::{State, edit::Edit},
     usage::Usage,
 };

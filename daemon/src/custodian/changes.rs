@@ -10,7 +10,7 @@ use custody::{
     journal::{Event, change::Change},
     name::{GroupName, SecretId, VersionId},
     role::Operator,
-    secret::{Fields, Kind},
+    secret::{Kind, fields::Fields},
     state::edit::{Edit, Plan},
 };
 use jiff::Timestamp;

@@ -3,7 +3,7 @@
 use custody::{
     change,
     name::{GroupName, SecretId},
-    secret::{Fields, Kind},
+    secret::{Kind, fields::Fields},
     state::view::SecretView,
 };
 use proto::v1;
