@@ -55,6 +55,7 @@ impl Provider {
         fields: &[String],
     ) -> Result<Fetched, Error> {
         let request = v1::FetchRequest {
+            which: None,
             group: group.to_owned(),
             name: name.to_owned(),
             version,

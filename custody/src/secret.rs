@@ -7,16 +7,13 @@ use std::{collections::BTreeSet, fmt, ptr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    envelope::{Content, SealedDigest, WrappedDek},
-    group::Millis,
-    name::{KeyId, SecretId, VersionId},
-};
+use crate::envelope::Content;
 
 mod blob;
 pub mod fields;
 mod keystore;
 mod password;
+pub mod version;
 
 use fields::Fields;
 
@@ -318,49 +315,6 @@ pub struct Accepted {
     pub size: u64,
     /// What anyone may know of it.
     pub properties: Properties,
-}
-
-/// What is stored about a secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Secret {
-    /// Its group and name.
-    pub id: SecretId,
-    /// Its type; all versions have the same.
-    pub kind: Kind,
-    /// The version that a request without a number gets.
-    pub current: u32,
-    /// When its first version was written.
-    pub created: Millis,
-    /// User id of the operator who wrote that.
-    pub created_by: u32,
-}
-
-/// What is stored about a version, besides its content.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Version {
-    /// Its secret and number.
-    pub id: VersionId,
-    /// Bytes of content, before encoding.
-    pub size: u64,
-    /// The sealed content that belongs to it.
-    pub sealed: SealedDigest,
-    /// What anyone may know of the content.
-    pub properties: Properties,
-    /// When it was written.
-    pub created: Millis,
-    /// User id of the operator who wrote it.
-    pub created_by: u32,
-}
-
-/// A version's data key under one group master key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wrap {
-    /// The version.
-    pub version: VersionId,
-    /// The group master key.
-    pub gmk: KeyId,
-    /// The wrapped data key.
-    pub wrapped: WrappedDek,
 }
 
 #[cfg(test)]
