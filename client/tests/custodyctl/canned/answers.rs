@@ -283,15 +283,13 @@ pub(super) fn selectors() -> Vec<v1::Selector> {
 }
 
 pub(super) fn status() -> v1::StatusResponse {
-        attestation: "kernel".into(),
-        attestation_lacks: Vec::new(),
-        attestation: "kernel".into(),
-        attestation_lacks: Vec::new(),
     v1::StatusResponse {
         version: "0.1.0".into(),
         instance: "00112233445566778899aabbccddeeff".into(),
         started: time(),
         development: true,
+        attestation: "kernel".into(),
+        attestation_lacks: Vec::new(),
         token: Some(v1::TokenStatus {
             label: "custody".into(),
             serial: "0123".into(),
