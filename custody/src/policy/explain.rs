@@ -145,8 +145,7 @@ impl Rule {
     /// of what is wanted, then what is not counted.
     pub(crate) fn preference(&self, wanted: &Wanted, kind: Option<Kind>) -> impl Ord + use<> {
         let fields = &self.terms.fields;
-        let there =
-            |field: &&String| kind.is_none_or(|kind| kind.fields().contains(&field.as_str()));
+        let there = |field: &&String| kind.is_none_or(|kind| kind.may_have(field));
         let less = match wanted.fields.is_empty() && !fields.is_empty() {
             true => usize::MAX - fields.iter().filter(there).count(),
             false => 0,

@@ -290,8 +290,6 @@ pub(super) fn status() -> v1::StatusResponse {
         instance: "00112233445566778899aabbccddeeff".into(),
         started: time(),
         development: true,
-        attestation: "kernel".into(),
-        attestation_lacks: Vec::new(),
         token: Some(v1::TokenStatus {
             label: "custody".into(),
             serial: "0123".into(),
