@@ -31,6 +31,7 @@ pub mod machine;
 pub mod memory;
 pub mod raw;
 pub mod refusal;
+pub mod terms;
 pub mod token;
 pub mod verdict;
 pub mod wire;

@@ -66,6 +66,18 @@ pub fn methods(service: &str) -> BTreeMap<String, MethodDescriptorProto> {
     found.method.into_iter().map(named).collect()
 }
 
+/// What the journal calls a method of the Manager surface.
+pub fn operation(method: &str) -> String {
+    let mut kebab = String::new();
+    for letter in method.chars() {
+        if letter.is_uppercase() && !kebab.is_empty() {
+            kebab.push('-');
+        }
+        kebab.push(letter.to_ascii_lowercase());
+    }
+    kebab
+}
+
 /// What the interface is made of.
 pub fn descriptors() -> FileDescriptorSet {
     FileDescriptorSet::decode(proto::DESCRIPTORS).expect("descriptors")

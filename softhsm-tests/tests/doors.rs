@@ -121,6 +121,7 @@ fn nothing() -> FetchRequest {
         group: "none".to_owned(),
         name: "none".to_owned(),
         version: None,
+        ..Default::default()
     }
 }
 

@@ -122,6 +122,7 @@ impl Planted {
             name: name.into(),
             r#type: self.r#type.into(),
             fields: self.fields.iter().map(field).collect(),
+            ..Default::default()
         }
     }
 
@@ -333,6 +334,7 @@ async fn a_refusal_of_content_does_not_quote_it() {
             name: "x".into(),
             r#type: r#type.into(),
             fields,
+            ..Default::default()
         };
         let put = raw::call(
             &channel,
@@ -359,6 +361,7 @@ async fn the_managers_door_does_not_lead_to_fetch() {
         name: "key".into(),
         version: None,
         fields: Vec::new(),
+        ..Default::default()
     };
     let fetch = fetch.encode_to_vec();
     let channel = raw::connect(site.path("run/manager.sock")).await;

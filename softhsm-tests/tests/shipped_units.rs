@@ -131,6 +131,13 @@ fn the_shipped_units_start_the_daemon_when_a_service_first_asks() {
         "key",
         "--unit",
         "nginx.service",
+        // The daemon's sandbox does not keep it from seeing what other users execute.
+        "--selector",
+        "unix:path:/usr/bin/peer-intruder",
+        "--selector",
+        "namespace:mnt:host",
+        "--selector",
+        "systemd:fragment_path:/etc/systemd/system/nginx.service",
     ];
     machine.run("custodyctl", &unit);
 
@@ -138,6 +145,8 @@ fn the_shipped_units_start_the_daemon_when_a_service_first_asks() {
     is_denied(&machine.told("other.service", fetch, "User=stranger"));
     let answer = machine.told("nginx.service", fetch, "User=stranger");
     is_delivered(&answer);
+    let sandboxed = "User=stranger\nPrivateTmp=yes";
+    is_denied(&machine.told("nginx.service", fetch, sandboxed));
 
     // One daemon did all that, as its own user, on the sockets that were there before.
     assert_eq!(machine.property("custodyd.service", "MainPID"), main);

@@ -101,7 +101,7 @@ impl State {
             .collect();
         considered.sort_by_cached_key(|(rule, obstacles)| {
             let elsewhere = obstacles.contains(&Obstacle::Name);
-            (elsewhere, obstacles.len(), rule.preference(wanted))
+            (elsewhere, obstacles.len(), rule.preference(wanted, kind))
         });
         let found = self.find::<Op>(evidence, wanted, moment);
         let outcome = found.and_then(|found| {
@@ -164,7 +164,7 @@ fn choose<'a, Op: Operation>(
     moment: Moment<'_>,
 ) -> Result<&'a Rule, Reason> {
     let mut by_preference: Vec<_> = named.collect();
-    by_preference.sort_by_cached_key(|rule| rule.preference(wanted));
+    by_preference.sort_by_cached_key(|rule| rule.preference(wanted, Some(kind)));
     let mut reason = None;
     for rule in by_preference {
         match rule.unmet::<Op>(wanted, kind, moment) {

@@ -111,9 +111,14 @@ impl std::fmt::Debug for Desk {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
+    use std::{sync::mpsc, time::Duration};
 
     use super::*;
+
+    /// Waits for what must happen, but not for ever.
+    fn soon(happens: &mpsc::Receiver<()>) {
+        happens.recv_timeout(Duration::from_secs(30)).unwrap();
+    }
 
     /// A job that says that it has begun, and ends when it may.
     fn stuck(desk: &Desk, uid: u32) -> (mpsc::Receiver<()>, mpsc::Sender<()>) {
@@ -130,11 +135,11 @@ mod tests {
     fn a_user_with_a_long_job_keeps_no_other_user_waiting() {
         let desk = Desk::open().unwrap();
         let (first, _end) = stuck(&desk, 1);
-        first.recv().unwrap();
+        soon(&first);
         let (second, _other_end) = stuck(&desk, 1);
         let (answer, answered) = mpsc::channel();
         desk.submit(2, move || answer.send(()).unwrap());
-        answered.recv().unwrap();
+        soon(&answered);
         assert_eq!(second.try_recv(), Err(mpsc::TryRecvError::Empty));
     }
 
@@ -142,17 +147,17 @@ mod tests {
     fn a_job_that_waited_for_its_own_user_is_done_in_the_end() {
         let desk = Desk::open().unwrap();
         let (first, end) = stuck(&desk, 1);
-        first.recv().unwrap();
+        soon(&first);
         let (second, _end) = stuck(&desk, 1);
         end.send(()).unwrap();
-        second.recv().unwrap();
+        soon(&second);
     }
 
     #[test]
     fn a_user_whose_part_of_the_queue_is_full_is_turned_away_and_others_are_not() {
         let desk = Desk::open().unwrap();
         let (first, _end) = stuck(&desk, 1);
-        first.recv().unwrap();
+        soon(&first);
         let (kept, dropped) = mpsc::channel::<()>();
         for _ in 0..QUEUE_OF_ONE {
             let kept = kept.clone();
@@ -164,6 +169,6 @@ mod tests {
         desk.submit(1, move || drop(over));
         assert_eq!(refused.try_recv(), Err(mpsc::TryRecvError::Disconnected));
         let (other, _end) = stuck(&desk, 2);
-        other.recv().unwrap();
+        soon(&other);
     }
 }

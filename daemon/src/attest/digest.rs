@@ -33,6 +33,7 @@ pub(super) type Reply = Box<dyn FnOnce(Digest) + Send>;
 pub(super) struct Digests {
     pub(super) desk: Desk,
     kept: Mutex<Kept>,
+    settled: Duration,
 }
 
 /// A file, and when its content last changed.
@@ -71,9 +72,16 @@ const SETTLED: Duration = Duration::from_secs(2);
 
 impl Digests {
     pub(super) fn open() -> io::Result<Self> {
+        Self::open_with(SETTLED)
+    }
+
+    /// The same for files whose last change is no younger than `settled` when they are
+    /// read.
+    fn open_with(settled: Duration) -> io::Result<Self> {
         Ok(Self {
             desk: Desk::open()?,
             kept: Mutex::default(),
+            settled,
         })
     }
 
@@ -97,15 +105,11 @@ impl Digests {
         let key = Key::of(&stamp);
         {
             let mut kept = self.kept();
-            if stamp.names == 0 {
-                kept.forget(&key);
-            } else if let Some(text) = kept.digests.get(&key) {
+            if let Some(text) = kept.digests.get(&key) {
                 let text = text.clone();
                 drop(kept);
-                reply(Digest {
-                    file: key.file,
-                    text,
-                });
+                let file = key.file;
+                reply(Digest { file, text });
                 return;
             }
             if stamp.size > limit {
@@ -121,9 +125,10 @@ impl Digests {
             digests: Arc::clone(self),
             key: Some(key),
         };
+        let settled = self.settled;
         self.desk.submit(uid, move || {
             let file = open(&link, READ, Mode::empty());
-            job.done(file.ok().and_then(|file| hashed(&file, &key)));
+            job.done(file.ok().and_then(|file| hashed(&file, &key, settled)));
         });
     }
 
@@ -206,17 +211,17 @@ enum Keep {
 }
 
 /// The SHA-256 of `file`, which must be and stay what `key` says.
-fn hashed(file: &OwnedFd, key: &Key) -> Option<(String, Keep)> {
+fn hashed(file: &OwnedFd, key: &Key, settled: Duration) -> Option<(String, Keep)> {
     let now = SystemTime::now();
     let stamp = Stamp::of(file).filter(|stamp| Key::of(stamp) == *key)?;
     let text = sha256(file, key.size)?;
     let after = Stamp::of(file).filter(|stamp| Key::of(stamp) == *key)?;
-    let settled = [stamp.modified, stamp.changed].into_iter().all(|at| {
+    let is_settled = [stamp.modified, stamp.changed].into_iter().all(|at| {
         let since_epoch = u64::try_from(at.0).map(|seconds| Duration::new(seconds, at.1));
         let at = since_epoch.map(|since| SystemTime::UNIX_EPOCH + since);
-        at.is_ok_and(|at| now.duration_since(at).is_ok_and(|age| age > SETTLED))
+        at.is_ok_and(|at| now.duration_since(at).is_ok_and(|age| age > settled))
     });
-    let keep = if settled && after.names > 0 {
+    let keep = if is_settled && after.names > 0 {
         Keep::Yes
     } else {
         Keep::No
@@ -258,12 +263,6 @@ impl Kept {
             self.digests.remove(&oldest);
         }
     }
-
-    fn forget(&mut self, key: &Key) {
-        if self.digests.remove(key).is_some() {
-            self.order.retain(|kept| kept != key);
-        }
-    }
 }
 
 impl std::fmt::Debug for Kept {
@@ -273,5 +272,83 @@ impl std::fmt::Debug for Kept {
             .field("digests", &self.digests.len())
             .field("awaited", &awaited)
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        path::Path,
+        process::{Child, Command},
+        sync::mpsc,
+    };
+
+    use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+    use super::*;
+
+    struct Sleeper(Child, Arc<OwnedFd>);
+
+    impl Drop for Sleeper {
+        fn drop(&mut self) {
+            drop(self.0.kill());
+            drop(self.0.wait());
+        }
+    }
+
+    fn run(path: &Path) -> Sleeper {
+        let child = Command::new(path).arg("60").spawn().unwrap();
+        let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap();
+        Sleeper(child, Arc::new(pidfd))
+    }
+
+    /// Has a shell do what `deed` says to the file at `path`.
+    fn change(path: &Path, deed: &str) {
+        let done = Command::new("sh").args(["-c", deed]).arg(path).status();
+        assert!(done.unwrap().success());
+    }
+
+    /// The hash of what runs, and how many are kept now.
+    fn hash(digests: &Arc<Digests>, sleeper: &Sleeper) -> (String, usize) {
+        let (told, telling) = mpsc::channel();
+        let reply = Box::new(move |digest: Digest| told.send(digest.text).unwrap());
+        digests.sha256(&sleeper.1, 0, u64::MAX, reply);
+        let text = telling.recv_timeout(Duration::from_secs(30)).unwrap();
+        (text, digests.kept().digests.len())
+    }
+
+    #[test]
+    fn a_hash_is_kept_until_anything_about_the_file_changes_and_not_for_one_without_a_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sleeper");
+        change(&path, "cp /bin/sleep \"$0\"");
+        let digests = Arc::new(Digests::open_with(Duration::ZERO).unwrap());
+        let first = run(&path);
+        let (before, kept) = hash(&digests, &first);
+        assert_eq!((hash(&digests, &first), kept), ((before.clone(), 1), 1));
+        drop(first);
+        // As long as before, with its former times; but that of the change is the kernel's.
+        change(
+            &path,
+            "cp -p \"$0\" \"$0.old\" && printf x | \
+                dd of=\"$0\" bs=1 seek=$(($(stat -c %s \"$0\") - 1)) conv=notrunc status=none && \
+                touch -r \"$0.old\" \"$0\"",
+        );
+        let second = run(&path);
+        let (after, kept) = hash(&digests, &second);
+        assert_ne!(after, before);
+        assert_eq!(kept, 2);
+        change(&path, "rm \"$0\"");
+        let (deleted, kept) = hash(&digests, &second);
+        assert_eq!((deleted, kept), (after, 2));
+    }
+
+    #[test]
+    fn the_hash_of_a_file_that_has_just_changed_is_not_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sleeper");
+        change(&path, "cp /bin/sleep \"$0\"");
+        let digests = Arc::new(Digests::open_with(Duration::from_secs(3600)).unwrap());
+        assert_eq!(hash(&digests, &run(&path)).1, 0);
     }
 }

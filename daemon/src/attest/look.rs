@@ -1,7 +1,12 @@
 //! What only a process with rights over the other may see: its executable, and where it is.
 
 use std::{
-    os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    ffi::OsString,
+    os::{
+        fd::{AsFd as _, BorrowedFd, OwnedFd},
+        unix::ffi::OsStringExt as _,
+    },
+    path::{Component, Path, PathBuf},
     sync::Arc,
 };
 
@@ -9,8 +14,8 @@ use custody::caller::observation::{Doubt, Exe, ExeDoubt, Namespaces};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::{
-        AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags, makedev, open, openat2, readlink,
-        stat, statx,
+        AtFlags, CWD, Mode, OFlags, ResolveFlags, StatxFlags, makedev, open, openat, openat2,
+        readlink, readlinkat, stat, statx,
     },
     io::Errno,
 };
@@ -101,32 +106,68 @@ impl Host {
         })
     }
 
-    /// Follows a path through the host's mounts, to a descriptor that reads nothing.
-    pub(super) fn follow(
-        &self,
-        path: impl rustix::path::Arg,
-        how: ResolveFlags,
-    ) -> rustix::io::Result<OwnedFd> {
-        let how = how | ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
-        openat2(&self.root, path, flags, Mode::empty(), how)
-    }
-
-    /// What is at `path`, which must lead there without links. `None` if nothing is.
-    pub(super) fn stamp(
-        &self,
-        path: impl rustix::path::Arg,
-        patience: Patience,
-    ) -> Result<Option<Stamp>, Missed> {
+    /// What is at `path`, which must lead there without links, as a descriptor that reads
+    /// nothing.
+    pub(super) fn open(&self, path: &Path, patience: Patience) -> Result<OwnedFd, Missed> {
         let cached = match patience {
             Patience::None => ResolveFlags::CACHED,
             Patience::Unbounded => ResolveFlags::empty(),
         };
-        match self.follow(path, ResolveFlags::NO_SYMLINKS | cached) {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let path = path.strip_prefix("/").unwrap_or(path);
+        let path = if path == "" { Path::new(".") } else { path };
+        let how = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | cached;
+        let opened = match openat2(&self.root, path, flags, Mode::empty(), how) {
+            // RestrictSUIDSGID= rules this call out. Who follows a link ends at another
+            // file, or at the same one, and cannot tell how long it takes.
+            Err(Errno::NOSYS) => openat(&self.root, path, flags, Mode::empty()),
+            opened => opened,
+        };
+        opened.map_err(|error| match error {
+            // What the kernel has not in memory; or an old one that cannot tell.
+            Errno::AGAIN | Errno::INVAL if patience == Patience::None => Missed::Waiting,
+            _ => Missed::Doubt(Doubt::Unobservable),
+        })
+    }
+
+    /// Where `path` leads, without links. `None` if it leads nowhere.
+    pub(super) fn real_path(&self, path: &str) -> Option<PathBuf> {
+        let mut real = PathBuf::from("/");
+        let mut rest: Vec<_> = Path::new(path).components().rev().map(owned).collect();
+        let mut links = 0;
+        while let Some(component) = rest.pop() {
+            match Path::new(&component).components().next()? {
+                Component::RootDir | Component::Prefix(_) => real = PathBuf::from("/"),
+                Component::CurDir => {}
+                Component::ParentDir => drop(real.pop()),
+                Component::Normal(name) => {
+                    let next = real.join(name);
+                    let below = next.strip_prefix("/").ok()?;
+                    match readlinkat(&self.root, below, Vec::new()) {
+                        Ok(target) => {
+                            links += 1;
+                            let target = OsString::from_vec(target.into_bytes());
+                            rest.extend(Path::new(&target).components().rev().map(owned));
+                        }
+                        // It is no link.
+                        Err(Errno::INVAL) => real = next,
+                        Err(_) => return None,
+                    }
+                }
+            }
+            if links > LINKS {
+                return None;
+            }
+        }
+        Some(real)
+    }
+
+    /// The file at `path`; `None` if there is none.
+    pub(super) fn stamp(&self, path: &Path, patience: Patience) -> Result<Option<Stamp>, Missed> {
+        match self.open(path, patience) {
             Ok(file) => Ok(Stamp::of(&file)),
-            // What the kernel has not in memory; or it cannot do without asking.
-            Err(Errno::AGAIN | Errno::INVAL) if patience == Patience::None => Err(Missed::Waiting),
-            Err(_) => Ok(None),
+            Err(Missed::Waiting) => Err(Missed::Waiting),
+            Err(Missed::Doubt(_)) => Ok(None),
         }
     }
 
@@ -212,7 +253,7 @@ impl Host {
         let Ok(path) = text.into_string() else {
             return Ok(Err(ExeDoubt::OtherFile));
         };
-        let there = self.stamp(path.as_str(), patience)?;
+        let there = self.stamp(Path::new(&path), patience)?;
         let same = there.is_some_and(|there| there.is_at(found));
         Ok(if same {
             Ok(path)
@@ -220,6 +261,13 @@ impl Host {
             Err(ExeDoubt::OtherFile)
         })
     }
+}
+
+/// The most links on the way to a file (Linux's `MAXSYMLINKS`).
+const LINKS: u32 = 40;
+
+fn owned(component: Component<'_>) -> OsString {
+    component.as_os_str().to_owned()
 }
 
 /// A file, by which mount it was reached, and when anything about it last changed: its

@@ -1,6 +1,6 @@
 //! A second look at a process, short because it only asks whether the first still holds.
 
-use std::ffi::CString;
+use std::{ffi::CString, path::PathBuf};
 
 use super::look::{File, Host, Missed, Patience, Stamp, identity};
 
@@ -24,7 +24,7 @@ struct Links {
     exe: CString,
     mounts: CString,
     users: CString,
-    path: CString,
+    path: PathBuf,
 }
 
 impl Sight {
@@ -58,7 +58,7 @@ impl Sight {
             && Stamp::behind(&self.links.exe) == exe
             && host.mounts.is(identity(self.links.mounts.as_c_str())) == Some(true)
             && identity(self.links.users.as_c_str()) == Some(self.users)
-            && host.stamp(self.links.path.as_c_str(), patience)? == exe)
+            && host.stamp(&self.links.path, patience)? == exe)
     }
 }
 
@@ -69,7 +69,7 @@ impl Links {
             exe: proc("exe")?,
             mounts: proc("ns/mnt")?,
             users: proc("ns/user")?,
-            path: CString::new(path).ok()?,
+            path: path.into(),
         })
     }
 }

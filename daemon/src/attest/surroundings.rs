@@ -1,14 +1,12 @@
 //! What a grant's words lead to on this machine: files, folders and units.
 
-use std::{ffi::OsString, os::fd::OwnedFd, os::unix::ffi::OsStringExt as _, path::PathBuf};
+use std::{os::fd::OwnedFd, path::PathBuf};
 
-use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, ResolveFlags, StatxFlags, open, readlink, statx,
-};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxFlags, open, statx};
 
 use super::{
     digest::sha256,
-    look::{Host, Stamp},
+    look::{Host, Patience, Stamp},
 };
 
 /// A file as the host sees it, and who could replace it.
@@ -49,16 +47,15 @@ const DEPTH: usize = 64;
 impl Host {
     /// Looks at the file at `path`. With `limit`, hashes it, if it is no larger.
     pub(super) fn file(&self, path: &str, limit: Option<u64>) -> Option<FileFacts> {
-        let file = self.follow(path, ResolveFlags::empty()).ok()?;
+        let canonical = self.real_path(path)?;
+        let file = self.open(&canonical, Patience::Unbounded).ok()?;
         let stamp = Stamp::of(&file)?;
         let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
-        let canonical = readlink(&link, Vec::new()).ok()?.into_bytes();
-        let canonical = PathBuf::from(OsString::from_vec(canonical));
         let mut way = Vec::new();
         let mut ancestors: Vec<_> = canonical.ancestors().take(DEPTH).collect();
         ancestors.reverse();
         for path in ancestors {
-            let folder = self.follow(path, ResolveFlags::NO_SYMLINKS).ok()?;
+            let folder = self.open(path, Patience::Unbounded).ok()?;
             way.push(owned(&folder, path.to_owned())?);
             // The last of them is the file; if it is another by now, nothing fits.
             if path == canonical && Stamp::of(&folder)?.file != stamp.file {
@@ -126,6 +123,9 @@ mod tests {
         let link = path.with_file_name("link");
         std::os::unix::fs::symlink("program", &link).unwrap();
         let linked = host.file(link.to_str().unwrap(), Some(2)).unwrap();
+        let endless = path.with_file_name("endless");
+        std::os::unix::fs::symlink(&endless, &endless).unwrap();
+        assert_eq!(host.file(endless.to_str().unwrap(), None), None);
         assert_eq!((linked.path, linked.sha256), (path, None));
         assert_eq!(host.file("/there/is/no/such/file", None), None);
     }

@@ -120,6 +120,7 @@ impl Custodian {
             };
             let written = this.commit(writer, Some(&operator), edit, change).await;
             if was_made(&written) {
+                this.usage().forget_secret(&id);
                 this.announce(id);
             }
             written?;

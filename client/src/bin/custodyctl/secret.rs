@@ -120,6 +120,7 @@ async fn put(
         name: secret.name.to_string(),
         r#type: kind.clone(),
         fields,
+        ..Default::default()
     };
     let answer = global.manager().await?.put_secret(request).await;
     let version = answer.map_err(Failure::Manager)?;
