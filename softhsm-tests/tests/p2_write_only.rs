@@ -163,6 +163,36 @@ fn calls(planted: &Planted, made: &Made) -> Vec<(&'static str, Vec<u8>, Option<C
         group: group(),
         name: name(),
     };
+    let which = || "1".to_owned();
+    let activate = v1::ActivateVersionRequest {
+        group: group(),
+        name: name(),
+        which: which(),
+        overlap_seconds: None,
+    };
+    let disable = v1::DisableVersionRequest {
+        group: group(),
+        name: name(),
+        which: which(),
+        force: false,
+    };
+    let enable = v1::EnableVersionRequest {
+        group: group(),
+        name: name(),
+        which: which(),
+    };
+    let destroy = v1::DestroyVersionRequest {
+        group: group(),
+        name: name(),
+        which: which(),
+        force: false,
+        grace_seconds: None,
+    };
+    let restore = v1::RestoreVersionRequest {
+        group: group(),
+        name: name(),
+        which: which(),
+    };
     let grant = v1::AddGrantRequest {
         group: group(),
         patterns: vec!["x".into()],
@@ -211,6 +241,11 @@ fn calls(planted: &Planted, made: &Made) -> Vec<(&'static str, Vec<u8>, Option<C
         ),
         fine("GetSecret", get.encode_to_vec()),
         fine("ListVersions", versions.encode_to_vec()),
+        fine("ActivateVersion", activate.encode_to_vec()),
+        fine("DisableVersion", disable.encode_to_vec()),
+        fine("EnableVersion", enable.encode_to_vec()),
+        fine("DestroyVersion", destroy.encode_to_vec()),
+        fine("RestoreVersion", restore.encode_to_vec()),
         fine("AddGrant", grant.encode_to_vec()),
         fine(
             "ListGrants",

@@ -77,7 +77,9 @@ impl FromStr for Which {
             "previous" => Ok(Self::Previous),
             "pending" => Ok(Self::Pending),
             digits => match digits.parse() {
-                Ok(number) if number > 0 => Ok(Self::Number(number)),
+                Ok(number) if number > 0 && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                    Ok(Self::Number(number))
+                }
                 _ => Err(NoVersion(text.to_owned())),
             },
         }
@@ -221,7 +223,7 @@ mod tests {
         for text in ["current", "previous", "pending", "1", "4294967295"] {
             assert_eq!(text.parse::<Which>().unwrap().to_string(), text);
         }
-        for text in ["", "0", "-1", "newest", "4294967296"] {
+        for text in ["", "0", "-1", "+1", "newest", "4294967296"] {
             assert!(text.parse::<Which>().is_err(), "{text:?}");
         }
     }

@@ -13,7 +13,9 @@ fn taken(method: &str) -> Option<&'static [Role]> {
         "WhoAmI" => return None,
         "CreateGroup" => &[CryptoOfficer],
         "GetGroup" => &[CryptoOfficer, GroupAdministrator, Writer, Reader],
-        "PutSecret" => &[Writer],
+        "PutSecret" | "ActivateVersion" => &[Writer],
+        "EnableVersion" | "DisableVersion" => &[GroupAdministrator, Writer],
+        "DestroyVersion" | "RestoreVersion" => &[GroupAdministrator],
         "ListSecrets" | "GetSecret" | "ListVersions" => &[GroupAdministrator, Writer, Reader],
         "DeleteSecret" | "AddGrant" | "RevokeGrant" | "SuggestGrant" => &[GroupAdministrator],
         "ListGrants" | "LintGrants" | "ListConsumers" => &[GroupAdministrator, Reader, Auditor],
@@ -62,7 +64,10 @@ impl Call {
 
     /// Whether it changes something, if it succeeds.
     pub(crate) fn changes(&self) -> bool {
-        let verbs = ["Create", "Put", "Delete", "Add", "Revoke", "Assign"];
+        let verbs = [
+            "Activate", "Enable", "Disable", "Destroy", "Restore", "Create", "Put", "Delete",
+            "Add", "Revoke", "Assign",
+        ];
         verbs.iter().any(|verb| self.method.starts_with(verb))
     }
 }
@@ -135,6 +140,7 @@ fn calls_about(there: &There) -> Vec<Call> {
             name: "password".into(),
             value: b"a password".into(),
         }],
+        even_if_same: true,
         ..Default::default()
     };
     let get = v1::GetSecretRequest {
@@ -149,6 +155,36 @@ fn calls_about(there: &There) -> Vec<Call> {
         group: group(),
         name: name(),
         force: false,
+    };
+    let which = || "current".to_owned();
+    let activate = v1::ActivateVersionRequest {
+        group: group(),
+        name: name(),
+        which: which(),
+        overlap_seconds: None,
+    };
+    let enable = v1::EnableVersionRequest {
+        group: group(),
+        name: name(),
+        which: which(),
+    };
+    let disable = v1::DisableVersionRequest {
+        group: group(),
+        name: name(),
+        which: which(),
+        force: false,
+    };
+    let destroy = v1::DestroyVersionRequest {
+        group: group(),
+        name: name(),
+        which: which(),
+        force: false,
+        grace_seconds: None,
+    };
+    let restore = v1::RestoreVersionRequest {
+        group: group(),
+        name: name(),
+        which: which(),
     };
     let explain = v1::ExplainGrantRequest {
         group: group(),
@@ -185,6 +221,11 @@ fn calls_about(there: &There) -> Vec<Call> {
         about("ListSecrets", &|| list.encode_to_vec()),
         about("GetSecret", &|| get.encode_to_vec()),
         about("ListVersions", &|| versions.encode_to_vec()),
+        about("ActivateVersion", &|| activate.encode_to_vec()),
+        about("DisableVersion", &|| disable.encode_to_vec()),
+        about("EnableVersion", &|| enable.encode_to_vec()),
+        about("DestroyVersion", &|| destroy.encode_to_vec()),
+        about("RestoreVersion", &|| restore.encode_to_vec()),
         about("AddGrant", &|| grant(there.group).encode_to_vec()),
         about("ListGrants", &|| grants.encode_to_vec()),
         about("LintGrants", &|| lint.encode_to_vec()),
