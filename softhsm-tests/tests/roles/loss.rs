@@ -1,11 +1,12 @@
 //! How a role is lost: at once, and also by who uses it at that moment.
 
-use std::{os::unix::process::CommandExt as _, process::Command};
+use std::{os::unix::process::CommandExt as _, process::Command, time::Duration};
 
 use client::{Error, v1};
 use custody::role::Role;
 use serde_json::Value;
 use softhsm_tests::{Site, is_root};
+use tokio::time::timeout;
 
 use crate::{
     DENIED, OPERATOR, PERMISSION_DENIED, answered, assign, call_as, calls_of, ctl_as, manager_call,
@@ -37,7 +38,8 @@ async fn a_role_that_is_taken_back_is_lost_where_it_is_in_use() {
     manager.create_group(after).await.unwrap();
 
     let end = loop {
-        match following.next().await.expect("it ends with a reason") {
+        let more = timeout(Duration::from_secs(30), following.next()).await;
+        match more.expect("it ends").expect("it ends with a reason") {
             Ok(lines) => read.push_str(&lines),
             Err(end) => break end,
         }
