@@ -169,13 +169,21 @@ fn the_process_that_looks_at_callers_ends_with_its_daemon() {
     let site = Site::new();
     let daemon = site.start();
     let attestor = daemon.attestor();
-    // Even if it is busy with something that takes for ever.
+    // Even if it does not get to read that its input has ended. Stopped processes are
+    // told when nobody is left to have them go on, so somebody is.
+    let mut friend = Command::new("sleep")
+        .arg("60")
+        .process_group(daemon.pid().as_raw())
+        .spawn()
+        .unwrap();
     kill(attestor, Signal::SIGSTOP).unwrap();
     daemon.kill();
     until("it is gone", || {
         let gone = !Path::new(&format!("/proc/{attestor}/exe")).exists();
         gone.then_some(())
     });
+    friend.kill().unwrap();
+    friend.wait().unwrap();
 }
 
 /// Descriptors for processes that the daemon has it hold.

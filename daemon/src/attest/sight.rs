@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn every_change_is_noticed() {
-        let changes: [(&str, Change); 5] = [
+        let changes: [(&str, Change); 6] = [
             ("it ended", |_, sleeper| {
                 sleeper.0.kill().unwrap();
                 sleeper.0.wait().unwrap();
@@ -140,6 +140,10 @@ mod tests {
             }),
             ("its file was renamed", |path, _| {
                 fs::rename(path, path.with_extension("old")).unwrap();
+            }),
+            ("its folder was renamed", |path, _| {
+                let folder = path.parent().unwrap();
+                fs::rename(folder, folder.with_file_name("other")).unwrap();
             }),
             ("its file was replaced", |path, _| {
                 let new = path.with_extension("new");
@@ -152,7 +156,8 @@ mod tests {
         ];
         for (what, change) in changes {
             let folder = tempfile::tempdir().unwrap();
-            let path = folder.path().join("sleeper");
+            let path = folder.path().join("folder/sleeper");
+            fs::create_dir(path.parent().unwrap()).unwrap();
             let (mut sleeper, pidfd) = sleeper(&path);
             let met = Met::at(pidfd);
             assert!(met.is_glanced_at());

@@ -1,10 +1,10 @@
 //! Where what takes rights is looked at: in the helper; or here, as far as we may.
 
-use std::{os::fd::OwnedFd, sync::Arc};
+use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use custody::caller::observation::Doubt;
 use rustix::process::geteuid;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::timeout};
 
 use super::{
     digest::{Digest, Digests, Reply},
@@ -12,6 +12,9 @@ use super::{
     look::{Host, Look, Missed, Patience, Watched},
     surroundings::FileFacts,
 };
+
+/// How long it may take to read a whole file, after others.
+const READ: Duration = Duration::from_secs(30);
 
 /// Who looks.
 #[derive(Debug)]
@@ -69,6 +72,10 @@ impl View {
 
     /// Looks at a file. With `limit`, hashes it, if it is no larger.
     pub(super) async fn file(&self, path: &str, limit: Option<u64>) -> Option<FileFacts> {
+        timeout(READ, self.found(path, limit)).await.ok()?
+    }
+
+    async fn found(&self, path: &str, limit: Option<u64>) -> Option<FileFacts> {
         match self {
             Self::Ours(ours) => {
                 let (found, finding) = oneshot::channel();
@@ -105,11 +112,9 @@ impl Eye {
     pub(super) async fn sha256(&self, uid: u32, limit: u64) -> Option<Digest> {
         match self {
             Self::Ours(ours, watched) => {
-                let (reply, digest) = reply();
-                ours.digests.sha256(&watched.pidfd, uid, limit, reply);
-                digest.await.ok()
+                told(|reply| ours.digests.sha256(&watched.pidfd, uid, limit, reply)).await
             }
-            Self::Helpers(held) => held.sha256(uid, limit).await,
+            Self::Helpers(held) => timeout(READ, held.sha256(uid, limit)).await.ok()?,
         }
     }
 
@@ -117,18 +122,16 @@ impl Eye {
     pub(super) async fn verity(&self, uid: u32) -> Option<Digest> {
         match self {
             Self::Ours(ours, watched) => {
-                let (reply, digest) = reply();
-                ours.digests.verity(&watched.pidfd, uid, reply);
-                digest.await.ok()
+                told(|reply| ours.digests.verity(&watched.pidfd, uid, reply)).await
             }
-            Self::Helpers(held) => held.verity(uid).await,
+            Self::Helpers(held) => timeout(READ, held.verity(uid)).await.ok()?,
         }
     }
 }
 
-fn reply() -> (Reply, oneshot::Receiver<Digest>) {
+async fn told(ask: impl FnOnce(Reply)) -> Option<Digest> {
     let (found, finding) = oneshot::channel();
     // Whoever asked may have given up.
-    let reply = move |digest| drop(found.send(digest));
-    (Box::new(reply), finding)
+    ask(Box::new(move |digest| drop(found.send(digest))));
+    timeout(READ, finding).await.ok()?.ok()
 }

@@ -33,8 +33,6 @@ use super::{
 
 /// How long a look may take; a hung file system is no reason to keep a peer for ever.
 const LOOK: Duration = Duration::from_secs(5);
-/// How long it may take to read a whole file, after others.
-const READ: Duration = Duration::from_secs(30);
 
 /// The helper, as the daemon reaches it.
 #[derive(Debug)]
@@ -97,8 +95,7 @@ impl Link {
 
     pub(in super::super) async fn file(&self, path: &str, limit: Option<u64>) -> Option<FileFacts> {
         let path = path.to_owned();
-        let asked = self.line.ask(Ask::File(File { path, limit }), None);
-        match timeout(READ, asked).await.ok()?? {
+        match self.line.ask(Ask::File(File { path, limit }), None).await? {
             Said::File(found) => Some(found.into()),
             _ => None,
         }
@@ -151,7 +148,7 @@ impl Held {
     }
 
     async fn digest(&self, ask: Ask) -> Option<Digest> {
-        match timeout(READ, self.line.ask(ask, None)).await.ok()?? {
+        match self.line.ask(ask, None).await? {
             Said::Digest(digest) => Some(digest.into()),
             _ => None,
         }
