@@ -8,6 +8,7 @@
 
 use std::env;
 
+mod attest;
 mod empty;
 mod installation;
 mod load;
@@ -36,6 +37,9 @@ fn main() {
     }
     runtime().block_on(calls(&settings, &mut report));
     report.limit();
+    if settings.has(Part::Attest) {
+        report::attest(&runtime().block_on(attest::run(&settings)));
+    }
     if settings.has(Part::Scale) {
         report.scale(&runtime().block_on(scale::run(&settings)));
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use comfy_table::{CellAlignment, Table, presets};
 
 use crate::{
+    attest,
     load::{Measured, Row},
     machine,
     scale::Scale,
@@ -172,6 +173,21 @@ impl Report {
             "a start is from the command to `serving`, files in the page cache; memory is VmRSS then"
         );
     }
+}
+
+/// Prints what it costs to know who asks.
+pub(crate) fn attest(rows: &[attest::Row]) {
+    let mut table = table(["attested, by one caller", "per second", "p50 ms", "p99 ms"]);
+    for (what, measured) in rows {
+        table.add_row([
+            (*what).to_owned(),
+            format!("{:.0}", measured.rate()),
+            milliseconds(measured.quantile(0.5)),
+            milliseconds(measured.quantile(0.99)),
+        ]);
+    }
+    align_right(&mut table, 1);
+    println!("\n{table}");
 }
 
 fn plural(number: usize, what: &str) -> String {

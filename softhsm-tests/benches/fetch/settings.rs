@@ -19,16 +19,19 @@ pub(crate) enum Part {
     Fetch,
     /// A fetch, with the journal in memory.
     Memory,
+    /// Ways to be known.
+    Attest,
     /// Many secrets.
     Scale,
 }
 
 impl Part {
-    const ALL: [(&'static str, Self); 5] = [
+    const ALL: [(&'static str, Self); 6] = [
         ("token", Self::Token),
         ("empty", Self::Empty),
         ("fetch", Self::Fetch),
         ("memory", Self::Memory),
+        ("attest", Self::Attest),
         ("scale", Self::Scale),
     ];
 }
@@ -44,13 +47,13 @@ pub(crate) struct Settings {
     pub(crate) rounds: u32,
     /// `CUSTODYD_BENCH_CALLERS`: how many callers there are at a time.
     pub(crate) callers: Vec<usize>,
-    /// `CUSTODYD_BENCH_PARTS`: which of `token,empty,fetch,memory,scale` are measured.
+    /// `CUSTODYD_BENCH_PARTS`: which of `token,empty,fetch,memory,attest,scale` are measured.
     parts: Vec<Part>,
 }
 
 impl Settings {
     pub(crate) fn from_environment() -> Self {
-        let parts = list("PARTS", "token,empty,fetch,memory,scale");
+        let parts = list("PARTS", "token,empty,fetch,memory,attest,scale");
         let part = |name: &String| {
             let found = Part::ALL.into_iter().find(|(known, _)| known == name);
             found
