@@ -118,6 +118,16 @@ calls! {
         "One secret and its current version.";
     read list_versions(ListVersionsRequest) -> ListVersionsResponse:
         "The versions of a secret, oldest first.";
+    write activate_version(ActivateVersionRequest) -> Secret:
+        "Makes a version the current one: a pending one, or a former one to roll back to.";
+    write enable_version(EnableVersionRequest) -> Version:
+        "Delivers a disabled version again.";
+    write disable_version(DisableVersionRequest) -> Version:
+        "Delivers a version no more; one that was fetched of late only if forced.";
+    write destroy_version(DestroyVersionRequest) -> Version:
+        "Destroys a version after some time, in which it can be restored.";
+    write restore_version(RestoreVersionRequest) -> Version:
+        "Takes back that a version is to be destroyed.";
     write delete_secret(DeleteSecretRequest) -> DeleteSecretResponse:
         "Destroys a secret with all its versions, for good; one that was used of late only if forced.";
     write add_grant(AddGrantRequest) -> AddGrantResponse:

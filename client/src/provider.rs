@@ -38,28 +38,22 @@ impl Provider {
         name: &str,
         version: Option<u32>,
     ) -> Result<Fetched, Error> {
-        self.fetch_fields(group, name, version, &[]).await
-    }
-
-    /// As [`fetch`](Self::fetch), but only these fields of the content; all that are
-    /// granted when there are none. What is not asked for does not leave custodyd.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Denied`] for all that is not granted to this process, there or not.
-    pub async fn fetch_fields(
-        &self,
-        group: &str,
-        name: &str,
-        version: Option<u32>,
-        fields: &[String],
-    ) -> Result<Fetched, Error> {
         let request = v1::FetchRequest {
             group: group.to_owned(),
             name: name.to_owned(),
             version,
-            fields: fields.to_vec(),
+            ..v1::FetchRequest::default()
         };
+        self.fetch_with(request).await
+    }
+
+    /// As [`fetch`](Self::fetch), with everything that a request can say: the version by its
+    /// part, only some fields. What is not asked for does not leave custodyd.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Denied`] for all that is not granted to this process, there or not.
+    pub async fn fetch_with(&self, request: v1::FetchRequest) -> Result<Fetched, Error> {
         let response = repeat(|| {
             let (mut client, request) = (self.0.clone(), request.clone());
             async move { client.fetch(request).await }

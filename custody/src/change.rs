@@ -1,19 +1,23 @@
 //! What operators may change, and the rows that make the change.
 
 use crate::{
-    envelope::{SealedContent, WrappedDek},
     group::{Group, KeyState, MasterKey, Millis},
     journal::change::Change,
-    name::{GroupName, KeyId, RuleId, SecretId, VersionId},
-    role::{Operator, Role},
-    row::{Row, RowId},
-    secret::{Accepted, Kind, Secret, Version, Wrap},
+    name::{GroupName, RuleId, SecretId, VersionId},
+    role::Role,
+    row::Row,
+    secret::version::Which,
     state::{State, edit::Edit},
 };
 
 mod access;
+pub mod life;
+pub mod put;
 
 pub use access::{add_grant, assign_role, revoke_grant, revoke_role};
+
+/// Milliseconds of a day.
+const DAY: Millis = 24 * 60 * 60 * 1000;
 
 /// A change that does not fit the state.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -63,6 +67,39 @@ pub enum Error {
         /// State of its newest master key.
         state: KeyState,
     },
+    /// The version is not there.
+    #[error("there is no version {which} of {secret}")]
+    NoSuchVersion {
+        /// The secret.
+        secret: SecretId,
+        /// The version that was named.
+        which: Which,
+    },
+    /// The current version is another than the writer thought.
+    #[error(
+        "the current version of {secret} is {is}, not {expected}: look at it before you write over it"
+    )]
+    NotCurrent {
+        /// The secret.
+        secret: SecretId,
+        /// The version that was expected to be current; 0 for none.
+        expected: u32,
+        /// The one that is; 0 for none.
+        is: u32,
+    },
+    /// The version cannot go from its state to the one that is wanted.
+    #[error("version {version} is {is}: it cannot be {wanted}")]
+    Life {
+        /// The version.
+        version: VersionId,
+        /// The state it is in.
+        is: &'static str,
+        /// What was wanted.
+        wanted: &'static str,
+    },
+    /// The time to change one's mind is too long.
+    #[error("a version is destroyed within {max} days at the latest", max = life::MAX_GRACE / DAY)]
+    LongGrace,
     /// There can be no further version.
     #[error("{0} has had all the versions there can be")]
     NoMoreVersions(SecretId),
@@ -101,140 +138,6 @@ pub fn create_group(
     let edit = Edit {
         puts: vec![Row::Group(group), Row::MasterKey(first)],
         ..Edit::default()
-    };
-    Ok((edit, change))
-}
-
-/// Where a new version of a secret goes, and under which key.
-#[derive(Debug)]
-pub struct Place {
-    /// The version to be written.
-    pub version: VersionId,
-    /// The master key to wrap its data key with.
-    pub gmk: KeyId,
-    kind: Kind,
-    created: Option<(Millis, u32)>,
-}
-
-/// Finds the place of the next version of `id`, which is to be a `kind`.
-///
-/// # Errors
-///
-/// If there is no such group, it may not protect, or the secret has another type.
-pub fn next_version(state: &State, id: &SecretId, kind: Kind) -> Result<Place, Error> {
-    let group = state
-        .group(&id.group)
-        .ok_or_else(|| Error::NoSuchGroup(id.group.clone()))?;
-    let newest = group.keys().last();
-    let key = newest
-        .filter(|key| key.state.protects())
-        .ok_or_else(|| Error::NoProtectingKey {
-            group: id.group.clone(),
-            state: newest.map_or(KeyState::Destroyed, |key| key.state),
-        })?;
-    let (number, created) = match group.secret(&id.name) {
-        None => (Some(1), None),
-        Some(secret) if secret.row().kind != kind => {
-            return Err(Error::OtherKind {
-                secret: id.clone(),
-                is: secret.row().kind.name(),
-                given: kind.name(),
-            });
-        }
-        Some(secret) => {
-            let newest = secret.versions().last();
-            let newest = newest.map_or(0, |version| version.row().id.number);
-            let row = secret.row();
-            (newest.checked_add(1), Some((row.created, row.created_by)))
-        }
-    };
-    Ok(Place {
-        version: VersionId {
-            secret: id.clone(),
-            number: number.ok_or_else(|| Error::NoMoreVersions(id.clone()))?,
-        },
-        gmk: key.id,
-        kind,
-        created,
-    })
-}
-
-/// Writes a version and makes it the current one. `place` must come from this state.
-pub fn put_secret(
-    place: Place,
-    accepted: &Accepted,
-    sealed: SealedContent,
-    wrapped: WrappedDek,
-    operator: &Operator,
-    now: Millis,
-) -> (Edit, Change) {
-    let uid = operator.evidence().uid;
-    let (created, created_by) = place.created.unwrap_or((now, uid));
-    let id = place.version;
-    let change = Change::PutSecret {
-        group: id.secret.group.clone(),
-        secret: id.secret.name.clone(),
-        version: id.number,
-        r#type: place.kind.name(),
-        master_key: place.gmk,
-    };
-    let secret = Secret {
-        id: id.secret.clone(),
-        kind: place.kind,
-        current: id.number,
-        created,
-        created_by,
-    };
-    let version = Version {
-        id: id.clone(),
-        size: accepted.size,
-        sealed: sealed.digest(),
-        properties: accepted.properties.clone(),
-        created: now,
-        created_by: uid,
-    };
-    let wrap = Wrap {
-        version: id.clone(),
-        gmk: place.gmk,
-        wrapped,
-    };
-    let edit = Edit {
-        puts: vec![Row::Secret(secret), Row::Version(version), Row::Wrap(wrap)],
-        deletes: Vec::new(),
-        content: Some((id, sealed)),
-    };
-    (edit, change)
-}
-
-/// Destroys a secret with all its versions.
-///
-/// # Errors
-///
-/// If there is none.
-pub fn delete_secret(state: &State, id: &SecretId) -> Result<(Edit, Change), Error> {
-    let secret = state
-        .group(&id.group)
-        .ok_or_else(|| Error::NoSuchGroup(id.group.clone()))?
-        .secret(&id.name)
-        .ok_or_else(|| Error::NoSuchSecret(id.clone()))?;
-    let mut deletes = Vec::new();
-    let mut versions = 0;
-    for version in secret.versions() {
-        let version_id = &version.row().id;
-        let wraps = version.wraps().map(|wrap| wrap.gmk);
-        deletes.extend(wraps.map(|gmk| RowId::Wrap(version_id.clone(), gmk)));
-        deletes.push(RowId::Version(version_id.clone()));
-        versions += 1;
-    }
-    deletes.push(RowId::Secret(id.clone()));
-    let edit = Edit {
-        deletes,
-        ..Edit::default()
-    };
-    let change = Change::DeleteSecret {
-        group: id.group.clone(),
-        secret: id.name.clone(),
-        versions,
     };
     Ok((edit, change))
 }

@@ -9,6 +9,7 @@ use crate::{
     name::{GroupName, InstanceId, KeyId, RuleId, SecretName},
     policy::{Decision, Denial, Operation, Permit, Reason},
     role::{Act, Admission, NotAdmitted, Operator},
+    secret::version::Which,
 };
 
 pub mod chain;
@@ -160,9 +161,8 @@ pub enum Event {
         group: GroupName,
         /// The name asked for.
         secret: SecretName,
-        /// The version asked for.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        version: Option<u32>,
+        /// The version asked for: a number, or its part.
+        version: Which,
         /// Why not.
         reason: Reason,
     },

@@ -11,7 +11,7 @@ use crate::{
     journal::Receipt,
     name::{GroupName, KeyId, SecretName, VersionId},
     release::Claim,
-    secret::Kind,
+    secret::{Kind, version::Which},
     usage::Usage,
 };
 
@@ -27,8 +27,8 @@ pub struct Wanted {
     pub group: GroupName,
     /// The secret's name in it.
     pub name: SecretName,
-    /// The version; the current one if `None`.
-    pub version: Option<u32>,
+    /// Which version.
+    pub version: Which,
     /// The fields; all that a grant gives if empty.
     pub fields: BTreeSet<String>,
 }
@@ -116,6 +116,12 @@ pub enum Reason {
     NoSuchSecret,
     /// The secret has no such version.
     NoSuchVersion,
+    /// The version was disabled.
+    Disabled,
+    /// The version was destroyed, or is about to be.
+    Destroyed,
+    /// The time for which the version was to be delivered is over.
+    Outlived,
     /// No master key that wraps the version is in a state to reveal it.
     KeyState(KeyState),
 }
@@ -132,6 +138,9 @@ impl fmt::Display for Reason {
             Self::OtherFields => "the grant is for other fields",
             Self::NoSuchSecret => "there is no such secret",
             Self::NoSuchVersion => "there is no such version",
+            Self::Disabled => "the version is disabled",
+            Self::Destroyed => "the version is destroyed, or about to be",
+            Self::Outlived => "the version is no longer valid",
             Self::KeyState(state) => return write!(f, "the master key is {state}"),
         })
     }

@@ -7,7 +7,7 @@ use crate::{
     envelope::{Content, Context, Failed, PlaintextDek, SealedContent, WrappedDek, Wrapping},
     journal::Receipt,
     name::{KeyId, VersionId},
-    secret::Fields,
+    secret::fields::Fields,
 };
 
 /// A permit joined with the only ciphertext it is good for. The token unwraps a

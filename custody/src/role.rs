@@ -105,6 +105,11 @@ pub enum Operation {
     ListSecrets,
     GetSecret,
     ListVersions,
+    ActivateVersion,
+    EnableVersion,
+    DisableVersion,
+    DestroyVersion,
+    RestoreVersion,
     DeleteSecret,
     AddGrant,
     ListGrants,
@@ -123,7 +128,7 @@ pub enum Operation {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 26] = [
         Self::CreateGroup,
         Self::ListGroups,
         Self::GetGroup,
@@ -131,6 +136,11 @@ impl Operation {
         Self::ListSecrets,
         Self::GetSecret,
         Self::ListVersions,
+        Self::ActivateVersion,
+        Self::EnableVersion,
+        Self::DisableVersion,
+        Self::DestroyVersion,
+        Self::RestoreVersion,
         Self::DeleteSecret,
         Self::AddGrant,
         Self::ListGrants,
@@ -154,13 +164,17 @@ impl Operation {
             Self::CreateGroup => &[CryptoOfficer],
             Self::ListGroups | Self::Status => &Role::ALL,
             Self::GetGroup => &[CryptoOfficer, GroupAdministrator, Writer, Reader],
-            Self::PutSecret => &[Writer],
+            Self::PutSecret | Self::ActivateVersion => &[Writer],
+            Self::EnableVersion | Self::DisableVersion => &[Writer, GroupAdministrator],
             Self::ListSecrets | Self::GetSecret | Self::ListVersions => {
                 &[Reader, Writer, GroupAdministrator]
             }
-            Self::DeleteSecret | Self::AddGrant | Self::RevokeGrant | Self::SuggestGrant => {
-                &[GroupAdministrator]
-            }
+            Self::DestroyVersion
+            | Self::RestoreVersion
+            | Self::DeleteSecret
+            | Self::AddGrant
+            | Self::RevokeGrant
+            | Self::SuggestGrant => &[GroupAdministrator],
             Self::ListGrants | Self::LintGrants | Self::ListConsumers => {
                 &[Reader, GroupAdministrator, Auditor]
             }
@@ -182,6 +196,11 @@ impl Operation {
             Self::ListSecrets => "list-secrets",
             Self::GetSecret => "get-secret",
             Self::ListVersions => "list-versions",
+            Self::ActivateVersion => "activate-version",
+            Self::EnableVersion => "enable-version",
+            Self::DisableVersion => "disable-version",
+            Self::DestroyVersion => "destroy-version",
+            Self::RestoreVersion => "restore-version",
             Self::DeleteSecret => "delete-secret",
             Self::AddGrant => "add-grant",
             Self::ListGrants => "list-grants",

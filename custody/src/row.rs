@@ -10,13 +10,13 @@ use aws_lc_rs::{constant_time, hmac};
 
 use crate::{
     canonical::Encoder,
-    envelope::{PlaintextDek, WrappedDek, Wrapping},
+    envelope::{Content, PlaintextDek, WrappedDek, Wrapping},
     group::{Group, MasterKey, Millis},
     journal::chain::Head,
     name::{GroupName, InstanceId, KeyId, RuleId, SecretId, VersionId},
     policy::rule::{Rule, Terms},
     role::Assignment,
-    secret::{Secret, Version, Wrap},
+    secret::version::{Fingerprint, Secret, Version, Wrap},
     selector::Selector,
 };
 
@@ -209,6 +209,16 @@ impl RowKey {
         equal(self.usage_tag(head, kept), tag)
     }
 
+    /// The fingerprint of `content` in the secret `id`.
+    pub fn fingerprint(&self, id: &SecretId, content: &Content) -> Fingerprint {
+        // One pass over the content, which leaves no copy of it behind.
+        let mut mac = hmac::Context::with_key(&self.0);
+        mac.update(&secret_id(Encoder::new("custodyd fingerprint"), id).finish());
+        mac.update(content.expose());
+        let tag = mac.sign();
+        Fingerprint::from_bytes(tag.as_ref().try_into().expect("SHA-256 gives 32 bytes"))
+    }
+
     /// Puts a row's tag into `set`.
     pub fn add(&self, set: &mut SetHash, tag: Tag) {
         set.add(self.element(tag));
@@ -301,15 +311,22 @@ impl Row {
                 .u64(key.created),
             Self::Secret(secret) => secret_id(start("secret"), &secret.id)
                 .text(secret.kind.name())
-                .u32(secret.current)
+                .optional(secret.current, Encoder::u32)
+                .optional(secret.previous, Encoder::u32)
+                .optional(secret.pending, Encoder::u32)
+                .optional(secret.keep, |encoder, keep| encoder.u32(keep.get()))
                 .u64(secret.created)
                 .u32(secret.created_by),
             Self::Version(version) => version_id(start("version"), &version.id)
                 .u64(version.size)
                 .bytes(version.sealed.as_bytes())
+                .bytes(version.fingerprint.as_bytes())
                 .list(&version.properties, |encoder, (name, value)| {
                     encoder.text(name).text(value)
                 })
+                .text(version.state.name())
+                .optional(version.state.doom(), Encoder::u64)
+                .optional(version.valid_until, Encoder::u64)
                 .u64(version.created)
                 .u32(version.created_by),
             Self::Wrap(wrap) => version_id(start("wrap"), &wrap.version)

@@ -6,18 +6,16 @@
 use std::{collections::BTreeSet, fmt, ptr};
 
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
 
-use crate::{
-    canonical::Encoder,
-    envelope::{Content, SealedDigest, WrappedDek},
-    group::Millis,
-    name::{KeyId, SecretId, VersionId},
-};
+use crate::envelope::Content;
 
 mod blob;
+pub mod fields;
 mod keystore;
 mod password;
+pub mod version;
+
+use fields::Fields;
 
 /// Every type there is.
 const TYPES: [&dyn Type; 3] = [&keystore::Keystore, &password::Password, &blob::Blob];
@@ -27,11 +25,67 @@ trait Type: Sync {
     /// The name that is stored and shown.
     fn name(&self) -> &'static str;
 
-    /// Its fields, all of which a secret must have, in the order of delivery.
-    fn fields(&self) -> &'static [&'static str];
+    /// What its content consists of, in the order of delivery.
+    fn shape(&self) -> Shape;
+
+    /// Names of what it takes besides its fields, and makes fields of.
+    fn inputs(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Brings what was given, fields and inputs, into the one form that is stored.
+    fn take(&self, given: Fields) -> Result<Fields, Refused> {
+        Ok(given)
+    }
 
     /// Checks the values of the fields, and says what anyone may know of them.
     fn inspect(&self, values: &Fields) -> Result<Properties, Refused>;
+}
+
+/// What the content of a type consists of.
+#[derive(Clone, Copy, Debug)]
+pub enum Shape {
+    /// These fields.
+    Fields(&'static [Field]),
+    /// Any fields, at least one, whose names people choose.
+    Free,
+}
+
+/// A field of a type.
+#[derive(Clone, Copy, Debug)]
+pub struct Field {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether every secret of the type has it.
+    pub is_required: bool,
+}
+
+/// A field that every secret of its type has.
+const fn required(name: &'static str) -> Field {
+    Field {
+        name,
+        is_required: true,
+    }
+}
+
+/// A field that a secret of its type may do without.
+const fn optional(name: &'static str) -> Field {
+    Field {
+        name,
+        is_required: false,
+    }
+}
+
+/// The most fields of a secret whose fields people name.
+const MAX_FREE: usize = 1000;
+
+/// The longest name that people give a field.
+const MAX_FIELD_NAME: usize = 100;
+
+/// Letters, digits, '.', '_' and '-', as in names of secrets and of environment variables.
+fn is_field_name(name: &str) -> bool {
+    let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    !name.is_empty() && name.len() <= MAX_FIELD_NAME && name.bytes().all(fine)
 }
 
 /// Public metadata: names and values, in the order they are shown.
@@ -54,6 +108,12 @@ pub enum Refused {
         /// The field.
         field: &'static str,
     },
+    /// Not a single field.
+    #[error("a {kind} needs at least one field")]
+    NoField {
+        /// The type.
+        kind: &'static str,
+    },
     /// A field that the type does not have.
     #[error("a {kind} has no field {field:?}; it has {}", .known.join(", "))]
     Unknown {
@@ -62,8 +122,14 @@ pub enum Refused {
         /// The field.
         field: String,
         /// The fields it has.
-        known: &'static [&'static str],
+        known: Vec<&'static str>,
     },
+    /// A name that no field can have.
+    #[error("{0:?} cannot be a field: letters, digits, '.', '_' and '-', at most {MAX_FIELD_NAME}")]
+    FieldName(String),
+    /// More fields than a secret may have.
+    #[error("there are {0} fields; a secret has at most {MAX_FREE}")]
+    ManyFields(usize),
     /// A field that was given more than once.
     #[error("the field {0:?} is given twice")]
     Twice(String),
@@ -73,9 +139,9 @@ pub enum Refused {
     /// More than [`Content::MAX_LEN`].
     #[error("the content has {0} bytes; a secret holds at most {max}", max = Content::MAX_LEN)]
     TooLarge(usize),
-    /// Something is wrong with the certificates or the key.
-    #[error(transparent)]
-    Keystore(#[from] keystore::Refused),
+    /// What a type has to say against a value: which element, and what is wrong with it.
+    #[error("{0}")]
+    Invalid(String),
 }
 
 /// The type of a secret.
@@ -112,46 +178,42 @@ impl Kind {
         self.0.name()
     }
 
-    /// The fields of its content, in the order of delivery.
-    pub fn fields(self) -> &'static [&'static str] {
-        self.0.fields()
+    /// What its content consists of.
+    pub fn shape(self) -> Shape {
+        self.0.shape()
     }
 
-    /// Checks `fields` and makes content of them, in the type's order.
+    /// Whether a secret of this type may have a field called `name`.
+    pub fn may_have(self, name: &str) -> bool {
+        match self.shape() {
+            Shape::Fields(fields) => fields.iter().any(|field| field.name == name),
+            Shape::Free => is_field_name(name),
+        }
+    }
+
+    /// Names of what a secret of this type can be made of besides its fields, such as a
+    /// container file and its password.
+    pub fn inputs(self) -> &'static [&'static str] {
+        self.0.inputs()
+    }
+
+    /// Checks what was given and makes content of it, in the type's order.
     ///
     /// # Errors
     ///
     /// What is wrong, with which field.
-    pub fn accept(self, mut fields: Fields) -> Result<Accepted, Refused> {
-        let known = self.0.fields();
-        for (at, (field, _)) in fields.0.iter().enumerate() {
-            if !known.contains(&field.as_str()) {
-                return Err(Refused::Unknown {
-                    kind: self.name(),
-                    field: field.clone(),
-                    known,
-                });
-            }
-            if fields.0[..at].iter().any(|(other, _)| other == field) {
-                return Err(Refused::Twice(field.clone()));
-            }
+    pub fn accept(self, given: Fields) -> Result<Accepted, Refused> {
+        self.check_names(&given)?;
+        let size = given.size();
+        if size > Content::MAX_LEN {
+            return Err(Refused::TooLarge(size));
         }
-        for field in known {
-            match fields.get(field) {
-                None => {
-                    return Err(Refused::Missing {
-                        kind: self.name(),
-                        field,
-                    });
-                }
-                Some([]) => return Err(Refused::Empty(field)),
-                Some(_) => {}
-            }
+        let mut fields = self.0.take(given)?;
+        self.check_presence(&fields)?;
+        if let Shape::Fields(known) = self.shape() {
+            fields.sort_by_key(|name| known.iter().position(|field| field.name == name));
         }
-        fields
-            .0
-            .sort_by_key(|(name, _)| known.iter().position(|field| field == name));
-        let size = fields.0.iter().map(|(_, value)| value.len()).sum();
+        let size = fields.size();
         if size > Content::MAX_LEN {
             return Err(Refused::TooLarge(size));
         }
@@ -162,6 +224,55 @@ impl Kind {
             size: size as u64,
             properties,
         })
+    }
+
+    /// Whether each name may be given, once.
+    fn check_names(self, given: &Fields) -> Result<(), Refused> {
+        if given.len() > MAX_FREE {
+            return Err(Refused::ManyFields(given.len()));
+        }
+        let mut seen = BTreeSet::new();
+        for name in given.names() {
+            if !self.may_have(name) && !self.inputs().contains(&name) {
+                return Err(match self.shape() {
+                    Shape::Free => Refused::FieldName(name.to_owned()),
+                    Shape::Fields(known) => Refused::Unknown {
+                        kind: self.name(),
+                        field: name.to_owned(),
+                        known: known
+                            .iter()
+                            .map(|field| field.name)
+                            .chain(self.inputs().iter().copied())
+                            .collect(),
+                    },
+                });
+            }
+            if !seen.insert(name) {
+                return Err(Refused::Twice(name.to_owned()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether everything is there that must be, and holds something.
+    fn check_presence(self, fields: &Fields) -> Result<(), Refused> {
+        if let Shape::Fields(known) = self.shape() {
+            for field in known {
+                match fields.get(field.name) {
+                    None if field.is_required => {
+                        return Err(Refused::Missing {
+                            kind: self.name(),
+                            field: field.name,
+                        });
+                    }
+                    Some([]) => return Err(Refused::Empty(field.name)),
+                    _ => {}
+                }
+            }
+        } else if fields.is_empty() {
+            return Err(Refused::NoField { kind: self.name() });
+        }
+        Ok(())
     }
 }
 
@@ -206,194 +317,5 @@ pub struct Accepted {
     pub properties: Properties,
 }
 
-/// The parts of a secret's content, by name. Its `Debug` shows the names only.
-#[derive(Default)]
-pub struct Fields(Vec<(String, Zeroizing<Vec<u8>>)>);
-
-impl Fields {
-    /// Adds a field.
-    pub fn push(&mut self, name: String, value: Vec<u8>) {
-        self.0.push((name, Zeroizing::new(value)));
-    }
-
-    /// The value of the field called `name`.
-    pub fn get(&self, name: &str) -> Option<&[u8]> {
-        let (_, value) = self.0.iter().find(|(field, _)| field == name)?;
-        Some(value)
-    }
-
-    /// Keeps those called by `names`, and wipes the others.
-    pub fn keep(&mut self, names: &BTreeSet<String>) {
-        self.0.retain(|(name, _)| names.contains(name));
-    }
-
-    fn encode(&self) -> Content {
-        // Enough room from the start, so that growing leaves no copies behind.
-        let room = self
-            .0
-            .iter()
-            .map(|(name, value)| name.len() + value.len() + 8);
-        let encoded = Encoder::with_capacity(4 + room.sum::<usize>())
-            .list(&self.0, |encoder, (name, value)| {
-                encoder.text(name).bytes(value)
-            })
-            .finish();
-        Content::take(encoded)
-    }
-
-    /// Takes the fields out of `content`. `None` if it is no encoding of fields.
-    pub fn decode(content: &Content) -> Option<Self> {
-        let mut rest = content.expose();
-        let count = take_u32(&mut rest)?;
-        let mut fields = Self::default();
-        for _ in 0..count {
-            let name = String::from_utf8(take_bytes(&mut rest)?.to_vec()).ok()?;
-            fields.push(name, take_bytes(&mut rest)?.to_vec());
-        }
-        rest.is_empty().then_some(fields)
-    }
-}
-
-impl IntoIterator for Fields {
-    type Item = (String, Zeroizing<Vec<u8>>);
-    type IntoIter = std::vec::IntoIter<Self::Item>;
-
-    fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
-    }
-}
-
-impl fmt::Debug for Fields {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set()
-            .entries(self.0.iter().map(|(name, _)| name))
-            .finish()
-    }
-}
-
-fn take_u32(rest: &mut &[u8]) -> Option<u32> {
-    let (number, after) = rest.split_first_chunk()?;
-    *rest = after;
-    Some(u32::from_be_bytes(*number))
-}
-
-fn take_bytes<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let length = take_u32(rest)?.try_into().ok()?;
-    let (bytes, after) = rest.split_at_checked(length)?;
-    *rest = after;
-    Some(bytes)
-}
-
-/// What is stored about a secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Secret {
-    /// Its group and name.
-    pub id: SecretId,
-    /// Its type; all versions have the same.
-    pub kind: Kind,
-    /// The version that a request without a number gets.
-    pub current: u32,
-    /// When its first version was written.
-    pub created: Millis,
-    /// User id of the operator who wrote that.
-    pub created_by: u32,
-}
-
-/// What is stored about a version, besides its content.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Version {
-    /// Its secret and number.
-    pub id: VersionId,
-    /// Bytes of content, before encoding.
-    pub size: u64,
-    /// The sealed content that belongs to it.
-    pub sealed: SealedDigest,
-    /// What anyone may know of the content.
-    pub properties: Properties,
-    /// When it was written.
-    pub created: Millis,
-    /// User id of the operator who wrote it.
-    pub created_by: u32,
-}
-
-/// A version's data key under one group master key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wrap {
-    /// The version.
-    pub version: VersionId,
-    /// The group master key.
-    pub gmk: KeyId,
-    /// The wrapped data key.
-    pub wrapped: WrappedDek,
-}
-
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn fields(values: &[(&str, &str)]) -> Fields {
-        let mut fields = Fields::default();
-        for (name, value) in values {
-            fields.push((*name).into(), value.as_bytes().to_vec());
-        }
-        fields
-    }
-
-    #[test]
-    fn every_type_is_found_by_its_name_and_has_fields() {
-        for name in Kind::names() {
-            let kind = Kind::from_name(name).unwrap();
-            assert_eq!(kind.name(), name);
-            assert!(!kind.0.fields().is_empty());
-        }
-        assert!(matches!(
-            Kind::from_name("x"),
-            Err(Refused::NoSuchType { .. })
-        ));
-    }
-
-    #[test]
-    fn fields_that_do_not_fit_the_type_are_refused_by_name() {
-        let password = Kind::from_name("password").unwrap();
-        let refusal = |values: &[(&str, &str)]| password.accept(fields(values)).unwrap_err();
-        assert!(matches!(
-            refusal(&[]),
-            Refused::Missing {
-                field: "password",
-                ..
-            }
-        ));
-        assert!(matches!(
-            refusal(&[("password", "x"), ("pin", "1")]),
-            Refused::Unknown { field, .. } if field == "pin"
-        ));
-        assert_eq!(
-            refusal(&[("password", "x"), ("password", "y")]),
-            Refused::Twice("password".into())
-        );
-        assert_eq!(refusal(&[("password", "")]), Refused::Empty("password"));
-        let huge = "x".repeat(Content::MAX_LEN + 1);
-        assert_eq!(
-            refusal(&[("password", &huge)]),
-            Refused::TooLarge(huge.len())
-        );
-    }
-
-    #[test]
-    fn accepted_content_comes_apart_again() {
-        let blob = Kind::from_name("blob").unwrap();
-        let accepted = blob.accept(fields(&[("content", "\0\u{ff}")])).unwrap();
-        let decoded = Fields::decode(&accepted.content).unwrap();
-        assert_eq!(decoded.get("content"), Some("\0\u{ff}".as_bytes()));
-        assert_eq!(format!("{decoded:?}"), r#"{"content"}"#);
-    }
-
-    proptest! {
-        #[test]
-        fn decoding_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
-            let _ = Fields::decode(&Content::take(bytes));
-        }
-    }
-}
+mod tests;

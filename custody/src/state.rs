@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use crate::{
+    envelope::Content,
     group::{Group, MasterKey},
     journal::chain::Head,
     name::{GroupName, KeyId, RuleId, SecretId, SecretName},
     policy::rule::Rule,
     role::Assignment,
     row::{Digest, Row, RowId, RowKey, SetHash, Tag, Tagged},
-    secret::{Secret, Version, Wrap},
+    secret::version::{Fingerprint, Secret, Version, Wrap},
     state::{
         edit::{Edit, Plan},
         view::{Counts, GroupView},
@@ -105,6 +106,11 @@ impl State {
         self.key.digest(&self.set, change)
     }
 
+    /// The fingerprint of `content` in the secret `id`.
+    pub fn fingerprint(&self, id: &SecretId, content: &Content) -> Fingerprint {
+        self.key.fingerprint(id, content)
+    }
+
     /// Authenticates what was drawn from the journal up to `head`.
     pub fn usage_tag(&self, head: Head, kept: &[u8]) -> Tag {
         self.key.usage_tag(head, kept)
@@ -137,6 +143,7 @@ impl State {
             rows,
             deletes: edit.deletes,
             content: edit.content,
+            shreds: edit.shreds,
             digest: self.key.digest(&set, change),
             set,
         }

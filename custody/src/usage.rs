@@ -1,7 +1,10 @@
 //! Who used which grant, and who fetched which secret: drawn from the journal alone, so
 //! it is trusted as the journal is, and nothing else needs to keep it.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    num::NonZeroU64,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -9,11 +12,15 @@ use crate::{
     caller::Evidence,
     group::Millis,
     journal::Receipt,
-    name::{GroupName, RuleId, SecretId, SecretName},
+    name::{RuleId, SecretId},
     policy::rule::{Rate, Rule},
     selector::Selector,
     state::State,
 };
+
+pub mod noted;
+
+use noted::{Noted, NotedChange};
 
 /// The grants and secrets there are: nothing is remembered of others.
 #[derive(Clone, Debug)]
@@ -42,6 +49,23 @@ pub struct Usage {
     secrets: BTreeMap<SecretId, BTreeMap<Consumer, Visits>>,
     /// Deliveries that may yet turn out not to have happened, by their entries.
     open: BTreeMap<u64, Open>,
+    since: Since,
+}
+
+/// From where on all of the journal was there to be drawn from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Since {
+    /// The entry's number.
+    pub seq: u64,
+    /// When it was written.
+    pub at: Millis,
+}
+
+impl Default for Since {
+    /// From its beginning.
+    fn default() -> Self {
+        Self { seq: 1, at: 0 }
+    }
 }
 
 /// How much a grant was used.
@@ -153,10 +177,24 @@ impl Usage {
         self.secrets.get(secret).into_iter().flatten()
     }
 
-    /// Whether `rule` has a use left.
+    /// From where on all use is known.
+    pub fn since(&self) -> Since {
+        self.since
+    }
+
+    /// Takes note that nothing is known of what the journal said before `since`, but for what
+    /// was drawn from it already.
+    pub fn lose_before(&mut self, since: Since) {
+        self.since = since;
+    }
+
+    /// Whether `rule` has a use left. One that is older than what is known has none: how
+    /// many it had is lost.
     pub fn has_left(&self, rule: &Rule) -> bool {
         let used = self.rules.get(&rule.id).map_or(0, |uses| uses.count);
-        rule.terms.uses.is_none_or(|uses| used < uses.get())
+        let is_known = self.since.seq == 1 || rule.created > self.since.at;
+        let left = |uses: NonZeroU64| is_known && used < uses.get();
+        rule.terms.uses.is_none_or(left)
     }
 
     /// Whether `rule` may be used at `now` as far as its rate goes.
@@ -248,6 +286,11 @@ impl Usage {
         }
     }
 
+    /// Forgets who fetched `secret`, which is no more: another of its name is not theirs.
+    pub fn forget_secret(&mut self, secret: &SecretId) {
+        self.secrets.remove(secret);
+    }
+
     /// Forgets what there no longer is.
     pub fn forget(&mut self, known: &Known) {
         self.rules.retain(|id, _| known.rules.contains_key(id));
@@ -281,50 +324,15 @@ impl Usage {
                 });
             }
             Noted::Undelivered { allowed } => self.undelivered(Receipt::of_durable(allowed)),
-            Noted::Allow { .. } | Noted::Other => {}
+            // If it was aborted, all that is lost is who used it before.
+            Noted::Prepare {
+                change: NotedChange::DeleteSecret { group, secret },
+            } => self.forget_secret(&SecretId {
+                group,
+                name: secret,
+            }),
+            Noted::Allow { .. } | Noted::Prepare { .. } | Noted::Other => {}
         }
-    }
-}
-
-/// What an entry of the journal says of use.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(tag = "kind", rename_all = "kebab-case")]
-#[allow(missing_docs, reason = "as in Event")]
-pub enum Noted {
-    Allow {
-        operation: String,
-        caller: NotedCaller,
-        group: GroupName,
-        secret: SecretName,
-        version: u32,
-        grant: RuleId,
-    },
-    Undelivered {
-        allowed: u64,
-    },
-    #[serde(other)]
-    Other,
-}
-
-/// A caller as the journal has it.
-#[derive(Clone, Debug, Deserialize)]
-pub struct NotedCaller {
-    uid: u32,
-    pod: Option<String>,
-    container: Option<String>,
-    unit: Option<String>,
-    exe: Option<String>,
-}
-
-impl NotedCaller {
-    fn consumer(&self) -> Consumer {
-        Consumer::from_parts(
-            self.uid,
-            self.pod.as_deref(),
-            self.container.as_deref(),
-            self.unit.as_deref(),
-            self.exe.as_deref(),
-        )
     }
 }
 

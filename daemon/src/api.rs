@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use custody::secret::version::Which;
 use tonic::Request;
 
 use crate::{attest::Peer, custodian::Error};
@@ -28,6 +29,20 @@ where
         text: text.chars().take(LONGEST_ECHO).collect(),
         problem: problem.to_string(),
     })
+}
+
+/// The version that a request names: by number, by part, or not at all.
+fn which(number: Option<u32>, part: Option<&str>) -> Result<Which, Error> {
+    match (number, part) {
+        (None, None) => Ok(Which::Current),
+        (Some(number), None) => parse("version", &number.to_string()),
+        (None, Some(part)) => parse("which", part),
+        (Some(number), Some(part)) => Err(Error::Malformed {
+            field: "which",
+            text: part.to_owned(),
+            problem: format!("version {number} is named already"),
+        }),
+    }
 }
 
 /// How much of a malformed text comes back in the error.

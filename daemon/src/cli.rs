@@ -44,23 +44,28 @@ enum Command {
         config: PathBuf,
     },
     /// Make the system's keys in the token, and an empty database and journal. Once.
+    ///
+    /// Run it as the daemon's user. It prints what it made, and gives the first roles, which
+    /// the daemon needs to have: without a crypto officer nobody could do anything.
     Init {
         /// The configuration.
         #[arg(value_name = "FILE", default_value = CONFIG)]
         config: PathBuf,
-        /// Who may make groups and give roles, this one and every other: selectors, all of
-        /// which such an operator satisfies, such as unix:user:alice.
+        /// The crypto officer, who makes groups and gives roles, this one and every other:
+        /// selectors, all of which such an operator satisfies, such as unix:user:alice. Names
+        /// are looked up now, and not again.
         #[arg(long, value_name = "SELECTOR[,SELECTOR…]", required = true)]
         crypto_officer: Selected,
-        /// Give another role, too, such as auditor=unix:user:bob. Better leave that to the
-        /// crypto officer.
+        /// Give another role, too, for every group, such as auditor=unix:user:bob. Better leave
+        /// that to the crypto officer, who can give it for one group.
         #[arg(long, value_name = "ROLE=SELECTOR[,SELECTOR…]")]
         appoint: Vec<Appointment>,
     },
-    /// Give a role without asking whoever holds which; the daemon must be stopped.
+    /// Give a role without a crypto officer; the daemon must be stopped.
     ///
-    /// The way back in when no crypto officer is left. It takes the token and its PIN, and
-    /// is put on record.
+    /// The way back in when no crypto officer can be had. Run it as the daemon's user: it
+    /// takes the state directory, the token and its PIN. The journal keeps it, as done by no
+    /// operator. What a role is good for: custodyctl role assign --help.
     Appoint {
         /// The configuration.
         #[arg(long, value_name = "FILE", default_value = CONFIG)]

@@ -36,6 +36,7 @@ mod consumers;
 mod error;
 mod judge;
 mod look;
+mod secrets;
 
 pub(crate) use changes::{Writer, now};
 pub(crate) use consumers::{Use, Watching};

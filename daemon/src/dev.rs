@@ -74,13 +74,19 @@ pub(crate) fn dev(options: Options) -> Result<(), Failure> {
          export CUSTODY_PROVIDER={provider}\n\n\
          custodyctl group create web\n\
          printf %s 'correct horse' | custodyctl secret put web/db --type password\n\
-         custodyctl grant add web db --uid {uid}\n\
+         custodyctl grant add web db --uid {uid}{weak}\n\
          custodyctl fetch web/db\n\
          custodyctl journal tail {journal}\n\n\
          Ctrl-C ends it.\n",
         manager = config.manager.display(),
         provider = config.provider.display(),
         uid = getuid(),
+        // Every process of root's has what is granted to root.
+        weak = if getuid().is_root() {
+            " --allow-weak"
+        } else {
+            ""
+        },
         journal = config.journal().display(),
     ));
     log::set_level(config.live.log_level);

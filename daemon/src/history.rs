@@ -16,7 +16,7 @@ use custody::{
     journal::chain::{Hash, Head, Verifier},
     row::Tag,
     state::State,
-    usage::{Known, Noted, Usage},
+    usage::{Known, Since, Usage, noted::Noted},
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -50,6 +50,14 @@ struct Line {
     noted: Noted,
 }
 
+fn parse(line: &[u8]) -> serde_json::Result<Line> {
+    serde_json::from_slice(line)
+}
+
+fn at(line: &Line) -> Millis {
+    Millis::try_from(line.time.as_millisecond()).unwrap_or(0)
+}
+
 /// After so many entries it is worth while to keep what was drawn from them.
 const WORTH_KEEPING: u64 = 20_000;
 
@@ -61,18 +69,24 @@ impl History {
         state: &RwLock<State>,
     ) -> Result<Self, journal::Error> {
         let kept = Self::load(&path(folder), &read(state));
-        // The state is not held while the journal is read, which may take long.
+        // In this order: whatever has an entry by now is in the state. The state is not
+        // held while the journal is read, which may take long.
+        let end = journal.position().head.seq;
         let known = &Known::of(&read(state));
-        if let Some(mut history) = kept
-            && history.follow(journal, known)?
-        {
-            return Ok(history);
+        if let Some(mut history) = kept {
+            if history.follow(journal, end, known)? {
+                return Ok(history);
+            }
+            tracing::warn!(
+                "the journal is not the one that the counts of use were drawn from: it was \
+                 cut or replaced, or they were; all of it is read instead"
+            );
         }
         let mut history = Self {
             head: Head::START,
             usage: Usage::default(),
         };
-        history.follow(journal, known)?;
+        history.follow(journal, end, known)?;
         Ok(history)
     }
 
@@ -99,10 +113,14 @@ impl History {
         history
     }
 
-    /// Takes in what the journal holds by now. `false` if the journal is not the one that
-    /// this was drawn from.
-    fn follow(&mut self, journal: &Journal, things: &Known) -> Result<bool, journal::Error> {
-        let end = journal.position().head.seq;
+    /// Takes in what the journal holds up to entry `end`. `false` if the journal is not the
+    /// one that this was drawn from.
+    fn follow(
+        &mut self,
+        journal: &Journal,
+        end: u64,
+        things: &Known,
+    ) -> Result<bool, journal::Error> {
         let mut verifier = Verifier::new(None);
         let mut lines = journal.read(self.head.seq)?;
         let mut first = true;
@@ -117,8 +135,13 @@ impl History {
             if first && entry.seq > self.head.seq + 1 {
                 tracing::warn!(
                     first = entry.seq,
-                    "entries of the journal before this one are gone, and use with them"
+                    "entries of the journal before this one are gone, and use with them: older \
+                     grants for so many uses give nothing more"
                 );
+                self.usage.lose_before(Since {
+                    seq: entry.seq,
+                    at: parse(line).map_or(Millis::MAX, |line| at(&line)),
+                });
                 is_known = true;
             }
             first = false;
@@ -142,11 +165,8 @@ impl History {
     }
 
     fn take_in(&mut self, seq: u64, line: &[u8], things: &Known) {
-        match serde_json::from_slice::<Line>(line) {
-            Ok(Line { time, noted }) => {
-                let at = Millis::try_from(time.as_millisecond()).unwrap_or(0);
-                self.usage.replay(seq, at, noted, things);
-            }
+        match parse(line) {
+            Ok(line) => self.usage.replay(seq, at(&line), line.noted, things),
             Err(error) => {
                 tracing::warn!(seq, %error, "an entry of the journal tells nothing of use");
             }

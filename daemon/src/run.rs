@@ -160,6 +160,10 @@ async fn serve(config: Config, helper: Option<Helper>, about: About) -> Result<(
         let custodian = Arc::clone(&custodian);
         async move { throttle.keep_records(&custodian).await }
     });
+    let shredding = tokio::spawn({
+        let custodian = Arc::clone(&custodian);
+        async move { custodian.keep_promises_to_destroy().await }
+    });
     let (stop, stopping) = watch::channel(false);
     let servers = tokio::spawn(servers::both(
         Arc::clone(&custodian),
@@ -188,6 +192,7 @@ async fn serve(config: Config, helper: Option<Helper>, about: About) -> Result<(
         tracing::warn!(?drain, "some requests did not finish in time");
     }
     signing.abort();
+    shredding.abort();
     throttling.abort();
     doors.throttle().finish_records(&custodian).await;
     finish(&custodian).await;

@@ -2,7 +2,7 @@
 //! it went in. The input is a chain, a byte 0, and a key.
 #![no_main]
 
-use custody::secret::{Fields, Kind};
+use custody::secret::{Kind, fields::Fields};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {

@@ -6,6 +6,7 @@ use std::{
     process::{Child, ChildStdout, Command, Stdio},
 };
 
+use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use crate::{Site, command, daemon::Daemon, until};
@@ -78,6 +79,26 @@ impl Drop for Intruder {
 }
 
 impl Daemon<'_> {
+    /// Stops it where it is, and waits until none of its threads runs: the one that hears
+    /// of it first tells the others.
+    pub fn pause(&self) {
+        self.signal(Signal::SIGSTOP);
+        until("all its threads stand still", || {
+            let threads = fs::read_dir(format!("/proc/{}/task", self.pid())).ok()?;
+            let mut states = threads.map(|thread| {
+                let path = thread.expect("it runs").path().join("status");
+                fs::read_to_string(path).unwrap_or_default()
+            });
+            let all = states.all(|status| status.contains("State:\tT"));
+            all.then_some(())
+        });
+    }
+
+    /// Has it go on after a pause.
+    pub fn resume(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
     /// How many descriptors it has open.
     pub fn descriptors(&self) -> usize {
         let folder = format!("/proc/{}/fd", self.pid());

@@ -31,6 +31,7 @@ pub mod machine;
 pub mod memory;
 pub mod raw;
 pub mod refusal;
+pub mod terms;
 pub mod token;
 pub mod verdict;
 pub mod wire;
@@ -156,11 +157,11 @@ impl Site {
     /// Writes the configuration, with `more` at its end. Unless that says otherwise, no
     /// limit gets in the way of many callers on a slow machine.
     pub fn configure(&self, more: &str) {
-        let limits = match more.contains("[limits]") {
-            true => "",
-            false => {
-                "[limits]\nhandshake = \"1m\"\nrequests-per-second = 1000000\nburst = 1000000\n"
-            }
+        let limits = if more.contains("[limits]") {
+            ""
+        } else {
+            "[limits]\nconnections-per-uid = 1024\nhandshake = \"1m\"\n\
+             requests-per-second = 1000000\nburst = 1000000\n"
         };
         let text = format!(
             "state-directory = {:?}\n\

@@ -100,6 +100,7 @@ pub async fn put(manager: &Manager, name: &str, content: &[u8]) -> Result<u32, E
             name: "content".to_owned(),
             value: content.to_vec(),
         }],
+        ..Default::default()
     };
     Ok(manager.put_secret(request).await?.number)
 }

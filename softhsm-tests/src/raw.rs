@@ -1,6 +1,6 @@
 //! gRPC calls by the name of the method, in bytes: what is really on the wire.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Mutex};
+use std::{collections::BTreeMap, path::PathBuf, sync::Mutex, time::Duration};
 
 use hyper_util::rt::TokioIo;
 use prost::{
@@ -17,6 +17,9 @@ use tonic::{
 };
 use tower::service_fn;
 
+/// How long an answer may take, or the news that there is none.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// A channel over a connection that exists; it is not made again.
 pub async fn over(stream: UnixStream) -> Result<Channel, tonic::transport::Error> {
     let stream = Mutex::new(Some(stream));
@@ -28,6 +31,7 @@ pub async fn over(stream: UnixStream) -> Result<Channel, tonic::transport::Error
         }
     });
     Endpoint::from_static("http://custodyd")
+        .timeout(PATIENCE)
         .connect_with_connector(connector)
         .await
 }
@@ -60,6 +64,18 @@ pub fn methods(service: &str) -> BTreeMap<String, MethodDescriptorProto> {
         .expect("the service is described");
     let named = |method: MethodDescriptorProto| (method.name().to_owned(), method);
     found.method.into_iter().map(named).collect()
+}
+
+/// What the journal calls a method of the Manager surface.
+pub fn operation(method: &str) -> String {
+    let mut kebab = String::new();
+    for letter in method.chars() {
+        if letter.is_uppercase() && !kebab.is_empty() {
+            kebab.push('-');
+        }
+        kebab.push(letter.to_ascii_lowercase());
+    }
+    kebab
 }
 
 /// What the interface is made of.

@@ -139,8 +139,8 @@ fn a_connection_whose_process_id_now_is_the_granted_unit_s_is_denied() {
     let _successor = peer.succeeded_by_the_granted(&machine);
     // The connection ended with the process that made it; what is sent on it is not read.
     is_turned_away(&peer.answer());
-    assert_eq!(site.entries("allow"), [serde_json::Value::Null; 0]);
-    assert_eq!(site.entries("deny"), [serde_json::Value::Null; 0]);
+    assert_eq!(site.entries("allow"), [Value::Null; 0]);
+    assert_eq!(site.entries("deny"), [Value::Null; 0]);
 }
 
 #[test]

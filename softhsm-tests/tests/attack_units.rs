@@ -1,6 +1,7 @@
 //! P3 under a real systemd: who is taken for which unit, and who would like to be.
 #![allow(clippy::unwrap_used, reason = "a test says so by failing")]
 
+use serde_json::Value;
 use softhsm_tests::{
     Site,
     intruder::STRANGER,
@@ -107,20 +108,15 @@ Slice=user-%i.slice
 Delegate=yes
 ";
 
-#[test]
-fn a_user_s_own_nginx_is_not_the_system_s() {
-    let site = Site::new();
-    let test = "a_user_s_own_nginx_is_not_the_system_s";
-    let Some(machine) = furnished(&site, test, &["systemd:id:nginx.service"]) else {
-        return;
-    };
+/// What a stranger is answered whose own service manager runs a nginx.service that asks.
+fn user_s_nginx(site: &Site, machine: &Machine<'_>) -> Value {
     let answer = site.path("answer");
     std::fs::write(&answer, "").unwrap();
     std::os::unix::fs::chown(&answer, Some(STRANGER), None).unwrap();
     let nginx = format!(
         "[Unit]\nDefaultDependencies=no\n\
          [Service]\nType=oneshot\nExecStart={}\nStandardOutput=truncate:{}\n",
-        fetch(&site),
+        fetch(site),
         answer.display()
     );
     machine.write("/run/user-units/nginx.service", &nginx);
@@ -141,14 +137,81 @@ fn a_user_s_own_nginx_is_not_the_system_s() {
         ]
         .concat(),
     );
-
     let answer = std::fs::read(&answer).unwrap();
-    is_denied(&serde_json::from_slice(&answer).unwrap());
+    serde_json::from_slice(&answer).unwrap()
+}
+
+#[test]
+fn a_user_s_own_nginx_is_not_the_system_s() {
+    let site = Site::new();
+    let test = "a_user_s_own_nginx_is_not_the_system_s";
+    let Some(machine) = furnished(&site, test, &["systemd:id:nginx.service"]) else {
+        return;
+    };
+    is_denied(&user_s_nginx(&site, &machine));
     let denial = site.is_on_record_as("no-grant");
     assert_eq!(denial["caller"]["uid"], STRANGER);
     assert_eq!(denial["caller"]["unit"], "user@1234.service");
     let cgroup = denial["caller"]["cgroup"].as_str().unwrap();
     assert!(cgroup.ends_with("/nginx.service"), "{cgroup}");
+}
+
+#[test]
+fn the_system_s_nginx_is_not_the_user_s_own() {
+    let site = Site::new();
+    let test = "the_system_s_nginx_is_not_the_user_s_own";
+    let own = ["unix:uid:1234", "systemd:user_unit:nginx.service"];
+    let Some(machine) = furnished(&site, test, &own) else {
+        return;
+    };
+    is_denied(&machine.told("nginx.service", &fetch(&site), "User=stranger"));
+    let denial = site.is_on_record_as("no-grant");
+    assert_eq!(denial["caller"]["uid"], STRANGER);
+    assert_eq!(denial["caller"].get("user_unit"), None);
+
+    is_delivered(&user_s_nginx(&site, &machine));
+    let allowed = site.is_on_record_as_allowed();
+    assert_eq!(allowed["caller"]["user_unit"], "nginx.service");
+}
+
+/// What root's transient nginx.service is answered, which is run by a stranger.
+fn transient(site: &Site, machine: &Machine<'_>) -> Value {
+    let socket = site.provider_socket();
+    let client = ["/usr/bin/peer-intruder", "fetch", &socket, "web", "key"];
+    let answer = machine.run("systemd-run", &[&TRANSIENT[..], &client].concat());
+    serde_json::from_str(&answer).unwrap()
+}
+
+const TRANSIENT: [&str; 6] = [
+    "--quiet",
+    "--pipe",
+    "--wait",
+    "--collect",
+    "--uid=stranger",
+    "--unit=nginx.service",
+];
+
+#[test]
+fn root_s_transient_unit_is_not_the_one_that_the_granted_file_defines() {
+    let site = Site::new();
+    let test = "root_s_transient_unit_is_not_the_one_that_the_granted_file_defines";
+    let defined = [
+        "systemd:id:nginx.service",
+        "systemd:fragment_path:/etc/systemd/system/nginx.service",
+    ];
+    let Some(machine) = furnished(&site, test, &defined) else {
+        return;
+    };
+    is_denied(&transient(&site, &machine));
+    let denial = site.is_on_record_as("no-grant");
+    assert_eq!(denial["caller"]["unit"], "nginx.service");
+
+    is_delivered(&machine.told("nginx.service", &fetch(&site), "User=stranger"));
+    let allowed = site.is_on_record_as_allowed();
+    assert_eq!(
+        allowed["caller"]["fragment"],
+        defined[1].rsplit_once(':').unwrap().1
+    );
 }
 
 /// Documents what a grant by id cannot tell apart, and only root can make.
@@ -159,18 +222,7 @@ fn root_s_transient_unit_of_the_granted_name_is_that_unit() {
     let Some(machine) = furnished(&site, test, &["systemd:id:nginx.service"]) else {
         return;
     };
-    let socket = site.provider_socket();
-    let client = ["/usr/bin/peer-intruder", "fetch", &socket, "web", "key"];
-    let transient = [
-        "--quiet",
-        "--pipe",
-        "--wait",
-        "--collect",
-        "--uid=stranger",
-        "--unit=nginx.service",
-    ];
-    let answer = machine.run("systemd-run", &[&transient[..], &client].concat());
-    is_delivered(&serde_json::from_str(&answer).unwrap());
+    is_delivered(&transient(&site, &machine));
     let allowed = site.is_on_record_as_allowed();
     assert_eq!(allowed["caller"]["unit"], "nginx.service");
     assert_eq!(allowed["caller"]["uid"], STRANGER);
@@ -178,7 +230,7 @@ fn root_s_transient_unit_of_the_granted_name_is_that_unit() {
     let unprivileged = ["--reuid=stranger", "--clear-groups", "systemd-run"];
     let refused = machine
         .command("setpriv")
-        .args([&unprivileged[..], &transient, &client].concat())
+        .args([&unprivileged[..], &TRANSIENT, &["/usr/bin/true"]].concat())
         .output()
         .unwrap();
     assert!(!refused.status.success(), "{}", text(&refused));

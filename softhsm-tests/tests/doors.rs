@@ -121,6 +121,7 @@ fn nothing() -> FetchRequest {
         group: "none".to_owned(),
         name: "none".to_owned(),
         version: None,
+        ..Default::default()
     }
 }
 
@@ -224,10 +225,10 @@ fn no_descriptor_stays_behind_whoever_came() {
     assert!(passed.iter().all(|entry| entry["doubt"] == "descriptors"));
 
     // They are dead before they are accepted.
-    daemon.signal(Signal::SIGSTOP);
+    daemon.pause();
     let mut abandoner = Intruder::run(&["abandon", &site.provider_socket(), "100"]);
     abandoner.ends();
-    daemon.signal(Signal::SIGCONT);
+    daemon.resume();
     until("all are refused", || {
         (site.entries("unattested").len() == 200).then_some(())
     });
@@ -291,10 +292,10 @@ fn who_comes_unattested_too_often_is_counted_and_not_recorded_each_time() {
     let site = Site::new();
     site.configure("[limits]\nrequests-per-second = 1\nburst = 3\n");
     let daemon = site.start();
-    daemon.signal(Signal::SIGSTOP);
+    daemon.pause();
     let mut abandoner = Intruder::run(&["abandon", &site.provider_socket(), "50"]);
     abandoner.ends();
-    daemon.signal(Signal::SIGCONT);
+    daemon.resume();
     // Who comes after them is let in after them.
     assert!(served(&site).is_some());
     daemon.stop();

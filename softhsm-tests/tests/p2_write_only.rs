@@ -122,6 +122,7 @@ impl Planted {
             name: name.into(),
             r#type: self.r#type.into(),
             fields: self.fields.iter().map(field).collect(),
+            ..Default::default()
         }
     }
 
@@ -161,6 +162,36 @@ fn calls(planted: &Planted, made: &Made) -> Vec<(&'static str, Vec<u8>, Option<C
     let get = v1::GetSecretRequest {
         group: group(),
         name: name(),
+    };
+    let which = || "1".to_owned();
+    let activate = v1::ActivateVersionRequest {
+        group: group(),
+        name: name(),
+        which: which(),
+        overlap_seconds: None,
+    };
+    let disable = v1::DisableVersionRequest {
+        group: group(),
+        name: name(),
+        which: which(),
+        force: false,
+    };
+    let enable = v1::EnableVersionRequest {
+        group: group(),
+        name: name(),
+        which: which(),
+    };
+    let destroy = v1::DestroyVersionRequest {
+        group: group(),
+        name: name(),
+        which: which(),
+        force: false,
+        grace_seconds: None,
+    };
+    let restore = v1::RestoreVersionRequest {
+        group: group(),
+        name: name(),
+        which: which(),
     };
     let grant = v1::AddGrantRequest {
         group: group(),
@@ -210,6 +241,11 @@ fn calls(planted: &Planted, made: &Made) -> Vec<(&'static str, Vec<u8>, Option<C
         ),
         fine("GetSecret", get.encode_to_vec()),
         fine("ListVersions", versions.encode_to_vec()),
+        fine("ActivateVersion", activate.encode_to_vec()),
+        fine("DisableVersion", disable.encode_to_vec()),
+        fine("EnableVersion", enable.encode_to_vec()),
+        fine("DestroyVersion", destroy.encode_to_vec()),
+        fine("RestoreVersion", restore.encode_to_vec()),
         fine("AddGrant", grant.encode_to_vec()),
         fine(
             "ListGrants",
@@ -333,6 +369,7 @@ async fn a_refusal_of_content_does_not_quote_it() {
             name: "x".into(),
             r#type: r#type.into(),
             fields,
+            ..Default::default()
         };
         let put = raw::call(
             &channel,
@@ -359,6 +396,7 @@ async fn the_managers_door_does_not_lead_to_fetch() {
         name: "key".into(),
         version: None,
         fields: Vec::new(),
+        ..Default::default()
     };
     let fetch = fetch.encode_to_vec();
     let channel = raw::connect(site.path("run/manager.sock")).await;

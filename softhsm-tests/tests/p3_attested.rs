@@ -371,19 +371,8 @@ fn who_is_no_operator_is_refused_every_method_of_the_manager() {
         assert_eq!(answer["code"], 7, "{method}: {answer}");
         assert_eq!(answer["message"], "uid 65534 gid 65534 is no operator");
         assert_eq!(entry["operator"]["uid"], json!(NOBODY));
-        assert_eq!(entry["operation"], kebab_case(method));
+        assert_eq!(entry["operation"], raw::operation(method));
         assert_eq!(entry["is_operator"], false);
     }
     assert_eq!(site.entries("prepare").len(), prepared);
-}
-
-fn kebab_case(name: &str) -> String {
-    let mut kebab = String::new();
-    for letter in name.chars() {
-        if letter.is_uppercase() && !kebab.is_empty() {
-            kebab.push('-');
-        }
-        kebab.push(letter.to_ascii_lowercase());
-    }
-    kebab
 }

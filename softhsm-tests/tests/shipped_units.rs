@@ -1,14 +1,14 @@
 //! The unit files that are shipped, under a real systemd: what the manual says to do, done.
 #![allow(clippy::unwrap_used, reason = "a test says so by failing")]
 
-use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
+use std::{fs, os::unix::fs::MetadataExt as _, path::Path, process::Output};
 
 use serde_json::Value;
 use softhsm_tests::{
     PIN, Site,
     intruder::STRANGER,
     machine::Machine,
-    module,
+    module, text,
     verdict::{CONTENT, is_delivered, is_denied},
 };
 
@@ -69,16 +69,9 @@ fn configure(site: &Site, machine: &Machine<'_>) {
     fs::remove_file(pin).unwrap();
 }
 
-#[test]
-fn the_shipped_units_start_the_daemon_when_a_service_first_asks() {
-    let site = Site::without_init();
-    let test = "the_shipped_units_start_the_daemon_when_a_service_first_asks";
-    let Some(machine) = site.machine(test) else {
-        return;
-    };
-    install(&machine);
-    configure(&site, &machine);
-    let initialise = [
+/// Runs `custodyd` once, as its service would be run, which must succeed.
+fn as_the_daemon(machine: &Machine<'_>, arguments: &[&str]) -> String {
+    let run = [
         "--quiet",
         "--pipe",
         "--wait",
@@ -90,15 +83,30 @@ fn the_shipped_units_start_the_daemon_when_a_service_first_asks() {
         "--property=SupplementaryGroups=softhsm",
         "--property=LoadCredentialEncrypted=hsm-pin:/etc/custodyd/hsm-pin.cred",
         "custodyd",
-        "init",
-        "--crypto-officer=unix:uid:0",
-        "--appoint=group-administrator=unix:uid:0",
-        "--appoint=writer=unix:uid:0",
-        "/etc/custodyd/custodyd.toml",
     ];
-    machine.run("systemd-run", &initialise);
-    let sockets = ["custodyd-manager.socket", "custodyd-provider.socket"];
-    for socket in sockets {
+    machine.run("systemd-run", &[&run, arguments].concat())
+}
+
+#[test]
+fn the_shipped_units_start_the_daemon_when_a_service_first_asks() {
+    let site = Site::without_init();
+    let test = "the_shipped_units_start_the_daemon_when_a_service_first_asks";
+    let Some(machine) = site.machine(test) else {
+        return;
+    };
+    install(&machine);
+    configure(&site, &machine);
+    as_the_daemon(
+        &machine,
+        &[
+            "init",
+            "--crypto-officer=unix:uid:0",
+            "--appoint=group-administrator=unix:uid:0",
+            "--appoint=writer=unix:uid:0",
+            "/etc/custodyd/custodyd.toml",
+        ],
+    );
+    for socket in SOCKETS {
         machine.start(socket);
     }
     assert_eq!(
@@ -171,4 +179,99 @@ fn the_shipped_units_start_the_daemon_when_a_service_first_asks() {
     assert_eq!(allowed[0]["caller"]["uid"], STRANGER);
     machine.run("systemctl", &["stop", "custodyd.service"]);
     assert_eq!(machine.property("custodyd.service", "Result"), "success");
+}
+
+/// Runs `custodyctl` as a person of the machine.
+fn person(machine: &Machine<'_>, name: &str, arguments: &[&str]) -> Output {
+    let mut command = machine.command("setpriv");
+    command.args([
+        format!("--reuid={name}"),
+        format!("--regid={name}"),
+        "--init-groups".to_owned(),
+        "custodyctl".to_owned(),
+    ]);
+    command.args(arguments).output().unwrap()
+}
+
+const SOCKETS: [&str; 2] = ["custodyd-manager.socket", "custodyd-provider.socket"];
+
+#[test]
+fn people_share_the_work_as_the_manual_says_and_a_lost_crypto_officer_is_replaced() {
+    let site = Site::without_init();
+    let test = "people_share_the_work_as_the_manual_says_and_a_lost_crypto_officer_is_replaced";
+    let Some(machine) = site.machine(test) else {
+        return;
+    };
+    install(&machine);
+    configure(&site, &machine);
+    let people = ["alice", "bob", "carol", "dave"];
+    let users = people.map(|name| format!("u {name} -\n")).concat();
+    machine.write("/usr/lib/sysusers.d/people.conf", &users);
+    machine.run("systemd-sysusers", &["people.conf"]);
+    let officer = ["init", "--crypto-officer", "unix:user:alice"];
+    as_the_daemon(&machine, &officer);
+    for name in ["alice", "bob", "carol"] {
+        machine.run("usermod", &["-aG", "custodyd-operators", name]);
+    }
+    for socket in SOCKETS {
+        machine.start(socket);
+    }
+    let does = |name: &str, arguments: &[&str]| {
+        let output = person(&machine, name, arguments);
+        assert!(output.status.success(), "{name}: {}", text(&output));
+    };
+    let may_not = |name: &str, code: i32, arguments: &[&str]| {
+        let output = person(&machine, name, arguments);
+        assert_eq!(
+            output.status.code(),
+            Some(code),
+            "{name}: {}",
+            text(&output)
+        );
+        text(&output)
+    };
+    let administrator = ["role", "assign", "group-administrator", "--group", "web"];
+    let content = site.path("content");
+    fs::write(&content, CONTENT).unwrap();
+    let put = [
+        "secret",
+        "put",
+        "web/key",
+        "--type",
+        "blob",
+        content.to_str().unwrap(),
+    ];
+    let grant = [
+        "grant",
+        "add",
+        "--allow-weak",
+        "web",
+        "key",
+        "--unit",
+        "nginx.service",
+    ];
+    does("alice", &["group", "create", "web"]);
+    does("alice", &[&administrator[..], &["--user", "bob"]].concat());
+    does(
+        "bob",
+        &[
+            "role", "assign", "writer", "--group", "web", "--user", "carol",
+        ],
+    );
+    does("carol", &put);
+    does("bob", &grant);
+    // Whoever is in the group knocks; that alone opens nothing. A role alone neither.
+    for (name, arguments) in [("alice", &put[..]), ("bob", &put), ("carol", &grant)] {
+        may_not(name, 3, arguments);
+    }
+    does("alice", &["role", "assign", "auditor", "--user", "dave"]);
+    let said = may_not("dave", 6, &["journal", "tail"]);
+    assert!(said.contains("the socket is closed to you"), "{said}");
+
+    let stop = [&["stop"], &SOCKETS[..], &["custodyd.service"]].concat();
+    machine.run("systemctl", &stop);
+    as_the_daemon(&machine, &["appoint", "crypto-officer=unix:user:bob"]);
+    machine.run("systemctl", &[&["start"], &SOCKETS[..]].concat());
+    does("bob", &["group", "create", "db"]);
+    does("carol", &["secret", "show", "web/key"]);
 }

@@ -195,6 +195,9 @@ impl Answers {
             created: time(),
             current: Some(version(2)),
             versions: 2,
+            previous: Some(1),
+            pending: None,
+            keep: Some(5),
         }
     }
 }
@@ -246,6 +249,17 @@ manager! {
     get_secret(this, _ => GetSecretRequest) -> Secret { this.secret() }
     list_versions(this, _ => ListVersionsRequest) -> ListVersionsResponse {
         v1::ListVersionsResponse { versions: vec![version(1), version(2)] }
+    }
+    activate_version(this, _ => ActivateVersionRequest) -> Secret { this.secret() }
+    enable_version(this, _ => EnableVersionRequest) -> Version { version(2) }
+    disable_version(this, _ => DisableVersionRequest) -> Version {
+        v1::Version { state: "disabled".into(), ..version(2) }
+    }
+    destroy_version(this, _ => DestroyVersionRequest) -> Version {
+        v1::Version { state: "doomed".into(), doom: time(), ..version(1) }
+    }
+    restore_version(this, _ => RestoreVersionRequest) -> Version {
+        v1::Version { state: "disabled".into(), ..version(1) }
     }
     delete_secret(this, request => DeleteSecretRequest) -> DeleteSecretResponse {{
         this.note(|asked| asked.delete = Some(request));

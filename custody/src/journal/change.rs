@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::{
+    group::Millis,
     name::{GroupName, KeyId, RuleId, SecretName},
     policy::rule::Terms,
     role::{Assignment, Role},
@@ -37,6 +38,29 @@ pub enum Change {
         version: u32,
         r#type: &'static str,
         master_key: KeyId,
+        /// Whether it is not current yet.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        pending: bool,
+        /// Versions that were destroyed because no more are kept.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        retired: Vec<u32>,
+    },
+    /// A version that becomes the current one.
+    ActivateVersion {
+        group: GroupName,
+        secret: SecretName,
+        version: u32,
+        /// The one that was.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        instead: Option<u32>,
+    },
+    /// Versions that are delivered from now on, or no more.
+    VersionFate {
+        group: GroupName,
+        secret: SecretName,
+        versions: Vec<u32>,
+        #[serde(flatten)]
+        fate: Fate,
     },
     /// A secret with all its versions.
     DeleteSecret {
@@ -76,6 +100,22 @@ pub enum Change {
         #[serde(skip_serializing_if = "Option::is_none")]
         group: Option<GroupName>,
     },
+}
+
+/// What becomes of a version.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(tag = "fate", rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "as the states of a version")]
+pub enum Fate {
+    Enabled,
+    Disabled,
+    /// It will be destroyed.
+    Doomed {
+        /// When, in milliseconds since the beginning of 1970.
+        at: Millis,
+    },
+    Restored,
+    Destroyed,
 }
 
 /// A role that was given with the installation.

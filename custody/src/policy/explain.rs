@@ -94,9 +94,10 @@ impl Rule {
     ) -> Option<Reason> {
         let terms = &self.terms;
         let counted = Op::REVEALS;
-        let known = |field: &String| kind.fields().contains(&field.as_str());
+        let known = |field: &String| kind.may_have(field);
         let fields = !wanted.fields.iter().all(known)
-            || !terms.fields.is_empty() && !wanted.fields.is_subset(&terms.fields);
+            || !terms.fields.is_empty()
+                && (!wanted.fields.is_subset(&terms.fields) || !terms.fields.iter().any(known));
         let unmet = [
             (
                 terms.kind.is_some_and(|only| only != kind),
@@ -140,12 +141,13 @@ impl Rule {
             .collect()
     }
 
-    /// What a caller would rather use, best first: what gives more of what is wanted, then
-    /// what is not counted.
-    pub(crate) fn preference(&self, wanted: &Wanted) -> impl Ord + use<> {
+    /// What a caller would rather use of a secret of type `kind`, best first: what gives more
+    /// of what is wanted, then what is not counted.
+    pub(crate) fn preference(&self, wanted: &Wanted, kind: Option<Kind>) -> impl Ord + use<> {
         let fields = &self.terms.fields;
+        let there = |field: &&String| kind.is_none_or(|kind| kind.may_have(field));
         let less = match wanted.fields.is_empty() && !fields.is_empty() {
-            true => usize::MAX - fields.len(),
+            true => usize::MAX - fields.iter().filter(there).count(),
             false => 0,
         };
         (less, self.terms.are_counted(), self.id)

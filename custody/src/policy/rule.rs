@@ -291,8 +291,8 @@ impl Terms {
     /// What does not.
     pub fn check(&self) -> Result<(), Senseless> {
         let known = |field: &&String| match self.kind {
-            Some(kind) => kind.fields().contains(&field.as_str()),
-            None => Kind::all().any(|kind| kind.fields().contains(&field.as_str())),
+            Some(kind) => kind.may_have(field),
+            None => Kind::all().any(|kind| kind.may_have(field)),
         };
         if let Some(field) = self.fields.iter().find(|field| !known(field)) {
             return Err(Senseless::Field(field.clone()));

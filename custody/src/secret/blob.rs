@@ -1,6 +1,6 @@
 //! `blob`: any bytes.
 
-use super::{Fields, Properties, Refused, Type};
+use super::{Fields, Properties, Refused, Shape, Type, required};
 
 pub(super) struct Blob;
 
@@ -9,8 +9,8 @@ impl Type for Blob {
         "blob"
     }
 
-    fn fields(&self) -> &'static [&'static str] {
-        &["content"]
+    fn shape(&self) -> Shape {
+        Shape::Fields(const { &[required("content")] })
     }
 
     fn inspect(&self, _values: &Fields) -> Result<Properties, Refused> {

@@ -18,7 +18,7 @@ use x509_parser::{
     public_key::PublicKey,
 };
 
-use super::{Fields, Properties, Type};
+use super::{Fields, Properties, Shape, Type, required};
 
 const CHAIN: &str = "certificate-chain";
 const KEY: &str = "private-key";
@@ -57,6 +57,12 @@ pub enum Refused {
     OtherKey,
 }
 
+impl From<Refused> for super::Refused {
+    fn from(refused: Refused) -> Self {
+        Self::Invalid(refused.to_string())
+    }
+}
+
 pub(super) struct Keystore;
 
 impl Type for Keystore {
@@ -64,8 +70,8 @@ impl Type for Keystore {
         "keystore"
     }
 
-    fn fields(&self) -> &'static [&'static str] {
-        &[CHAIN, KEY]
+    fn shape(&self) -> Shape {
+        Shape::Fields(const { &[required(CHAIN), required(KEY)] })
     }
 
     fn inspect(&self, values: &Fields) -> Result<Properties, super::Refused> {
@@ -306,13 +312,11 @@ mod tests {
         let authority = authority();
         let (certificate, key) = leaf(&authority, &PKCS_ECDSA_P256_SHA256);
         let (stranger, _) = leaf(&authority, &PKCS_ECDSA_P256_SHA256);
-        assert!(matches!(
-            accept(&(certificate + &stranger), &key),
-            Err(super::super::Refused::Keystore(Refused::ChainOrder {
-                number: 1,
-                ..
-            }))
-        ));
+        let refusal = accept(&(certificate + &stranger), &key).unwrap_err();
+        assert!(
+            refusal.to_string().starts_with("certificate 1 of "),
+            "{refusal}"
+        );
     }
 
     #[test]

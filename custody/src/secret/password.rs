@@ -1,6 +1,6 @@
 //! `password`: one password, byte for byte.
 
-use super::{Fields, Properties, Refused, Type};
+use super::{Fields, Properties, Refused, Shape, Type, required};
 
 pub(super) struct Password;
 
@@ -9,8 +9,8 @@ impl Type for Password {
         "password"
     }
 
-    fn fields(&self) -> &'static [&'static str] {
-        &["password"]
+    fn shape(&self) -> Shape {
+        Shape::Fields(const { &[required("password")] })
     }
 
     // Not even its length is public.

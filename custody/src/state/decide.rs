@@ -5,12 +5,15 @@ use std::marker::PhantomData;
 use super::{InGroup, InVersion, State};
 use crate::{
     caller::{Caller, Evidence, fact::Needs},
-    group::{KeyState, MasterKey},
+    group::{KeyState, MasterKey, Millis},
     policy::{
         Decision, Denial, Found, Grant, Moment, Operation, Reason, Wanted, explain::Obstacle,
         rule::Rule,
     },
-    secret::{Kind, Wrap},
+    secret::{
+        Kind,
+        version::{VersionState, Wrap},
+    },
 };
 
 /// What [`State::explain`] found.
@@ -98,7 +101,7 @@ impl State {
             .collect();
         considered.sort_by_cached_key(|(rule, obstacles)| {
             let elsewhere = obstacles.contains(&Obstacle::Name);
-            (elsewhere, obstacles.len(), rule.preference(wanted))
+            (elsewhere, obstacles.len(), rule.preference(wanted, kind))
         });
         let found = self.find::<Op>(evidence, wanted, moment);
         let outcome = found.and_then(|found| {
@@ -129,9 +132,11 @@ impl State {
             .ok_or(Reason::NoSuchSecret)?;
         let secret = &held.secret.row;
         let rule = choose::<Op>(named, wanted, secret.kind, moment)?;
-        let version = held
-            .version(wanted.version.unwrap_or(secret.current))
+        let version = secret
+            .number(wanted.version)
+            .and_then(|number| held.version(number))
             .ok_or(Reason::NoSuchVersion)?;
+        version.check(moment.now)?;
         let (wrap, key) = group.reveal::<Op>(version)?;
         let fields = if wanted.fields.is_empty() {
             &rule.terms.fields
@@ -159,7 +164,7 @@ fn choose<'a, Op: Operation>(
     moment: Moment<'_>,
 ) -> Result<&'a Rule, Reason> {
     let mut by_preference: Vec<_> = named.collect();
-    by_preference.sort_by_cached_key(|rule| rule.preference(wanted));
+    by_preference.sort_by_cached_key(|rule| rule.preference(wanted, Some(kind)));
     let mut reason = None;
     for rule in by_preference {
         match rule.unmet::<Op>(wanted, kind, moment) {
@@ -168,6 +173,21 @@ fn choose<'a, Op: Operation>(
         };
     }
     Err(reason.unwrap_or(Reason::NoGrant))
+}
+
+impl InVersion {
+    /// Whether it is in a state to be delivered.
+    fn check(&self, now: Millis) -> Result<(), Reason> {
+        let row = &self.version.row;
+        match row.state {
+            VersionState::Enabled if row.valid_until.is_some_and(|end| now >= end) => {
+                Err(Reason::Outlived)
+            }
+            VersionState::Enabled => Ok(()),
+            VersionState::Disabled => Err(Reason::Disabled),
+            VersionState::Doomed(_) | VersionState::Destroyed => Err(Reason::Destroyed),
+        }
+    }
 }
 
 impl InGroup {

@@ -15,6 +15,8 @@ pub struct Edit {
     pub deletes: Vec<RowId>,
     /// Content to write.
     pub content: Option<(VersionId, SealedContent)>,
+    /// Versions whose content goes, while what is stored about them stays.
+    pub shreds: Vec<VersionId>,
 }
 
 /// An edit that is ready to be written: authenticated, numbered, and with the digest of
@@ -29,6 +31,8 @@ pub struct Plan {
     pub deletes: Vec<RowId>,
     /// Content to write.
     pub content: Option<(VersionId, SealedContent)>,
+    /// Versions whose content goes.
+    pub shreds: Vec<VersionId>,
     /// The digest of the state after it.
     pub digest: Digest,
     pub(super) set: SetHash,

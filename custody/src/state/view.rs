@@ -5,7 +5,7 @@ use crate::{
     group::{Group, MasterKey},
     name::{RuleId, SecretName},
     policy::rule::Rule,
-    secret::{Secret, Version, Wrap},
+    secret::version::{Secret, Version, Wrap},
 };
 
 /// A group and what is in it.
@@ -61,8 +61,13 @@ impl<'a> SecretView<'a> {
 
     /// The version that a request without a number gets.
     pub fn current(self) -> Option<VersionView<'a>> {
-        let current = self.0.secret.row.current;
-        self.0.version(current).map(VersionView)
+        let current = self.0.secret.row.current?;
+        self.version(current)
+    }
+
+    /// The version of that number.
+    pub fn version(self, number: u32) -> Option<VersionView<'a>> {
+        self.0.version(number).map(VersionView)
     }
 }
 

@@ -1,7 +1,10 @@
 //! What every store must do. Each implementation's tests call [`keeps`] with a way to
 //! make an empty one.
 
-use std::{fmt::Debug, num::NonZeroU64};
+use std::{
+    fmt::Debug,
+    num::{NonZeroU32, NonZeroU64},
+};
 
 use super::Store;
 use crate::{
@@ -11,7 +14,10 @@ use crate::{
     policy::rule::{Patterns, Rate, Rule, Selectors, Terms},
     role::{Assignment, Role},
     row::{Row, RowId, RowKey, System},
-    secret::{Kind, Secret, Version, Wrap},
+    secret::{
+        Kind,
+        version::{Fingerprint, Secret, Version, VersionState, Wrap},
+    },
     state::{State, edit::Edit},
 };
 
@@ -43,6 +49,7 @@ pub fn keeps<S: Store<Error: Debug>>(mut store: S) {
             puts: rows,
             deletes: Vec::new(),
             content: Some((version(), sealed.clone())),
+            shreds: Vec::new(),
         },
         1,
     );
@@ -68,22 +75,30 @@ pub fn keeps<S: Store<Error: Debug>>(mut store: S) {
     state.adopt(&second);
     assert_eq!(reload(&mut store).digest(2), state.digest(2));
 
-    let deletes: Vec<RowId> = ids.into_iter().rev().collect();
+    // A version that is shredded keeps its row, and loses its content.
+    let shredded = state.plan(shredding(), 3);
+    store.apply(&shredded).expect("apply");
+    state.adopt(&shredded);
+    assert_eq!(store.content(&version()).expect("read"), None);
+    assert_eq!(reload(&mut store).digest(3), state.digest(3));
+
+    let wrap = RowId::Wrap(version(), key_id());
+    let deletes: Vec<RowId> = ids.into_iter().rev().filter(|id| *id != wrap).collect();
     let third = state.plan(
         Edit {
             deletes,
             ..Edit::default()
         },
-        3,
+        4,
     );
     store.apply(&third).expect("apply");
     state.adopt(&third);
     assert_eq!(store.content(&version()).expect("read"), None);
     assert_eq!(
-        reload(&mut store).digest(3),
-        State::empty(row_key()).digest(3)
+        reload(&mut store).digest(4),
+        State::empty(row_key()).digest(4)
     );
-    assert_eq!(store.change().expect("read"), 3);
+    assert_eq!(store.change().expect("read"), 4);
 }
 
 fn reload<S: Store<Error: Debug>>(store: &mut S) -> State {
@@ -149,17 +164,12 @@ fn rows() -> Vec<Row> {
     let secret = Secret {
         id: version().secret,
         kind: Kind::from_name("blob").expect("a type"),
-        current: 1,
+        current: Some(1),
+        previous: None,
+        pending: Some(2),
+        keep: NonZeroU32::new(3),
         created: u64::from(u32::MAX) + 1,
         created_by: u32::MAX,
-    };
-    let row = Version {
-        id: version(),
-        size: 3,
-        sealed: SealedDigest::from_bytes([6; 32]),
-        properties: vec![("a".into(), "b".into()), ("c".into(), "\"".into())],
-        created: 1,
-        created_by: 0,
     };
     let wrap = Wrap {
         version: version(),
@@ -170,7 +180,7 @@ fn rows() -> Vec<Row> {
         Row::Group(group()),
         Row::MasterKey(master_key),
         Row::Secret(secret),
-        Row::Version(row),
+        Row::Version(version_row(VersionState::Doomed(8))),
         Row::Wrap(wrap),
         Row::Rule(rule(1, Terms::default())),
         Row::Rule(rule(2, every_term())),
@@ -220,5 +230,29 @@ fn assignment(id: u8, role: Role, group: Option<GroupName>) -> Assignment {
         group,
         selectors: selectors(),
         created: 1,
+    }
+}
+
+fn version_row(state: VersionState) -> Version {
+    Version {
+        id: version(),
+        size: 3,
+        sealed: SealedDigest::from_bytes([6; 32]),
+        properties: vec![("a".into(), "b".into()), ("c".into(), "\"".into())],
+        state,
+        valid_until: Some(9),
+        fingerprint: Fingerprint::from_bytes([6; 32]),
+        created: 1,
+        created_by: 0,
+    }
+}
+
+/// Takes the content and the data key of the version.
+fn shredding() -> Edit {
+    Edit {
+        puts: vec![Row::Version(version_row(VersionState::Destroyed))],
+        deletes: vec![RowId::Wrap(version(), key_id())],
+        shreds: vec![version()],
+        ..Edit::default()
     }
 }

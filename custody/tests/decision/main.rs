@@ -40,12 +40,17 @@ fn gives(rule: &Rule, who: Who, wanted: &Wanted, used: u64, reveals: bool) -> bo
         && wanted
             .fields
             .iter()
-            .all(|field| kind_of(&name).fields().contains(&field.as_str()))
+            .all(|field| kind_of(&name).may_have(field))
         && (terms.fields.is_empty()
             || wanted
                 .fields
                 .iter()
                 .all(|field| terms.fields.contains(field)))
+        && (terms.fields.is_empty()
+            || terms
+                .fields
+                .iter()
+                .any(|field| kind_of(&name).may_have(field)))
         && NOW >= terms.not_before.unwrap_or(0)
         && NOW < terms.not_after.unwrap_or(u64::MAX)
         && used < terms.uses.map_or(u64::MAX, NonZeroU64::get)

@@ -16,7 +16,10 @@ use custody::{
         rule::{Patterns, Rate, Rule, Selectors, Terms},
     },
     row::{Row, RowKey},
-    secret::{Kind, Secret, Version, Wrap},
+    secret::{
+        Kind,
+        version::{Fingerprint, Secret, Version, VersionState, Which, Wrap},
+    },
     state::{State, edit::Edit},
 };
 
@@ -236,7 +239,10 @@ pub(crate) fn state(rules: &[Rule]) -> State {
             Row::Secret(Secret {
                 id,
                 kind: kind_of(name),
-                current: 1,
+                current: Some(1),
+                previous: None,
+                pending: None,
+                keep: None,
                 created: 0,
                 created_by: 0,
             }),
@@ -245,6 +251,9 @@ pub(crate) fn state(rules: &[Rule]) -> State {
                 size: 0,
                 sealed: sealed.digest(),
                 properties: Vec::new(),
+                fingerprint: Fingerprint::from_bytes([0; 32]),
+                state: VersionState::Enabled,
+                valid_until: None,
                 created: 0,
                 created_by: 0,
             }),
@@ -271,7 +280,7 @@ pub(crate) fn wanted(name: &str, fields: &[&str]) -> Wanted {
     Wanted {
         group: "web".parse().unwrap(),
         name: name.parse().unwrap(),
-        version: None,
+        version: Which::Current,
         fields: fields.iter().map(|field| (*field).to_owned()).collect(),
     }
 }

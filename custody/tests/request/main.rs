@@ -3,7 +3,7 @@
 
 use custody::{
     caller::observation::Drift,
-    change,
+    change::{self, put},
     group::KeyState,
     journal::{self, Refusal},
     name::{SecretId, VersionId},
@@ -159,12 +159,12 @@ fn a_deleted_secret_leaves_no_row() {
         group: name("web"),
         name: "db".parse().unwrap(),
     };
-    let (edit, _) = change::delete_secret(&world.state, &id).unwrap();
+    let (edit, _) = put::delete_secret(&world.state, &id).unwrap();
     assert_eq!(edit.deletes.len(), 5, "two wraps, two versions, the secret");
     world.follow(edit);
     assert_eq!(world.state.counts().secrets, 0);
     assert_eq!(
-        change::delete_secret(&world.state, &id).unwrap_err(),
+        put::delete_secret(&world.state, &id).unwrap_err(),
         change::Error::NoSuchSecret(id)
     );
 }
@@ -233,7 +233,7 @@ fn versions_count_up_and_keep_their_type() {
         name: "db".parse().unwrap(),
     };
     let password = Kind::from_name("password").unwrap();
-    let place = change::next_version(&world.state, &id, password).unwrap();
+    let place = put::next_version(&world.state, &id, password, put::Terms::default()).unwrap();
     let expected = VersionId {
         secret: id.clone(),
         number: 3,
@@ -241,7 +241,7 @@ fn versions_count_up_and_keep_their_type() {
     assert_eq!(place.version, expected);
     let blob = Kind::from_name("blob").unwrap();
     assert!(matches!(
-        change::next_version(&world.state, &id, blob),
+        put::next_version(&world.state, &id, blob, put::Terms::default()),
         Err(change::Error::OtherKind { .. })
     ));
 }

@@ -13,7 +13,7 @@ use custody::{
         Caller, Evidence,
         observation::{Credentials, ExeDoubt, Namespaces, Observation, Pinned, Process},
     },
-    change,
+    change::{self, put},
     envelope::{Context, PlaintextDek, SealedContent, WrappedDek, Wrapping},
     group::{Group, KeyState, MasterKey},
     journal::{self, Event, Journal, Receipt, Refusal},
@@ -24,7 +24,7 @@ use custody::{
     },
     role::{Act, Assignment, Operation, Operator, Role},
     row::RowKey,
-    secret::{Fields, Kind},
+    secret::{Kind, fields::Fields, version::Which},
     state::{State, edit::Edit},
     usage::Usage,
 };
@@ -103,6 +103,7 @@ pub(crate) fn name(text: &str) -> GroupName {
 }
 
 pub(crate) fn wanted(secret: &str, version: Option<u32>) -> Wanted {
+    let version = version.map_or(Which::Current, Which::Number);
     let (group, secret) = secret.split_once('/').unwrap();
     Wanted {
         group: name(group),
@@ -161,7 +162,7 @@ pub(crate) fn world() -> World {
         let mut fields = Fields::default();
         fields.push("password".into(), password.into());
         let accepted = kind.accept(fields).unwrap();
-        let place = change::next_version(&world.state, &id, kind).unwrap();
+        let place = put::next_version(&world.state, &id, kind, put::Terms::default()).unwrap();
         let context = Context::Content {
             version: &place.version,
             kind: kind.name(),
@@ -169,7 +170,14 @@ pub(crate) fn world() -> World {
         let sealed = SealedContent::seal(&accepted.content, &world.dek, context).unwrap();
         let wrapped = WrappedDek::from_blob([2; 60]);
         world.sealed.push(sealed.clone());
-        let (edit, _) = change::put_secret(place, &accepted, sealed, wrapped, &operator, 2);
+        let written = put::Written {
+            accepted: &accepted,
+            fingerprint: world.state.fingerprint(&id, &accepted.content),
+            sealed,
+            wrapped,
+        };
+        let terms = put::Terms::default();
+        let (edit, _) = put::put_secret(&world.state, place, written, terms, &operator, 2);
         world.follow(edit);
     }
     let rule = Rule {

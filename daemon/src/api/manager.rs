@@ -23,6 +23,7 @@ mod grant;
 mod group;
 mod inventory;
 mod journal;
+mod life;
 mod role;
 mod secret;
 
@@ -79,6 +80,11 @@ methods! {
     list_secrets(v1::ListSecretsRequest) -> v1::ListSecretsResponse = ListSecrets;
     get_secret(v1::GetSecretRequest) -> v1::Secret = GetSecret;
     list_versions(v1::ListVersionsRequest) -> v1::ListVersionsResponse = ListVersions;
+    activate_version(v1::ActivateVersionRequest) -> v1::Secret = ActivateVersion;
+    enable_version(v1::EnableVersionRequest) -> v1::Version = EnableVersion;
+    disable_version(v1::DisableVersionRequest) -> v1::Version = DisableVersion;
+    destroy_version(v1::DestroyVersionRequest) -> v1::Version = DestroyVersion;
+    restore_version(v1::RestoreVersionRequest) -> v1::Version = RestoreVersion;
     delete_secret(v1::DeleteSecretRequest) -> v1::DeleteSecretResponse = DeleteSecret;
     add_grant(v1::AddGrantRequest) -> v1::AddGrantResponse = AddGrant;
     list_grants(v1::ListGrantsRequest) -> v1::ListGrantsResponse = ListGrants;

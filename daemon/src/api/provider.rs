@@ -2,7 +2,9 @@
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
-use custody::{caller::fact::Needs, journal::Surface, name::SecretId, policy::Wanted};
+use custody::{
+    caller::fact::Needs, journal::Surface, name::SecretId, policy::Wanted, secret::version::Which,
+};
 use proto::v1::{
     FetchRequest, FetchResponse, Field, WatchRequest, WatchResponse, WhoAmIRequest, WhoAmIResponse,
     provider_server,
@@ -50,7 +52,7 @@ impl provider_server::Provider for Provider {
         let peer = peer(&request);
         let request = request.into_inner();
         let asked = asked("watch", &peer, Some((&request.group, &request.name)));
-        let wanted = wanted(&request.group, &request.name, None, &[]);
+        let wanted = wanted(&request.group, &request.name, Which::Current, &[]);
         // Before the first look, so that nothing is missed in between.
         let changes = self.custodian.watch();
         let first = match wanted {
@@ -109,8 +111,10 @@ impl Provider {
             name,
             version,
             fields,
+            which,
         } = request;
-        let wanted = wanted(group, name, *version, fields)?;
+        let which = super::which(*version, which.as_deref())?;
+        let wanted = wanted(group, name, which, fields)?;
         let delivery = self.custodian.deliver(peer, wanted).await?;
         Ok(FetchResponse {
             version: delivery.version.number,
@@ -137,12 +141,7 @@ fn asked(operation: &'static str, peer: &Arc<Peer>, secret: Option<(&str, &str)>
     }
 }
 
-fn wanted(
-    group: &str,
-    name: &str,
-    version: Option<u32>,
-    fields: &[String],
-) -> Result<Wanted, Error> {
+fn wanted(group: &str, name: &str, version: Which, fields: &[String]) -> Result<Wanted, Error> {
     Ok(Wanted {
         group: parse("group", group)?,
         name: parse("name", name)?,

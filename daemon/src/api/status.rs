@@ -147,12 +147,17 @@ fn code_of(error: &change::Error) -> Code {
         change::Error::NoSuchGroup(_)
         | change::Error::NoSuchSecret(_)
         | change::Error::NoSuchGrant(_)
-        | change::Error::NoSuchAssignment(_) => Code::NotFound,
-        change::Error::LongDescription(_) | change::Error::NoGroupRole(_) => Code::InvalidArgument,
+        | change::Error::NoSuchAssignment(_)
+        | change::Error::NoSuchVersion { .. } => Code::NotFound,
+        change::Error::LongDescription(_)
+        | change::Error::NoGroupRole(_)
+        | change::Error::LongGrace => Code::InvalidArgument,
         change::Error::OtherKind { .. }
         | change::Error::NoProtectingKey { .. }
         | change::Error::NoMoreVersions(_)
-        | change::Error::LastCryptoOfficer(_) => Code::FailedPrecondition,
+        | change::Error::LastCryptoOfficer(_)
+        | change::Error::NotCurrent { .. }
+        | change::Error::Life { .. } => Code::FailedPrecondition,
     }
 }
 

@@ -1,6 +1,6 @@
 //! Rows and evidence as the wire shows them.
 
-use std::num::NonZeroU64;
+use std::num::{NonZeroU32, NonZeroU64};
 
 use custody::{
     caller::{Evidence, observation::Pinned},
@@ -8,7 +8,7 @@ use custody::{
     lint::Finding,
     policy::rule::{Rule, Terms},
     role::Assignment,
-    secret::Secret,
+    secret::version::Secret,
     selector::Selector,
     state::view::{GroupView, SecretView, VersionView},
     usage::Usage,
@@ -95,7 +95,7 @@ pub(super) fn consumer(secret: &Secret, used: &Use) -> v1::Consumer {
         uid: used.consumer.uid,
         what: used.consumer.what.as_ref().map(ToString::to_string),
         version,
-        outdated: visits.is_some() && version < secret.current,
+        outdated: visits.is_some() && Some(version) < secret.current,
         fetches: visits.map_or(0, |visits| visits.fetches),
         first: visits.map(|visits| timestamp(visits.first)),
         last: visits.map(|visits| timestamp(visits.last)),
@@ -142,8 +142,14 @@ pub(super) fn secret(secret: SecretView<'_>) -> v1::Secret {
         created: Some(timestamp(row.created)),
         current: secret.current().map(version),
         versions: u32::try_from(secret.versions().len()).unwrap_or(u32::MAX),
+        previous: row.previous,
+        pending: row.pending,
+        keep: row.keep.map(NonZeroU32::get),
     }
 }
+
+/// Bytes of a fingerprint that are shown: enough to tell versions apart.
+const SHOWN: usize = 16;
 
 pub(super) fn version(version: VersionView<'_>) -> v1::Version {
     let row = version.row();
@@ -161,6 +167,11 @@ pub(super) fn version(version: VersionView<'_>) -> v1::Version {
             })
             .collect(),
         master_keys: version.wraps().map(|wrap| wrap.gmk.to_string()).collect(),
+        state: row.state.name().to_owned(),
+        doom: row.state.doom().map(timestamp),
+        valid_until: row.valid_until.map(timestamp),
+        fingerprint: hex::encode(&row.fingerprint.as_bytes()[..SHOWN]),
+        unchanged: false,
     }
 }
 

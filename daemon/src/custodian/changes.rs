@@ -5,12 +5,10 @@ use std::sync::Arc;
 
 use custody::{
     change,
-    envelope::{Context, PlaintextDek, SealedContent},
     group::{Group, KeyState, MasterKey, Millis},
     journal::{Event, change::Change},
-    name::{GroupName, SecretId, VersionId},
+    name::{GroupName, SecretId},
     role::Operator,
-    secret::{Fields, Kind},
     state::edit::{Edit, Plan},
 };
 use jiff::Timestamp;
@@ -55,7 +53,7 @@ pub(super) async fn to_its_end<T: Send + 'static>(
 }
 
 /// Whether the change is in the database, on record or not.
-fn was_made(written: &Result<(), Error>) -> bool {
+pub(super) fn was_made(written: &Result<(), Error>) -> bool {
     matches!(written, Ok(()) | Err(Error::Unsettled(_)))
 }
 
@@ -110,79 +108,6 @@ impl Custodian {
         .await
     }
 
-    /// Writes a version of a secret, sealed under a data key of its own.
-    pub(crate) async fn put_secret(
-        self: &Arc<Self>,
-        operator: Operator,
-        id: SecretId,
-        kind: Kind,
-        fields: Fields,
-    ) -> Result<VersionId, Error> {
-        let accepted = kind.accept(fields)?;
-        let this = Arc::clone(self);
-        to_its_end(async move {
-            let writer = &mut *this.writer().await?;
-            let place = change::next_version(&this.state(), &id, kind)?;
-            let version = place.version.clone();
-            let dek = PlaintextDek::generate().map_err(Error::Seal)?;
-            let kind = kind.name();
-            let context = Context::Content {
-                version: &version,
-                kind,
-            };
-            let sealed =
-                SealedContent::seal(&accepted.content, &dek, context).map_err(Error::Seal)?;
-            let context = Context::Dek {
-                version: &version,
-                kind,
-                gmk: &place.gmk,
-            };
-            let wrapped = this
-                .hsm
-                .protect_dek(&place.gmk, &dek, context)
-                .await
-                .map_err(Error::Hsm)?;
-            let (edit, change) =
-                change::put_secret(place, &accepted, sealed, wrapped, &operator, now());
-            let written = this.commit(writer, Some(&operator), edit, change).await;
-            if was_made(&written) {
-                this.announce(id);
-            }
-            written?;
-            Ok(version)
-        })
-        .await
-    }
-
-    /// Destroys a secret with all its versions; says how many there were. If somebody used
-    /// it of late, that has to be forced.
-    pub(crate) async fn delete_secret(
-        self: &Arc<Self>,
-        operator: Operator,
-        id: SecretId,
-        force: bool,
-    ) -> Result<u32, Error> {
-        let this = Arc::clone(self);
-        to_its_end(async move {
-            let writer = &mut *this.writer().await?;
-            if !force {
-                this.check_unused(&id)?;
-            }
-            let (edit, change) = change::delete_secret(&this.state(), &id)?;
-            let versions = match &change {
-                Change::DeleteSecret { versions, .. } => *versions,
-                _ => 0,
-            };
-            let written = this.commit(writer, Some(&operator), edit, change).await;
-            if was_made(&written) {
-                this.announce(id);
-            }
-            written?;
-            Ok(versions)
-        })
-        .await
-    }
-
     /// Waits for its turn to change things, after whatever was left unsettled.
     pub(super) async fn writer(&self) -> Result<MutexGuard<'_, Writer>, Error> {
         let mut writer = self.writer.lock().await;
@@ -194,7 +119,8 @@ impl Custodian {
         }
     }
 
-    fn announce(&self, id: SecretId) {
+    /// Tells watchers to look again.
+    pub(super) fn announce(&self, id: SecretId) {
         // Nobody may be watching.
         drop(self.changed.send(id));
     }

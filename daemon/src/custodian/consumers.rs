@@ -56,6 +56,14 @@ pub(crate) struct Use {
     pub(crate) is_recent: bool,
 }
 
+impl Use {
+    /// Whether it is a version of this number that it fetched last, or could next.
+    fn uses(&self, version: Option<u32>) -> bool {
+        let fetched = self.visits.as_ref().map(|visits| visits.version);
+        version.is_none() || fetched.is_none() || fetched == version
+    }
+}
+
 impl Custodian {
     /// Remembers that the process in `evidence` watches `secret`, until that is dropped.
     pub(crate) fn watching(self: &Arc<Self>, secret: SecretId, evidence: &Evidence) -> Watching {
@@ -109,12 +117,16 @@ impl Custodian {
         uses
     }
 
-    /// Whether nobody would miss `secret`.
-    pub(super) fn check_unused(&self, secret: &SecretId) -> Result<(), Error> {
+    /// Whether nobody would miss `secret`, or that version of it.
+    pub(super) fn check_unused(
+        &self,
+        secret: &SecretId,
+        version: Option<u32>,
+    ) -> Result<(), Error> {
         let recent: Vec<_> = self
             .uses(secret)
             .into_iter()
-            .filter(|one| one.is_recent)
+            .filter(|one| one.is_recent && one.uses(version))
             .map(|one| name(&one.consumer))
             .collect();
         if recent.is_empty() {

@@ -179,6 +179,9 @@ impl Store for Sqlite {
         for tagged in &plan.rows {
             write::row(&transaction, tagged)?;
         }
+        for id in &plan.shreds {
+            write::shred(&transaction, id)?;
+        }
         if let Some((id, sealed)) = &plan.content {
             write::content(&transaction, id, sealed)?;
         }

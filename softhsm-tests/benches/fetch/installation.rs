@@ -147,6 +147,7 @@ fn secret(number: u32) -> v1::PutSecretRequest {
             name: "content".into(),
             value: vec![number.to_le_bytes()[0]; CONTENT],
         }],
+        ..Default::default()
     }
 }
 

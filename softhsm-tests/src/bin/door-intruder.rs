@@ -70,6 +70,7 @@ fn fetch(group: &str, name: &str) -> FetchRequest {
         group: group.to_owned(),
         name: name.to_owned(),
         version: None,
+        ..Default::default()
     }
 }
 

@@ -2,7 +2,10 @@
 //! another process that has since changed, has made. One line of JSON says what came.
 //!
 //! - `peer-intruder fetch SOCKET GROUP NAME` asks, as any client.
-//! - `peer-intruder call SOCKET METHOD…` calls methods by name with empty requests.
+//! - `peer-intruder call SOCKET METHOD[?HEX]…` calls methods by name, with the request that
+//!   HEX encodes or an empty one; over standard input if SOCKET is `-`.
+//! - `peer-intruder become PROGRAM SOCKET METHOD[?HEX]…` connects, and once the server has
+//!   spoken executes PROGRAM, which is to call the methods over that connection.
 //! - `peer-intruder lend WHEN DEED SOCKET GROUP NAME` connects and gives the connection to
 //!   a child that asks: `at-once`, or `after` the deed, or when somebody opens the pipe
 //!   `/PATH` for writing. It does so once the server has spoken or, if WHEN begins with
@@ -61,7 +64,14 @@ fn main() {
         ["fetch", socket, group, name] => {
             println!("{}", ask(StdStream::connect(socket).unwrap(), group, name));
         }
-        ["call", socket, ref methods @ ..] => println!("{}", call(socket, methods)),
+        ["call", "-", ref methods @ ..] => {
+            let connection = io::stdin().as_fd().try_clone_to_owned().unwrap();
+            println!("{}", call(connection.into(), methods));
+        }
+        ["call", socket, ref methods @ ..] => {
+            println!("{}", call(StdStream::connect(socket).unwrap(), methods));
+        }
+        ["become", program, socket, ref methods @ ..] => become_other(program, socket, methods),
         ["lend", when, deed, socket, group, name] => lend(when, deed, socket, group, name),
         ["watch", socket, group, name] => watch(socket, group, name),
         ["overhear"] => {
@@ -98,10 +108,7 @@ fn lend(when: &str, deed: &str, socket: &str, group: &str, name: &str) {
     let before = match when.strip_prefix("unheard:") {
         Some(pipe) => format!("{PIPE}{pipe}"),
         None => {
-            // The server speaks first, as soon as it knows who is there.
-            let mut fds = [PollFd::new(connection.as_fd(), PollFlags::POLLIN)];
-            let spoke = poll(&mut fds, PollTimeout::from(20_000_u16)).unwrap();
-            assert_eq!(spoke, 1, "the server does not speak");
+            hear(&connection);
             match when {
                 "after" => looks(i32::try_from(std::process::id()).unwrap()),
                 "at-once" => String::new(),
@@ -131,6 +138,21 @@ fn lend(when: &str, deed: &str, socket: &str, group: &str, name: &str) {
         "end" => {}
         path => panic!("{}", Command::new(path).stdout(Stdio::null()).exec()),
     }
+}
+
+/// Waits until the server speaks, which it does first, as soon as it knows who is there.
+fn hear(connection: &StdStream) {
+    let mut fds = [PollFd::new(connection.as_fd(), PollFlags::POLLIN)];
+    let spoke = poll(&mut fds, PollTimeout::from(20_000_u16)).unwrap();
+    assert_eq!(spoke, 1, "the server does not speak");
+}
+
+fn become_other(program: &str, socket: &str, methods: &[&str]) {
+    let connection = StdStream::connect(socket).unwrap();
+    hear(&connection);
+    let mut other = Command::new(program);
+    other.args(["call", "-"]).args(methods);
+    panic!("{}", other.stdin(OwnedFd::from(connection)).exec());
 }
 
 #[expect(
@@ -241,17 +263,22 @@ async fn ask(connection: StdStream, group: &str, name: &str) -> Value {
         group: group.to_owned(),
         name: name.to_owned(),
         version: None,
+        ..Default::default()
     };
     let fetch = fetch.encode_to_vec();
     shown(raw::call(&channel, "/custody.v1.Provider/Fetch", fetch).await)
 }
 
 #[tokio::main(flavor = "current_thread")]
-async fn call(socket: &str, methods: &[&str]) -> Value {
-    let channel: Channel = raw::connect(socket.into()).await;
+async fn call(connection: StdStream, methods: &[&str]) -> Value {
+    connection.set_nonblocking(true).unwrap();
+    let stream = UnixStream::from_std(connection).unwrap();
+    let channel: Channel = raw::over(stream).await.unwrap();
     let mut all = Vec::new();
     for method in methods {
-        all.push(shown(raw::call(&channel, method, Vec::new()).await));
+        let (method, request) = method.split_once('?').unwrap_or((method, ""));
+        let request = hex::decode(request).unwrap();
+        all.push(shown(raw::call(&channel, method, request).await));
     }
     Value::Array(all)
 }

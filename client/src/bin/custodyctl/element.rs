@@ -1,8 +1,11 @@
 //! How groups, secrets and versions are written on the command line.
 
-use std::{fmt, num::NonZeroU32, str::FromStr};
+use std::{fmt, str::FromStr};
 
-use custody::name::{self, GroupName, SecretId, SecretName};
+use custody::{
+    name::{self, GroupName, SecretId, SecretName},
+    secret::version::Which,
+};
 
 /// A text that names no secret.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -13,7 +16,10 @@ pub(crate) enum Error {
     Group(name::Error),
     #[error("the secret's name is wrong: {0}")]
     Secret(name::Error),
-    #[error("{0:?} is no version; write GROUP/NAME@NUMBER, such as web/tls@3")]
+    #[error(
+        "{0:?} is no version; write GROUP/NAME@VERSION with a number, current, previous or \
+         pending, such as web/tls@3"
+    )]
     Version(String),
 }
 
@@ -30,37 +36,50 @@ pub(crate) fn secret(text: &str) -> Result<SecretId, Error> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Wanted {
     pub(crate) secret: SecretId,
-    /// The current one when missing.
-    pub(crate) version: Option<NonZeroU32>,
+    pub(crate) version: Which,
 }
 
 impl FromStr for Wanted {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let Some((rest, number)) = text.split_once('@') else {
+        let Some((rest, version)) = text.split_once('@') else {
             return Ok(Self {
                 secret: secret(text)?,
-                version: None,
+                version: Which::Current,
             });
         };
-        let version = number
-            .parse()
-            .ok()
-            .filter(|_| number.bytes().all(|b| b.is_ascii_digit()))
-            .ok_or_else(|| Error::Version(number.to_owned()))?;
+        let which = version.parse();
         Ok(Self {
+            version: which.map_err(|_| Error::Version(version.to_owned()))?,
             secret: secret(rest)?,
-            version: Some(version),
         })
+    }
+}
+
+impl Wanted {
+    /// The version's number, if it is named by one.
+    pub(crate) fn number(&self) -> Option<u32> {
+        match self.version {
+            Which::Number(number) => Some(number),
+            _ => None,
+        }
+    }
+
+    /// The version's part, if it is named by one other than current.
+    pub(crate) fn part(&self) -> Option<String> {
+        match self.version {
+            Which::Previous | Which::Pending => Some(self.version.to_string()),
+            Which::Current | Which::Number(_) => None,
+        }
     }
 }
 
 impl fmt::Display for Wanted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.version {
-            Some(version) => write!(f, "{}@{version}", self.secret),
-            None => write!(f, "{}", self.secret),
+            Which::Current => write!(f, "{}", self.secret),
+            version => write!(f, "{}@{version}", self.secret),
         }
     }
 }
@@ -106,10 +125,12 @@ mod tests {
     fn a_secret_may_come_with_a_version() {
         let plain: Wanted = "web/tls".parse().unwrap();
         assert_eq!(plain.secret.to_string(), "web/tls");
-        assert_eq!(plain.version, None);
+        assert_eq!(plain.version, Which::Current);
         let third: Wanted = "web/tls@3".parse().unwrap();
         assert_eq!(third.secret, plain.secret);
-        assert_eq!(third.version, NonZeroU32::new(3));
+        assert_eq!(third.version, Which::Number(3));
+        let previous: Wanted = "web/tls@previous".parse().unwrap();
+        assert_eq!(previous.part().as_deref(), Some("previous"));
         assert_eq!(
             [plain, third].map(|w| w.to_string()),
             ["web/tls", "web/tls@3"]

@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::Args;
-use client::Fetched;
+use client::{Fetched, v1};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -135,12 +135,13 @@ pub(crate) async fn run(global: &Global, args: Fetch) -> Result<(), Failure> {
     let mut fetched = global
         .provider()
         .await?
-        .fetch_fields(
-            secret.group.as_str(),
-            secret.name.as_str(),
-            args.wanted.version.map(Into::into),
-            &args.fields,
-        )
+        .fetch_with(v1::FetchRequest {
+            group: secret.group.to_string(),
+            name: secret.name.to_string(),
+            version: args.wanted.number(),
+            which: args.wanted.part(),
+            fields: args.fields.clone(),
+        })
         .await
         .map_err(Failure::Provider)?;
     if !args.fields.is_empty() {

@@ -1,5 +1,6 @@
 //! `custodyctl secret`: content goes in, metadata comes out.
 
+mod life;
 mod view;
 
 use std::ffi::OsString;
@@ -9,16 +10,21 @@ use clap::{
     builder::{OsStringValueParser, TypedValueParser as _},
 };
 use client::{Error as Call, v1};
-use custody::name::{GroupName, SecretId};
+use custody::{
+    name::{GroupName, SecretId},
+    secret::version::Which,
+};
 
 use crate::{
     args::Global,
     confirm::confirm,
     content::{self, Part},
-    element,
+    element::{self, Wanted},
     failure::Failure,
     output,
+    when::Stretch,
 };
+use life::Terms;
 use view::{Deleted, Secret, Secrets, Stored, Versions};
 
 #[derive(Debug, Subcommand)]
@@ -46,6 +52,8 @@ pub(crate) enum Command {
             value_parser = OsStringValueParser::new().map(|text: OsString| Part::from(text))
         )]
         files: Vec<Part>,
+        #[command(flatten)]
+        terms: Terms,
     },
     /// List the secrets of a group.
     List {
@@ -62,7 +70,58 @@ pub(crate) enum Command {
         #[arg(value_name = "GROUP/NAME", value_parser = element::secret, help = "The secret")]
         secret: SecretId,
     },
-    /// Destroy a secret with all its versions, for good.
+    /// Make a version the current one: a pending one, or a former one to roll back to.
+    ///
+    /// Those who watch the secret are told at once. Without @VERSION, the pending version.
+    Activate {
+        /// The secret and the version: a number, previous or pending.
+        #[arg(value_name = "GROUP/NAME[@VERSION]")]
+        wanted: Wanted,
+        /// How long the version that was current stays valid, such as 7d; for ever unless it
+        /// is said.
+        #[arg(long, value_name = "SPAN")]
+        overlap: Option<Stretch>,
+    },
+    /// Deliver a disabled version again.
+    Enable {
+        /// The secret and the version; the current one unless it is said.
+        #[arg(value_name = "GROUP/NAME[@VERSION]")]
+        wanted: Wanted,
+    },
+    /// Deliver a version no more, until it is enabled.
+    Disable {
+        /// The secret and the version; the current one unless it is said.
+        #[arg(value_name = "GROUP/NAME[@VERSION]")]
+        wanted: Wanted,
+        /// Although somebody fetched it of late; 'custodyctl consumers' shows who.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Deliver a version no more, and destroy its key and content after some time.
+    Destroy {
+        /// The secret and the version.
+        #[arg(value_name = "GROUP/NAME@VERSION")]
+        wanted: Wanted,
+        /// How long it can be restored, such as 30d; 7 days unless it is said.
+        #[arg(long, value_name = "SPAN", conflicts_with = "now")]
+        grace: Option<Stretch>,
+        /// Destroy it now, for good.
+        #[arg(long)]
+        now: bool,
+        /// Don't ask.
+        #[arg(long)]
+        yes: bool,
+        /// Although somebody fetched it of late; 'custodyctl consumers' shows who.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Take back that a version is to be destroyed; it is disabled then.
+    Restore {
+        /// The secret and the version.
+        #[arg(value_name = "GROUP/NAME@VERSION")]
+        wanted: Wanted,
+    },
+    /// Delete a secret with all its versions, for good.
     Delete {
         #[arg(value_name = "GROUP/NAME", value_parser = element::secret, help = "The secret")]
         secret: SecretId,
@@ -81,7 +140,8 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
             secret,
             kind,
             files,
-        } => put(global, secret, kind, files).await,
+            terms,
+        } => put(global, secret, kind, files, terms).await,
         Command::List { group } => {
             let request = v1::ListSecretsRequest {
                 group: group.into(),
@@ -104,6 +164,27 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
             let versions = answer.map_err(Failure::Manager)?.versions;
             output::show(global.output, &Versions::from(versions))
         }
+        Command::Activate { wanted, overlap } => {
+            let version = match wanted.version {
+                Which::Current => Which::Pending,
+                named => named,
+            };
+            let wanted = Wanted { version, ..wanted };
+            life::activate(global, wanted, overlap).await
+        }
+        Command::Enable { wanted } => life::enable(global, wanted).await,
+        Command::Disable { wanted, force } => life::disable(global, wanted, force).await,
+        Command::Destroy {
+            wanted,
+            grace,
+            now,
+            yes,
+            force,
+        } => {
+            let grace = life::Grace::new(grace, now);
+            life::destroy(global, wanted, grace, yes, force).await
+        }
+        Command::Restore { wanted } => life::restore(global, wanted).await,
         Command::Delete { secret, yes, force } => delete(global, secret, yes, force).await,
     }
 }
@@ -113,6 +194,7 @@ async fn put(
     secret: SecretId,
     kind: String,
     files: Vec<Part>,
+    terms: Terms,
 ) -> Result<(), Failure> {
     let fields = content::read(&secret, &kind, files)?;
     let request = v1::PutSecretRequest {
@@ -120,7 +202,9 @@ async fn put(
         name: secret.name.to_string(),
         r#type: kind.clone(),
         fields,
+        ..Default::default()
     };
+    let request = terms.into_request(request)?;
     let answer = global.manager().await?.put_secret(request).await;
     let version = answer.map_err(Failure::Manager)?;
     output::show(global.output, &Stored::new(&secret, kind, version))

@@ -61,6 +61,13 @@ impl FromStr for When {
 pub(crate) struct Stretch(Span);
 
 impl Stretch {
+    /// How long it is if it begins now.
+    pub(crate) fn seconds(self) -> Result<u64, Error> {
+        let now = Timestamp::now();
+        let length = self.after(now)?.duration_since(now).as_secs();
+        u64::try_from(length).map_err(|_| Error::TooLong)
+    }
+
     /// The end of the stretch that begins at `start`.
     pub(crate) fn after(self, start: Timestamp) -> Result<Timestamp, Error> {
         let zone = TimeZone::try_system().unwrap_or(TimeZone::UTC);

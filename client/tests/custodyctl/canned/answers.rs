@@ -27,6 +27,11 @@ pub(super) fn version(number: u32) -> v1::Version {
             value: "CN=example\x1b[31m.org".into(),
         }],
         master_keys: vec!["00112233445566778899aabbccddeeff".into()],
+        state: "enabled".into(),
+        doom: None,
+        valid_until: (number == 1).then(time).flatten(),
+        fingerprint: "ffeeddccbbaa99887766554433221100".into(),
+        unchanged: false,
     }
 }
 

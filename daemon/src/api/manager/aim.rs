@@ -71,6 +71,8 @@ macro_rules! about_secret {
 
 about_secret! {
     PutSecretRequest GetSecretRequest ListVersionsRequest DeleteSecretRequest ExplainGrantRequest
+    ActivateVersionRequest EnableVersionRequest DisableVersionRequest DestroyVersionRequest
+    RestoreVersionRequest
 }
 
 /// About a group, or all that the operator has a role for.

@@ -30,7 +30,7 @@ impl Call<'_> {
         let wanted = Wanted {
             group: parse("group", &request.group)?,
             name: parse("name", &request.name)?,
-            version: request.version,
+            version: crate::api::which(request.version, None)?,
             fields: BTreeSet::new(),
         };
         let custodian = &self.manager.custodian;

@@ -65,7 +65,7 @@ impl Call<'_> {
         Ok(v1::ListConsumersResponse {
             consumers,
             unused: unused.map(|rule| view::grant(rule, &usage)).collect(),
-            since: 1,
+            since: usage.since().seq,
         })
     }
 }

@@ -1,14 +1,14 @@
 //! Secrets and their versions: content goes in, metadata comes out.
 
 use custody::{
-    change,
+    change::{self, put::Terms},
     name::{GroupName, SecretId},
-    secret::{Fields, Kind},
+    secret::{Kind, fields::Fields},
     state::view::SecretView,
 };
 use proto::v1;
 
-use super::{Call, Manager};
+use super::{Call, Manager, life::millis};
 use crate::{
     api::{parse, view},
     custodian::Error,
@@ -26,17 +26,27 @@ impl Call<'_> {
             let name = std::mem::take(&mut field.name);
             fields.push(name, std::mem::take(&mut field.value));
         }
-        let written = self
-            .manager
+        let terms = Terms {
+            expected: request.expected,
+            is_pending: request.pending,
+            overlap: request.overlap_seconds.map(millis),
+            keep: request.keep,
+            even_if_same: request.even_if_same,
+        };
+        let manager = self.manager;
+        let put = manager
             .custodian
-            .put_secret(self.operator, id.clone(), kind, fields)
+            .put_secret(self.operator, id.clone(), kind, fields, terms)
             .await?;
-        self.manager.with_secret(&id, |secret| {
-            let mut versions = secret.versions();
-            versions
-                .find(|version| version.row().id == written)
-                .map(view::version)
-        })
+        let number = put.version.number;
+        let shown = manager.with_secret(&id, |secret| {
+            let version = secret.version(number)?;
+            Some(v1::Version {
+                unchanged: put.is_unchanged,
+                ..view::version(version)
+            })
+        })?;
+        Ok(shown)
     }
 
     pub(super) async fn list_secrets(
@@ -87,7 +97,7 @@ impl Call<'_> {
 }
 
 impl Manager {
-    fn with_secret<T>(
+    pub(super) fn with_secret<T>(
         &self,
         id: &SecretId,
         show: impl FnOnce(SecretView<'_>) -> Option<T>,

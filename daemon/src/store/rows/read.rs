@@ -1,5 +1,7 @@
 //! Rows of the tables, as the types of the rules.
 
+use std::num::NonZeroU32;
+
 use custody::{
     envelope::{SealedContent, SealedDigest, WrappedDek, Wrapping},
     group::{Group, KeyState, MasterKey},
@@ -7,7 +9,10 @@ use custody::{
     policy::rule::Rule,
     role::Assignment,
     row::{Row, System, Tag, Tagged},
-    secret::{Kind, Properties, Secret, Version, Wrap},
+    secret::{
+        Kind, Properties,
+        version::{Fingerprint, Secret, Version, VersionState, Wrap},
+    },
 };
 use rusqlite::{Connection, OptionalExtension as _, params, types::FromSql};
 use serde::de::DeserializeOwned;
@@ -103,6 +108,16 @@ impl Columns<'_, '_> {
         })
     }
 
+    /// The two columns that a version's state is in.
+    fn state(&mut self) -> Result<VersionState, Error> {
+        let name: String = self.take()?;
+        let doom = self.take()?;
+        VersionState::from_parts(&name, doom).ok_or(Error::Malformed {
+            table: self.table,
+            column: "state".to_owned(),
+        })
+    }
+
     fn tag(&mut self) -> Result<Tag, Error> {
         self.bytes("tag", |bytes| bytes.try_into().ok().map(Tag::from_bytes))
     }
@@ -180,13 +195,17 @@ pub(in crate::store) fn secrets(
     connection: &Connection,
     each: &mut dyn FnMut(Tagged),
 ) -> Result<(), Error> {
-    let query = r#"SELECT "group", name, type, current, created, created_by, change, tag
+    let query = r#"SELECT "group", name, type, current, previous, pending, keep, created,
+            created_by, change, tag
         FROM secret"#;
     read(connection, "secret", query, each, |columns| {
         Ok(Row::Secret(Secret {
             id: columns.secret_id()?,
             kind: columns.parse("type", |text| Kind::from_name(text).ok())?,
             current: columns.take()?,
+            previous: columns.take()?,
+            pending: columns.take()?,
+            keep: columns.take::<Option<u32>>()?.and_then(NonZeroU32::new),
             created: columns.take()?,
             created_by: columns.take()?,
         }))
@@ -197,8 +216,8 @@ pub(in crate::store) fn versions(
     connection: &Connection,
     each: &mut dyn FnMut(Tagged),
 ) -> Result<(), Error> {
-    let query = r#"SELECT "group", name, number, size, sealed, properties,
-            created, created_by, change, tag
+    let query = r#"SELECT "group", name, number, size, sealed, fingerprint, properties,
+            state, doom, valid_until, created, created_by, change, tag
         FROM version
         ORDER BY "group", name, number"#;
     read(connection, "version", query, each, |columns| {
@@ -208,7 +227,12 @@ pub(in crate::store) fn versions(
             sealed: columns.bytes("sealed", |bytes| {
                 bytes.try_into().ok().map(SealedDigest::from_bytes)
             })?,
+            fingerprint: columns.bytes("fingerprint", |bytes| {
+                bytes.try_into().ok().map(Fingerprint::from_bytes)
+            })?,
             properties: columns.parse("properties", from_json::<Properties>)?,
+            state: columns.state()?,
+            valid_until: columns.take()?,
             created: columns.take()?,
             created_by: columns.take()?,
         }))

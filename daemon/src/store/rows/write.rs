@@ -1,5 +1,7 @@
 //! The types of the rules, as rows of the tables.
 
+use std::num::NonZeroU32;
+
 use custody::{
     envelope::SealedContent,
     name::VersionId,
@@ -77,16 +79,20 @@ pub(in crate::store) fn row(connection: &Connection, tagged: &Tagged) -> Result<
             ],
         ),
         Row::Secret(secret) => run(
-            r#"INSERT INTO secret ("group", name, type, current, created, created_by,
-                change, tag)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+            r#"INSERT INTO secret ("group", name, type, current, previous, pending, keep,
+                created, created_by, change, tag)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
             ON CONFLICT DO UPDATE SET current = excluded.current,
-                change = excluded.change, tag = excluded.tag"#,
+                previous = excluded.previous, pending = excluded.pending,
+                keep = excluded.keep, change = excluded.change, tag = excluded.tag"#,
             params![
                 secret.id.group.as_str(),
                 secret.id.name.as_str(),
                 secret.kind.name(),
                 secret.current,
+                secret.previous,
+                secret.pending,
+                secret.keep.map(NonZeroU32::get),
                 secret.created,
                 secret.created_by,
                 change,
@@ -94,16 +100,23 @@ pub(in crate::store) fn row(connection: &Connection, tagged: &Tagged) -> Result<
             ],
         ),
         Row::Version(version) => run(
-            r#"INSERT INTO version ("group", name, number, size, sealed, properties,
-                created, created_by, change, tag)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"#,
+            r#"INSERT INTO version ("group", name, number, size, sealed, fingerprint,
+                properties, state, doom, valid_until, created, created_by, change, tag)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
+            ON CONFLICT DO UPDATE SET state = excluded.state, doom = excluded.doom,
+                valid_until = excluded.valid_until, change = excluded.change,
+                tag = excluded.tag"#,
             params![
                 version.id.secret.group.as_str(),
                 version.id.secret.name.as_str(),
                 version.id.number,
                 version.size,
                 version.sealed.as_bytes(),
+                version.fingerprint.as_bytes(),
                 to_json(&version.properties),
+                version.state.name(),
+                version.state.doom(),
+                version.valid_until,
                 version.created,
                 version.created_by,
                 change,
@@ -214,6 +227,18 @@ pub(in crate::store) fn content(
             id.number,
             sealed.nonce,
             sealed.ciphertext
+        ])?;
+    Ok(())
+}
+
+/// Removes the content of a version whose row stays.
+pub(in crate::store) fn shred(connection: &Connection, id: &VersionId) -> Result<(), Error> {
+    connection
+        .prepare_cached(r#"DELETE FROM content WHERE "group" = ?1 AND name = ?2 AND number = ?3"#)?
+        .execute(params![
+            id.secret.group.as_str(),
+            id.secret.name.as_str(),
+            id.number
         ])?;
     Ok(())
 }

@@ -97,12 +97,12 @@ impl View for Explained {
 }
 
 pub(super) async fn run(global: &Global, wanted: Wanted, pid: i32) -> Result<(), Failure> {
-    let written = wanted.to_string();
+    let (written, number) = (wanted.to_string(), wanted.number());
     let request = v1::ExplainGrantRequest {
         group: wanted.secret.group.into(),
         name: wanted.secret.name.into(),
         pid,
-        version: wanted.version.map(Into::into),
+        version: number,
     };
     let answer = global.manager().await?.explain_grant(request).await;
     let answer = answer.map_err(Failure::Manager)?;

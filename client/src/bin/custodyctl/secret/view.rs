@@ -14,6 +14,9 @@ pub(super) struct Secret {
     created: Option<String>,
     current: Option<Version>,
     versions: u32,
+    previous: Option<u32>,
+    pending: Option<u32>,
+    keep: Option<u32>,
 }
 
 #[derive(Debug, Serialize)]
@@ -29,6 +32,10 @@ struct Version {
     size: u64,
     properties: Vec<Property>,
     master_keys: Vec<String>,
+    state: String,
+    doom: Option<String>,
+    valid_until: Option<String>,
+    fingerprint: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -49,6 +56,7 @@ pub(super) struct Stored {
     name: String,
     r#type: String,
     version: Version,
+    unchanged: bool,
 }
 
 /// What `delete` did.
@@ -65,6 +73,7 @@ impl Stored {
             group: secret.group.to_string(),
             name: secret.name.to_string(),
             r#type: kind,
+            unchanged: version.unchanged,
             version: version.into(),
         }
     }
@@ -89,6 +98,9 @@ impl From<v1::Secret> for Secret {
             created: time(secret.created.as_ref()),
             current: secret.current.map(Into::into),
             versions: secret.versions,
+            previous: secret.previous,
+            pending: secret.pending,
+            keep: secret.keep,
         }
     }
 }
@@ -111,6 +123,10 @@ impl From<v1::Version> for Version {
             size: version.size,
             properties: version.properties.into_iter().map(property).collect(),
             master_keys: version.master_keys,
+            doom: time(version.doom.as_ref()),
+            valid_until: time(version.valid_until.as_ref()),
+            state: version.state,
+            fingerprint: version.fingerprint,
         }
     }
 }
@@ -124,12 +140,23 @@ impl From<Vec<v1::Version>> for Versions {
 }
 
 impl Version {
+    /// Whether it is delivered, and until when.
+    fn standing(&self) -> String {
+        match (&self.doom, &self.valid_until) {
+            (Some(doom), _) => format!("destroyed at {doom}"),
+            (None, Some(end)) if self.state == "enabled" => format!("enabled until {end}"),
+            _ => self.state.clone(),
+        }
+    }
+
     fn facts<'a>(&'a self, label: &'a str) -> impl Iterator<Item = (&'a str, Option<String>)> {
         let fixed = [
             (label, Some(self.number.to_string())),
             ("stored", self.created.clone()),
             ("stored by", Some(format!("uid {}", self.created_by))),
             ("size", Some(format!("{} bytes", self.size))),
+            ("state", Some(self.standing())),
+            ("fingerprint", Some(self.fingerprint.clone())),
         ];
         let properties = self
             .properties
@@ -150,6 +177,9 @@ impl View for Secret {
             ("type", Some(self.r#type.clone())),
             ("created", self.created.clone()),
             ("versions", Some(self.versions.to_string())),
+            ("kept", self.keep.map(|keep| keep.to_string())),
+            ("previous", self.previous.map(|number| number.to_string())),
+            ("pending", self.pending.map(|number| number.to_string())),
         ];
         let current = self.current.iter().flat_map(|v| v.facts("current version"));
         properties(fixed.into_iter().chain(current))
@@ -181,7 +211,14 @@ impl View for Secrets {
 impl View for Versions {
     fn text(&self) -> Option<String> {
         columns(
-            ["VERSION", "STORED", "STORED BY", "SIZE", "PROPERTIES"],
+            [
+                "VERSION",
+                "STATE",
+                "STORED",
+                "STORED BY",
+                "SIZE",
+                "PROPERTIES",
+            ],
             self.versions.iter().map(|version| {
                 let properties: Vec<_> = version
                     .properties
@@ -190,6 +227,7 @@ impl View for Versions {
                     .collect();
                 [
                     version.number.to_string(),
+                    version.standing(),
                     or_dash(version.created.as_deref()),
                     format!("uid {}", version.created_by),
                     version.size.to_string(),
@@ -209,6 +247,12 @@ impl View for Stored {
         let secret = [
             ("secret", Some(format!("{}/{}", self.group, self.name))),
             ("type", Some(self.r#type.clone())),
+            (
+                "unchanged",
+                self.unchanged.then(|| {
+                    "the current version has this content; nothing was written".to_owned()
+                }),
+            ),
         ];
         properties(secret.into_iter().chain(self.version.facts("version")))
     }

@@ -1,0 +1,296 @@
+//! Writing versions of secrets.
+
+use std::num::NonZeroU32;
+
+use super::Error;
+use crate::{
+    envelope::{SealedContent, WrappedDek},
+    group::{KeyState, Millis},
+    journal::change::Change,
+    name::{KeyId, SecretId, VersionId},
+    role::Operator,
+    row::{Row, RowId},
+    secret::{
+        Accepted, Kind,
+        version::{Fingerprint, Secret, Version, VersionState, Wrap},
+    },
+    state::{State, edit::Edit, view::SecretView},
+};
+
+/// How a version is to be written.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Terms {
+    /// The version that must be current, 0 for none; any if `None`.
+    pub expected: Option<u32>,
+    /// Whether it becomes current only later.
+    pub is_pending: bool,
+    /// How long the version that was current stays valid, in milliseconds; without limit
+    /// if `None`.
+    pub overlap: Option<Millis>,
+    /// How many versions are to be kept from now on: `Some(0)` for all, as before if `None`.
+    pub keep: Option<u32>,
+    /// Whether a version is written even if its content is the current one's.
+    pub even_if_same: bool,
+}
+
+/// Where a new version of a secret goes, and under which key.
+#[derive(Debug)]
+pub struct Place {
+    /// The version to be written.
+    pub version: VersionId,
+    /// The master key to wrap its data key with.
+    pub gmk: KeyId,
+    kind: Kind,
+    before: Option<Secret>,
+}
+
+/// Finds the place of the next version of `id`, which is to be a `kind`.
+///
+/// # Errors
+///
+/// If there is no such group, it may not protect, the secret has another type, or its
+/// current version is not the expected one.
+pub fn next_version(
+    state: &State,
+    id: &SecretId,
+    kind: Kind,
+    terms: Terms,
+) -> Result<Place, Error> {
+    let group = state
+        .group(&id.group)
+        .ok_or_else(|| Error::NoSuchGroup(id.group.clone()))?;
+    let newest = group.keys().last();
+    let key = newest
+        .filter(|key| key.state.protects())
+        .ok_or_else(|| Error::NoProtectingKey {
+            group: id.group.clone(),
+            state: newest.map_or(KeyState::Destroyed, |key| key.state),
+        })?;
+    let secret = group.secret(&id.name);
+    let is = secret.and_then(|secret| secret.row().current).unwrap_or(0);
+    if let Some(expected) = terms.expected.filter(|expected| *expected != is) {
+        return Err(Error::NotCurrent {
+            secret: id.clone(),
+            expected,
+            is,
+        });
+    }
+    if let Some(secret) = secret.filter(|secret| secret.row().kind != kind) {
+        return Err(Error::OtherKind {
+            secret: id.clone(),
+            is: secret.row().kind.name(),
+            given: kind.name(),
+        });
+    }
+    let newest = secret.and_then(|secret| secret.versions().last());
+    let newest = newest.map_or(0, |version| version.row().id.number);
+    let number = newest
+        .checked_add(1)
+        .ok_or_else(|| Error::NoMoreVersions(id.clone()))?;
+    Ok(Place {
+        version: VersionId {
+            secret: id.clone(),
+            number,
+        },
+        gmk: key.id,
+        kind,
+        before: secret.map(|secret| secret.row().clone()),
+    })
+}
+
+/// The current version of `id`, if it has the content that this is the fingerprint of and is
+/// delivered.
+pub fn unchanged(state: &State, id: &SecretId, fingerprint: Fingerprint) -> Option<VersionId> {
+    let current = state.group(&id.group)?.secret(&id.name)?.current()?;
+    let row = current.row();
+    let same = row.fingerprint == fingerprint && row.state == VersionState::Enabled;
+    (same && row.valid_until.is_none()).then(|| row.id.clone())
+}
+
+/// What is written: content that its type accepted, sealed, its data key wrapped.
+#[derive(Debug)]
+pub struct Written<'a> {
+    /// What the type said.
+    pub accepted: &'a Accepted,
+    /// Its fingerprint.
+    pub fingerprint: Fingerprint,
+    /// The content, sealed.
+    pub sealed: SealedContent,
+    /// Its data key, wrapped.
+    pub wrapped: WrappedDek,
+}
+
+/// Writes a version. `place` must come from this state.
+pub fn put_secret(
+    state: &State,
+    place: Place,
+    written: Written<'_>,
+    terms: Terms,
+    operator: &Operator,
+    now: Millis,
+) -> (Edit, Change) {
+    let uid = operator.evidence().uid;
+    let id = place.version;
+    let secret = Secret {
+        keep: match terms.keep {
+            Some(keep) => NonZeroU32::new(keep),
+            None => place.before.as_ref().and_then(|before| before.keep),
+        },
+        ..after(place.before, &id, place.kind, terms.is_pending, uid, now)
+    };
+    let version = Version {
+        id: id.clone(),
+        size: written.accepted.size,
+        sealed: written.sealed.digest(),
+        fingerprint: written.fingerprint,
+        properties: written.accepted.properties.clone(),
+        state: VersionState::Enabled,
+        valid_until: None,
+        created: now,
+        created_by: uid,
+    };
+    let wrap = Wrap {
+        version: id.clone(),
+        gmk: place.gmk,
+        wrapped: written.wrapped,
+    };
+    let mut edit = Edit {
+        puts: vec![
+            Row::Secret(secret.clone()),
+            Row::Version(version),
+            Row::Wrap(wrap),
+        ],
+        content: Some((id.clone(), written.sealed)),
+        ..Edit::default()
+    };
+    let mut retired = Vec::new();
+    let view = state
+        .group(&id.secret.group)
+        .and_then(|group| group.secret(&id.secret.name));
+    if let Some(view) = view {
+        if !terms.is_pending {
+            edit.puts.extend(outlive(view, &secret, terms.overlap, now));
+        }
+        retired = retire(view, &secret, &mut edit);
+    }
+    let change = Change::PutSecret {
+        group: id.secret.group.clone(),
+        secret: id.secret.name.clone(),
+        version: id.number,
+        r#type: place.kind.name(),
+        master_key: place.gmk,
+        pending: terms.is_pending,
+        retired,
+    };
+    (edit, change)
+}
+
+/// The secret's row after version `id` was written.
+fn after(
+    before: Option<Secret>,
+    id: &VersionId,
+    kind: Kind,
+    is_pending: bool,
+    uid: u32,
+    now: Millis,
+) -> Secret {
+    let before = before.unwrap_or_else(|| Secret {
+        id: id.secret.clone(),
+        kind,
+        current: None,
+        previous: None,
+        pending: None,
+        keep: None,
+        created: now,
+        created_by: uid,
+    });
+    if is_pending {
+        Secret {
+            pending: Some(id.number),
+            ..before
+        }
+    } else {
+        Secret {
+            current: Some(id.number),
+            previous: before.current,
+            ..before
+        }
+    }
+}
+
+/// The version that was current, valid for as long as it overlaps with the one that is;
+/// the one that is, without an end.
+pub(super) fn outlive(
+    view: SecretView<'_>,
+    after: &Secret,
+    overlap: Option<Millis>,
+    now: Millis,
+) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let version = |number: Option<u32>| view.version(number?).map(|version| version.row().clone());
+    if let (Some(previous), Some(overlap)) = (version(after.previous), overlap) {
+        rows.push(Row::Version(Version {
+            valid_until: Some(now.saturating_add(overlap)),
+            ..previous
+        }));
+    }
+    if let Some(current) = version(after.current).filter(|current| current.valid_until.is_some()) {
+        rows.push(Row::Version(Version {
+            valid_until: None,
+            ..current
+        }));
+    }
+    rows
+}
+
+/// Destroys the versions beyond those that are kept, but for those that have a part to play.
+fn retire(view: SecretView<'_>, after: &Secret, edit: &mut Edit) -> Vec<u32> {
+    let Some(keep) = after.keep else {
+        return Vec::new();
+    };
+    // The new one is not among those in the state.
+    let others = keep.get() as usize - 1;
+    let excess = view.versions().len().saturating_sub(others);
+    let mut retired = Vec::new();
+    for version in view.versions().take(excess) {
+        let row = version.row();
+        if !after.names(row.id.number) && row.state != VersionState::Destroyed {
+            super::life::destroy(version, edit);
+            retired.push(row.id.number);
+        }
+    }
+    retired
+}
+
+/// Deletes a secret with all its versions, and every trace of it.
+///
+/// # Errors
+///
+/// If there is none.
+pub fn delete_secret(state: &State, id: &SecretId) -> Result<(Edit, Change), Error> {
+    let secret = state
+        .group(&id.group)
+        .ok_or_else(|| Error::NoSuchGroup(id.group.clone()))?
+        .secret(&id.name)
+        .ok_or_else(|| Error::NoSuchSecret(id.clone()))?;
+    let mut deletes = Vec::new();
+    let mut versions = 0;
+    for version in secret.versions() {
+        let version_id = &version.row().id;
+        let wraps = version.wraps().map(|wrap| wrap.gmk);
+        deletes.extend(wraps.map(|gmk| RowId::Wrap(version_id.clone(), gmk)));
+        deletes.push(RowId::Version(version_id.clone()));
+        versions += 1;
+    }
+    deletes.push(RowId::Secret(id.clone()));
+    let edit = Edit {
+        deletes,
+        ..Edit::default()
+    };
+    let change = Change::DeleteSecret {
+        group: id.group.clone(),
+        secret: id.name.clone(),
+        versions,
+    };
+    Ok((edit, change))
+}

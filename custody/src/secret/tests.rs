@@ -1,0 +1,69 @@
+//! What every type has in common.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn fields(values: &[(&str, &str)]) -> Fields {
+    let mut fields = Fields::default();
+    for (name, value) in values {
+        fields.push((*name).into(), value.as_bytes().to_vec());
+    }
+    fields
+}
+
+#[test]
+fn every_type_is_found_by_its_name_and_has_fields() {
+    for name in Kind::names() {
+        let kind = Kind::from_name(name).unwrap();
+        assert_eq!(kind.name(), name);
+        assert!(!matches!(kind.shape(), Shape::Fields([])));
+    }
+    assert!(matches!(
+        Kind::from_name("x"),
+        Err(Refused::NoSuchType { .. })
+    ));
+}
+
+#[test]
+fn fields_that_do_not_fit_the_type_are_refused_by_name() {
+    let password = Kind::from_name("password").unwrap();
+    let refusal = |values: &[(&str, &str)]| password.accept(fields(values)).unwrap_err();
+    assert!(matches!(
+        refusal(&[]),
+        Refused::Missing {
+            field: "password",
+            ..
+        }
+    ));
+    assert!(matches!(
+        refusal(&[("password", "x"), ("pin", "1")]),
+        Refused::Unknown { field, .. } if field == "pin"
+    ));
+    assert_eq!(
+        refusal(&[("password", "x"), ("password", "y")]),
+        Refused::Twice("password".into())
+    );
+    assert_eq!(refusal(&[("password", "")]), Refused::Empty("password"));
+    let huge = "x".repeat(Content::MAX_LEN + 1);
+    assert_eq!(
+        refusal(&[("password", &huge)]),
+        Refused::TooLarge(huge.len())
+    );
+}
+
+#[test]
+fn accepted_content_comes_apart_again() {
+    let blob = Kind::from_name("blob").unwrap();
+    let accepted = blob.accept(fields(&[("content", "\0\u{ff}")])).unwrap();
+    let decoded = Fields::decode(&accepted.content).unwrap();
+    assert_eq!(decoded.get("content"), Some("\0\u{ff}".as_bytes()));
+    assert_eq!(format!("{decoded:?}"), r#"{"content"}"#);
+}
+
+proptest! {
+    #[test]
+    fn decoding_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+        let _ = Fields::decode(&Content::take(bytes));
+    }
+}

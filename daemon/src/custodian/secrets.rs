@@ -1,0 +1,214 @@
+//! Changes of secrets and their versions.
+
+use std::{sync::Arc, time::Duration};
+
+use custody::{
+    change::{
+        life::{self, Deed},
+        put::{self, Terms, Written},
+    },
+    envelope::{Context, PlaintextDek, SealedContent},
+    group::Millis,
+    journal::change::Change,
+    name::{SecretId, VersionId},
+    role::Operator,
+    secret::{Kind, fields::Fields, version::Which},
+};
+
+use super::{
+    Custodian, Error,
+    changes::{now, to_its_end, was_made},
+};
+
+/// What a write came to.
+#[derive(Debug)]
+pub(crate) struct Put {
+    pub(crate) version: VersionId,
+    /// Whether nothing was written, since the current version has this content already.
+    pub(crate) is_unchanged: bool,
+}
+
+/// How often it is looked for versions whose time to be destroyed has come.
+const LOOK: Duration = Duration::from_secs(60);
+
+impl Custodian {
+    /// Writes a version of a secret, sealed under a data key of its own; or says which one
+    /// has this content already.
+    pub(crate) async fn put_secret(
+        self: &Arc<Self>,
+        operator: Operator,
+        id: SecretId,
+        kind: Kind,
+        fields: Fields,
+        terms: Terms,
+    ) -> Result<Put, Error> {
+        let accepted = kind.accept(fields)?;
+        let this = Arc::clone(self);
+        to_its_end(async move {
+            let writer = &mut *this.writer().await?;
+            let (place, fingerprint, same) = {
+                let state = this.state();
+                let place = put::next_version(&state, &id, kind, terms)?;
+                let fingerprint = state.fingerprint(&id, &accepted.content);
+                let same = put::unchanged(&state, &id, fingerprint);
+                (place, fingerprint, same.filter(|_| !terms.even_if_same))
+            };
+            if let Some(version) = same {
+                return Ok(Put {
+                    version,
+                    is_unchanged: true,
+                });
+            }
+            let version = place.version.clone();
+            let dek = PlaintextDek::generate().map_err(Error::Seal)?;
+            let kind = kind.name();
+            let context = Context::Content {
+                version: &version,
+                kind,
+            };
+            let sealed =
+                SealedContent::seal(&accepted.content, &dek, context).map_err(Error::Seal)?;
+            let context = Context::Dek {
+                version: &version,
+                kind,
+                gmk: &place.gmk,
+            };
+            let wrapped = this
+                .hsm
+                .protect_dek(&place.gmk, &dek, context)
+                .await
+                .map_err(Error::Hsm)?;
+            let written = Written {
+                accepted: &accepted,
+                fingerprint,
+                sealed,
+                wrapped,
+            };
+            let (edit, change) =
+                put::put_secret(&this.state(), place, written, terms, &operator, now());
+            let written = this.commit(writer, Some(&operator), edit, change).await;
+            if was_made(&written) {
+                this.announce(id);
+            }
+            written?;
+            Ok(Put {
+                version,
+                is_unchanged: false,
+            })
+        })
+        .await
+    }
+
+    /// Deletes a secret with all its versions; says how many there were. If somebody used
+    /// it of late, that has to be forced.
+    pub(crate) async fn delete_secret(
+        self: &Arc<Self>,
+        operator: Operator,
+        id: SecretId,
+        force: bool,
+    ) -> Result<u32, Error> {
+        let this = Arc::clone(self);
+        to_its_end(async move {
+            let writer = &mut *this.writer().await?;
+            if !force {
+                this.check_unused(&id, None)?;
+            }
+            let (edit, change) = put::delete_secret(&this.state(), &id)?;
+            let versions = match &change {
+                Change::DeleteSecret { versions, .. } => *versions,
+                _ => 0,
+            };
+            let written = this.commit(writer, Some(&operator), edit, change).await;
+            if was_made(&written) {
+                this.usage().forget_secret(&id);
+                this.announce(id);
+            }
+            written?;
+            Ok(versions)
+        })
+        .await
+    }
+
+    /// Makes a version the current one.
+    pub(crate) async fn activate(
+        self: &Arc<Self>,
+        operator: Operator,
+        id: SecretId,
+        which: Which,
+        overlap: Option<Millis>,
+    ) -> Result<(), Error> {
+        let this = Arc::clone(self);
+        to_its_end(async move {
+            let writer = &mut *this.writer().await?;
+            let (edit, change) = life::activate(&this.state(), &id, which, overlap, now())?;
+            let written = this.commit(writer, Some(&operator), edit, change).await;
+            if was_made(&written) {
+                this.announce(id);
+            }
+            written
+        })
+        .await
+    }
+
+    /// Enables, disables, dooms or restores a version; says which. If somebody used it of
+    /// late and would not get it any more, that has to be forced.
+    pub(crate) async fn live(
+        self: &Arc<Self>,
+        operator: Operator,
+        id: SecretId,
+        which: Which,
+        deed: Deed,
+        force: bool,
+    ) -> Result<u32, Error> {
+        let this = Arc::clone(self);
+        to_its_end(async move {
+            let writer = &mut *this.writer().await?;
+            let (edit, change) = life::live(&this.state(), &id, which, deed, now())?;
+            let number = match &change {
+                Change::VersionFate { versions, .. } => versions.first().copied(),
+                _ => None,
+            };
+            let number = number.unwrap_or(0);
+            if matches!(deed, Deed::Disable | Deed::Destroy(_)) && !force {
+                this.check_unused(&id, Some(number))?;
+            }
+            let written = this.commit(writer, Some(&operator), edit, change).await;
+            if was_made(&written) {
+                this.announce(id);
+            }
+            written?;
+            Ok(number)
+        })
+        .await
+    }
+
+    /// Destroys versions when their time has come, until it is dropped.
+    pub(crate) async fn keep_promises_to_destroy(self: &Arc<Self>) {
+        loop {
+            let due = life::due(&self.state(), now());
+            for id in due {
+                if let Err(error) = self.shred(id.clone()).await {
+                    tracing::warn!(
+                        secret = %id,
+                        error = &error as &dyn std::error::Error,
+                        "versions whose time has come are not destroyed yet; it will be tried again"
+                    );
+                }
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    async fn shred(self: &Arc<Self>, id: SecretId) -> Result<(), Error> {
+        let this = Arc::clone(self);
+        to_its_end(async move {
+            let writer = &mut *this.writer().await?;
+            let shredding = life::shred(&this.state(), &id, now());
+            match shredding {
+                Some((edit, change)) => this.commit(writer, None, edit, change).await,
+                None => Ok(()),
+            }
+        })
+        .await
+    }
+}

@@ -1,0 +1,281 @@
+//! The calls: every method, with a request that means something.
+
+use std::collections::BTreeSet;
+
+use client::{Manager, v1};
+use custody::role::Role::{self, Auditor, CryptoOfficer, GroupAdministrator, Reader, Writer};
+use prost::Message;
+use softhsm_tests::raw;
+
+/// The roles, one of which a method takes; `None` if it takes none.
+fn taken(method: &str) -> Option<&'static [Role]> {
+    Some(match method {
+        "WhoAmI" => return None,
+        "CreateGroup" => &[CryptoOfficer],
+        "GetGroup" => &[CryptoOfficer, GroupAdministrator, Writer, Reader],
+        "PutSecret" | "ActivateVersion" => &[Writer],
+        "EnableVersion" | "DisableVersion" => &[GroupAdministrator, Writer],
+        "DestroyVersion" | "RestoreVersion" => &[GroupAdministrator],
+        "ListSecrets" | "GetSecret" | "ListVersions" => &[GroupAdministrator, Writer, Reader],
+        "DeleteSecret" | "AddGrant" | "RevokeGrant" | "SuggestGrant" => &[GroupAdministrator],
+        "ListGrants" | "LintGrants" | "ListConsumers" => &[GroupAdministrator, Reader, Auditor],
+        "ExplainGrant" => &[GroupAdministrator, Auditor],
+        "AssignRole" | "RevokeRole" => &[CryptoOfficer, GroupAdministrator],
+        "ListRoles" => &[CryptoOfficer, GroupAdministrator, Auditor],
+        "ReadJournal" => &[Auditor],
+        "ListGroups" | "Status" => &[CryptoOfficer, GroupAdministrator, Writer, Reader, Auditor],
+        other => panic!("who may call {other} is not in this table"),
+    })
+}
+
+/// A call, and what it is about.
+pub(crate) struct Call {
+    pub(crate) method: &'static str,
+    pub(crate) request: Vec<u8>,
+    pub(crate) group: Option<String>,
+    /// The role that is given or taken.
+    pub(crate) role: Option<Role>,
+}
+
+impl Call {
+    fn new(method: &'static str, group: Option<&str>, request: &impl Message) -> Self {
+        Self {
+            method,
+            request: request.encode_to_vec(),
+            group: group.map(str::to_owned),
+            role: None,
+        }
+    }
+
+    fn of_role(self, role: Role) -> Self {
+        Self {
+            role: Some(role),
+            ..self
+        }
+    }
+
+    pub(crate) fn takes(&self) -> Option<&'static [Role]> {
+        let within_group = self.group.is_some() && matches!(self.role, Some(Writer | Reader));
+        if self.method.ends_with("Role") && !within_group {
+            return Some(&[CryptoOfficer]);
+        }
+        taken(self.method)
+    }
+
+    /// Whether it changes something, if it succeeds.
+    pub(crate) fn changes(&self) -> bool {
+        let verbs = [
+            "Activate", "Enable", "Disable", "Destroy", "Restore", "Create", "Put", "Delete",
+            "Add", "Revoke", "Assign",
+        ];
+        verbs.iter().any(|verb| self.method.starts_with(verb))
+    }
+}
+
+/// What there is in a group to be taken away.
+pub(crate) struct There {
+    group: &'static str,
+    grant: String,
+    reader: String,
+}
+
+/// Not there.
+pub(crate) const NOWHERE: &str = "nowhere";
+const UNKNOWN: &str = "00112233445566ff";
+
+/// Puts something in a group that can be taken away.
+pub(crate) async fn furnish(manager: &Manager, group: &'static str) -> There {
+    let put = v1::PutSecretRequest {
+        group: group.into(),
+        name: "key".into(),
+        r#type: "blob".into(),
+        fields: vec![v1::Field {
+            name: "content".into(),
+            value: b"content-of-key".into(),
+        }],
+        ..Default::default()
+    };
+    manager.put_secret(put).await.unwrap();
+    let added = manager.add_grant(grant(group)).await.unwrap();
+    let assigned = manager.assign_role(assignment(Reader, Some(group))).await;
+    There {
+        group,
+        grant: added.grant.unwrap().id,
+        reader: assigned.unwrap().id,
+    }
+}
+
+fn grant(group: &str) -> v1::AddGrantRequest {
+    v1::AddGrantRequest {
+        group: group.into(),
+        patterns: vec!["x".into()],
+        selectors: vec!["unix:uid:7".into()],
+        allow_weak: true,
+        ..Default::default()
+    }
+}
+
+pub(crate) fn assignment(role: Role, group: Option<&str>) -> v1::AssignRoleRequest {
+    v1::AssignRoleRequest {
+        role: role.name().into(),
+        group: group.map(Into::into),
+        selectors: vec!["unix:uid:7".into()],
+        allow_weak: true,
+    }
+}
+
+/// Every method that is about a group.
+fn calls_about(there: &There) -> Vec<Call> {
+    let group = || there.group.to_owned();
+    let about = |method, request: &dyn Fn() -> Vec<u8>| Call {
+        request: request(),
+        ..Call::new(method, Some(there.group), &())
+    };
+    let name = || "key".to_owned();
+    let put = v1::PutSecretRequest {
+        group: group(),
+        name: "other".into(),
+        r#type: "password".into(),
+        fields: vec![v1::Field {
+            name: "password".into(),
+            value: b"a password".into(),
+        }],
+        even_if_same: true,
+        ..Default::default()
+    };
+    let get = v1::GetSecretRequest {
+        group: group(),
+        name: name(),
+    };
+    let versions = v1::ListVersionsRequest {
+        group: group(),
+        name: name(),
+    };
+    let delete = v1::DeleteSecretRequest {
+        group: group(),
+        name: name(),
+        force: false,
+    };
+    let which = || "current".to_owned();
+    let activate = v1::ActivateVersionRequest {
+        group: group(),
+        name: name(),
+        which: which(),
+        overlap_seconds: None,
+    };
+    let enable = v1::EnableVersionRequest {
+        group: group(),
+        name: name(),
+        which: which(),
+    };
+    let disable = v1::DisableVersionRequest {
+        group: group(),
+        name: name(),
+        which: which(),
+        force: false,
+    };
+    let destroy = v1::DestroyVersionRequest {
+        group: group(),
+        name: name(),
+        which: which(),
+        force: false,
+        grace_seconds: None,
+    };
+    let restore = v1::RestoreVersionRequest {
+        group: group(),
+        name: name(),
+        which: which(),
+    };
+    let explain = v1::ExplainGrantRequest {
+        group: group(),
+        name: name(),
+        pid: std::process::id().try_into().unwrap(),
+        version: None,
+    };
+    let consumers = v1::ListConsumersRequest {
+        group: group(),
+        name: None,
+    };
+    let (some, id) = (|| Some(group()), |id: &String| id.clone());
+    let get_group = v1::GetGroupRequest { name: group() };
+    let list = v1::ListSecretsRequest { group: group() };
+    let grants = v1::ListGrantsRequest { group: some() };
+    let lint = v1::LintGrantsRequest { group: some() };
+    let revoke = v1::RevokeGrantRequest {
+        id: id(&there.grant),
+    };
+    let assign = |given| {
+        let request = assignment(given, Some(there.group));
+        Call::new("AssignRole", Some(there.group), &request).of_role(given)
+    };
+    let take = v1::RevokeRoleRequest {
+        id: id(&there.reader),
+    };
+    let known = there.group != NOWHERE;
+    // What is not there is in no group.
+    let of_it = known.then_some(there.group);
+    let take = Call::new("RevokeRole", of_it, &take);
+    vec![
+        about("GetGroup", &|| get_group.encode_to_vec()),
+        about("PutSecret", &|| put.encode_to_vec()),
+        about("ListSecrets", &|| list.encode_to_vec()),
+        about("GetSecret", &|| get.encode_to_vec()),
+        about("ListVersions", &|| versions.encode_to_vec()),
+        about("ActivateVersion", &|| activate.encode_to_vec()),
+        about("DisableVersion", &|| disable.encode_to_vec()),
+        about("EnableVersion", &|| enable.encode_to_vec()),
+        about("DestroyVersion", &|| destroy.encode_to_vec()),
+        about("RestoreVersion", &|| restore.encode_to_vec()),
+        about("AddGrant", &|| grant(there.group).encode_to_vec()),
+        about("ListGrants", &|| grants.encode_to_vec()),
+        about("LintGrants", &|| lint.encode_to_vec()),
+        about("ExplainGrant", &|| explain.encode_to_vec()),
+        about("ListConsumers", &|| consumers.encode_to_vec()),
+        Call::new("RevokeGrant", of_it, &revoke),
+        assign(GroupAdministrator),
+        assign(Writer),
+        assign(Reader),
+        if known { take.of_role(Reader) } else { take },
+        about("DeleteSecret", &|| delete.encode_to_vec()),
+    ]
+}
+
+/// Every method, about what is there and what is not. `fresh` is a group that is not there
+/// yet, `auditor` an assignment that is.
+pub(crate) fn calls(there: &[There], fresh: &str, auditor: &str) -> Vec<Call> {
+    let nowhere = There {
+        group: NOWHERE,
+        grant: UNKNOWN.into(),
+        reader: UNKNOWN.into(),
+    };
+    let mut calls: Vec<_> = there.iter().flat_map(calls_about).collect();
+    calls.extend(calls_about(&nowhere));
+    let create = v1::CreateGroupRequest {
+        name: fresh.into(),
+        description: String::new(),
+    };
+    let suggest = v1::SuggestGrantRequest {
+        unit: "no-such.service".into(),
+    };
+    let grants = v1::ListGrantsRequest { group: None };
+    let lint = v1::LintGrantsRequest { group: None };
+    let take = v1::RevokeRoleRequest { id: auditor.into() };
+    let assign = |given| Call::new("AssignRole", None, &assignment(given, None)).of_role(given);
+    calls.extend(Role::ALL.map(assign));
+    calls.extend([
+        Call::new("RevokeRole", None, &take).of_role(Auditor),
+        Call::new("CreateGroup", Some(fresh), &create),
+        Call::new("ListGroups", None, &v1::ListGroupsRequest {}),
+        Call::new("SuggestGrant", None, &suggest),
+        Call::new("ListGrants", None, &grants),
+        Call::new("LintGrants", None, &lint),
+        Call::new("ListRoles", None, &v1::ListRolesRequest {}),
+        Call::new("ReadJournal", None, &v1::ReadJournalRequest::default()),
+        Call::new("WhoAmI", None, &v1::OperatorWhoAmIRequest {}),
+        Call::new("Status", None, &v1::StatusRequest {}),
+    ]);
+    let called: BTreeSet<_> = calls.iter().map(|call| call.method.to_owned()).collect();
+    let described: BTreeSet<_> = raw::methods("Manager").into_keys().collect();
+    assert_eq!(called, described, "a method is never called");
+    calls
+}
