@@ -56,7 +56,11 @@ fn tells_callers_apart(site: &Site) {
 #[test]
 fn a_kernel_that_pins_no_peers_is_refused_with_the_name_of_the_switch() {
     let site = Site::new();
-    let refused = on_linux("6.4", &site).output().unwrap();
+    let daemon = on_linux("6.4", &site);
+    // One that is not refused serves until it is told to stop.
+    let mut command = Command::new("timeout");
+    command.arg("30").arg(daemon.get_program());
+    let refused = command.args(daemon.get_args()).output().unwrap();
     assert_eq!(refused.status.code(), Some(78), "{}", text(&refused));
     assert!(text(&refused).contains("legacy-kernel = true"));
     assert!(!site.path("run/provider.sock").exists());
