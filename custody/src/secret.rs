@@ -15,13 +15,21 @@ use crate::{
 
 mod blob;
 pub mod fields;
+mod key;
 mod keystore;
 mod password;
+mod private_key;
+mod time;
 
 use fields::Fields;
 
 /// Every type there is.
-const TYPES: [&dyn Type; 3] = [&keystore::Keystore, &password::Password, &blob::Blob];
+const TYPES: &[&dyn Type] = &[
+    &keystore::Keystore,
+    &private_key::Private,
+    &password::Password,
+    &blob::Blob,
+];
 
 /// What a type of secret holds and refuses.
 trait Type: Sync {
@@ -160,7 +168,8 @@ impl Kind {
     /// If there is none.
     pub fn from_name(name: &str) -> Result<Self, Refused> {
         TYPES
-            .into_iter()
+            .iter()
+            .copied()
             .find(|kind| kind.name() == name)
             .map(Self)
             .ok_or_else(|| Refused::NoSuchType { name: name.into() })
@@ -173,7 +182,7 @@ impl Kind {
 
     /// Every type there is.
     pub fn all() -> impl Iterator<Item = Self> {
-        TYPES.into_iter().map(Self)
+        TYPES.iter().copied().map(Self)
     }
 
     /// The name that is stored and shown.
