@@ -67,6 +67,20 @@ impl Type for Keystore {
         Shape::Fields(const { &[required(CHAIN), required(KEY)] })
     }
 
+    fn publishes(&self) -> &'static [&'static str] {
+        &[
+            "subject",
+            "issuer",
+            "serial",
+            "names",
+            "not-before",
+            "not-after",
+            "key-algorithm",
+            "certificates",
+            "sha256",
+        ]
+    }
+
     fn inspect(&self, values: &Fields) -> Result<Properties, super::Refused> {
         let chain = chain(values.get(CHAIN).unwrap_or_default())?;
         let certificates = parse(&chain)?;

@@ -17,6 +17,10 @@ impl Type for Private {
         Shape::Fields(const { &[required(KEY)] })
     }
 
+    fn publishes(&self) -> &'static [&'static str] {
+        &["key-algorithm", "spki-sha256"]
+    }
+
     /// Whatever form the key came in, PKCS#8 PEM is what is stored.
     fn take(&self, mut given: Fields) -> Result<Fields, Refused> {
         let pem = match given.get(KEY) {
