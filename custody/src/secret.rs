@@ -9,16 +9,39 @@ use serde::{Deserialize, Serialize};
 
 use crate::envelope::Content;
 
+mod api_key;
+mod basic_auth;
 mod blob;
 pub mod fields;
+mod jwt;
+mod key;
+mod key_value;
 mod keystore;
 mod password;
+mod private_key;
+mod refused;
+mod s3_credentials;
+mod symmetric_key;
+mod text;
+mod time;
 pub mod version;
 
 use fields::Fields;
+pub use refused::Refused;
 
 /// Every type there is.
-const TYPES: [&dyn Type; 3] = [&keystore::Keystore, &password::Password, &blob::Blob];
+const TYPES: &[&dyn Type] = &[
+    &keystore::Keystore,
+    &private_key::Private,
+    &password::Password,
+    &basic_auth::BasicAuth,
+    &api_key::ApiKey,
+    &jwt::Jwt,
+    &symmetric_key::SymmetricKey,
+    &s3_credentials::S3Credentials,
+    &key_value::KeyValue,
+    &blob::Blob,
+];
 
 /// What a type of secret holds and refuses.
 trait Type: Sync {
@@ -32,6 +55,15 @@ trait Type: Sync {
     fn inputs(&self) -> &'static [&'static str] {
         &[]
     }
+
+    /// Names of fields and inputs that are one line of text, so that a newline which ends a
+    /// file is not part of them.
+    fn lines(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Names of all properties that it may have. One called like a field has its value.
+    fn publishes(&self) -> &'static [&'static str];
 
     /// Brings what was given, fields and inputs, into the one form that is stored.
     fn take(&self, given: Fields) -> Result<Fields, Refused> {
@@ -76,6 +108,13 @@ const fn optional(name: &'static str) -> Field {
     }
 }
 
+/// The property of a public field, if there is one.
+fn public(name: &str, value: Option<&str>) -> impl Iterator<Item = (String, String)> {
+    value
+        .map(|value| (name.to_owned(), value.to_owned()))
+        .into_iter()
+}
+
 /// The most fields of a secret whose fields people name.
 const MAX_FREE: usize = 1000;
 
@@ -91,59 +130,6 @@ fn is_field_name(name: &str) -> bool {
 /// Public metadata: names and values, in the order they are shown.
 pub type Properties = Vec<(String, String)>;
 
-/// Content that a type does not take.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum Refused {
-    /// No type of that name.
-    #[error("there is no type {name:?}; there are {}", Kind::names().join(", "))]
-    NoSuchType {
-        /// The name asked for.
-        name: String,
-    },
-    /// A field that the type needs.
-    #[error("a {kind} needs the field {field:?}")]
-    Missing {
-        /// The type.
-        kind: &'static str,
-        /// The field.
-        field: &'static str,
-    },
-    /// Not a single field.
-    #[error("a {kind} needs at least one field")]
-    NoField {
-        /// The type.
-        kind: &'static str,
-    },
-    /// A field that the type does not have.
-    #[error("a {kind} has no field {field:?}; it has {}", .known.join(", "))]
-    Unknown {
-        /// The type.
-        kind: &'static str,
-        /// The field.
-        field: String,
-        /// The fields it has.
-        known: Vec<&'static str>,
-    },
-    /// A name that no field can have.
-    #[error("{0:?} cannot be a field: letters, digits, '.', '_' and '-', at most {MAX_FIELD_NAME}")]
-    FieldName(String),
-    /// More fields than a secret may have.
-    #[error("there are {0} fields; a secret has at most {MAX_FREE}")]
-    ManyFields(usize),
-    /// A field that was given more than once.
-    #[error("the field {0:?} is given twice")]
-    Twice(String),
-    /// Nothing in a field that must hold something.
-    #[error("the field {0:?} is empty")]
-    Empty(&'static str),
-    /// More than [`Content::MAX_LEN`].
-    #[error("the content has {0} bytes; a secret holds at most {max}", max = Content::MAX_LEN)]
-    TooLarge(usize),
-    /// What a type has to say against a value: which element, and what is wrong with it.
-    #[error("{0}")]
-    Invalid(String),
-}
-
 /// The type of a secret.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "&'static str")]
@@ -157,7 +143,8 @@ impl Kind {
     /// If there is none.
     pub fn from_name(name: &str) -> Result<Self, Refused> {
         TYPES
-            .into_iter()
+            .iter()
+            .copied()
             .find(|kind| kind.name() == name)
             .map(Self)
             .ok_or_else(|| Refused::NoSuchType { name: name.into() })
@@ -170,7 +157,7 @@ impl Kind {
 
     /// Every type there is.
     pub fn all() -> impl Iterator<Item = Self> {
-        TYPES.into_iter().map(Self)
+        TYPES.iter().copied().map(Self)
     }
 
     /// The name that is stored and shown.
@@ -197,6 +184,25 @@ impl Kind {
         self.0.inputs()
     }
 
+    /// Whether `name` is a field or an input that is one line of text, so that a newline
+    /// which ends a file is not part of it.
+    pub fn is_line(self, name: &str) -> bool {
+        self.0.lines().contains(&name)
+    }
+
+    /// The names of all properties that a secret of this type may have.
+    pub fn publishes(self) -> &'static [&'static str] {
+        self.0.publishes()
+    }
+
+    /// Whether the value of the field called `name` is public metadata.
+    pub fn is_public(self, name: &str) -> bool {
+        match self.shape() {
+            Shape::Fields(_) => self.may_have(name) && self.publishes().contains(&name),
+            Shape::Free => false,
+        }
+    }
+
     /// Checks what was given and makes content of it, in the type's order.
     ///
     /// # Errors
@@ -218,6 +224,12 @@ impl Kind {
             return Err(Refused::TooLarge(size));
         }
         let properties = self.0.inspect(&fields)?;
+        debug_assert!(
+            properties
+                .iter()
+                .all(|(name, _)| self.publishes().contains(&&**name)),
+            "{self:?} has a property that it does not say it publishes"
+        );
         Ok(Accepted {
             kind: self,
             content: fields.encode(),

@@ -13,6 +13,10 @@ impl Type for Blob {
         Shape::Fields(const { &[required("content")] })
     }
 
+    fn publishes(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     fn inspect(&self, _values: &Fields) -> Result<Properties, Refused> {
         Ok(Properties::new())
     }

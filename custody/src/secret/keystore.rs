@@ -2,15 +2,8 @@
 
 use std::net::IpAddr;
 
-use aws_lc_rs::{
-    digest,
-    rsa::KeyPair as RsaKeyPair,
-    signature::{
-        ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING,
-        ECDSA_P521_SHA512_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair,
-    },
-};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use aws_lc_rs::digest;
+use rustls_pki_types::{CertificateDer, pem::PemObject as _};
 use x509_parser::{
     extensions::GeneralName,
     oid_registry::{OID_KEY_TYPE_EC_PUBLIC_KEY, OID_PKCS1_RSAENCRYPTION, OID_SIG_ED25519},
@@ -18,7 +11,12 @@ use x509_parser::{
     public_key::PublicKey,
 };
 
-use super::{Fields, Properties, Shape, Type, required};
+use super::{
+    Fields, Properties, Shape, Type,
+    key::{self, PrivateKey},
+    required,
+    time::rfc3339,
+};
 
 const CHAIN: &str = "certificate-chain";
 const KEY: &str = "private-key";
@@ -28,8 +26,7 @@ const MAX_CHAIN: usize = 16;
 
 /// Why a chain and a key are no key store.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the messages say what happened")]
-pub enum Refused {
+pub(super) enum Refused {
     #[error("{CHAIN:?} holds no PEM certificate")]
     NoCertificate,
     #[error("{CHAIN:?} is not well-formed PEM")]
@@ -47,12 +44,8 @@ pub enum Refused {
         issuer: String,
         next: String,
     },
-    #[error("{KEY:?} holds no PEM private key (PKCS#8, PKCS#1 or SEC1, not encrypted)")]
-    NoKey,
-    #[error("{KEY:?} holds more than one private key")]
-    SeveralKeys,
-    #[error("{KEY:?} is no RSA key of 2048 bits or more, P-256, P-384, P-521 or Ed25519 key")]
-    UnknownKey,
+    #[error("{KEY:?} {0}")]
+    Key(#[from] key::Refused),
     #[error("{KEY:?} is not the key of the first certificate in {CHAIN:?}")]
     OtherKey,
 }
@@ -74,14 +67,29 @@ impl Type for Keystore {
         Shape::Fields(const { &[required(CHAIN), required(KEY)] })
     }
 
+    fn publishes(&self) -> &'static [&'static str] {
+        &[
+            "subject",
+            "issuer",
+            "serial",
+            "names",
+            "not-before",
+            "not-after",
+            "key-algorithm",
+            "certificates",
+            "sha256",
+        ]
+    }
+
     fn inspect(&self, values: &Fields) -> Result<Properties, super::Refused> {
         let chain = chain(values.get(CHAIN).unwrap_or_default())?;
         let certificates = parse(&chain)?;
         in_order(&certificates)?;
         // `parse` gave as many as there are, and `chain` at least one.
         let leaf = &certificates[0];
-        let public = public_half(values.get(KEY).unwrap_or_default())?;
-        if leaf.public_key().subject_public_key.data.as_ref() != public {
+        let key =
+            PrivateKey::from_pem(values.get(KEY).unwrap_or_default()).map_err(Refused::Key)?;
+        if leaf.public_key().subject_public_key.data.as_ref() != key.public() {
             return Err(Refused::OtherKey.into());
         }
         Ok(describe(leaf, &chain))
@@ -125,39 +133,6 @@ fn in_order(certificates: &[X509Certificate<'_>]) -> Result<(), Refused> {
     Ok(())
 }
 
-/// The public key that belongs to the private key in `pem`, as it stands in the
-/// `subjectPublicKey` of a certificate.
-fn public_half(pem: &[u8]) -> Result<Vec<u8>, Refused> {
-    let mut keys = PrivateKeyDer::pem_slice_iter(pem);
-    let Some(Ok(key)) = keys.next() else {
-        return Err(Refused::NoKey);
-    };
-    if keys.next().is_some() {
-        return Err(Refused::SeveralKeys);
-    }
-    let der = key.secret_der();
-    let rsa = || match &key {
-        PrivateKeyDer::Pkcs1(_) => RsaKeyPair::from_der(der).ok(),
-        _ => RsaKeyPair::from_pkcs8(der).ok(),
-    };
-    if let Some(pair) = rsa() {
-        return Ok(pair.public_key().as_ref().to_vec());
-    }
-    for curve in [
-        &ECDSA_P256_SHA256_ASN1_SIGNING,
-        &ECDSA_P384_SHA384_ASN1_SIGNING,
-        &ECDSA_P521_SHA512_ASN1_SIGNING,
-    ] {
-        if let Ok(pair) = EcdsaKeyPair::from_private_key_der(curve, der) {
-            return Ok(pair.public_key().as_ref().to_vec());
-        }
-    }
-    if let Ok(pair) = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der) {
-        return Ok(pair.public_key().as_ref().to_vec());
-    }
-    Err(Refused::UnknownKey)
-}
-
 fn describe(leaf: &X509Certificate<'_>, chain: &[CertificateDer<'_>]) -> Properties {
     let names = leaf
         .subject_alternative_name()
@@ -177,8 +152,11 @@ fn describe(leaf: &X509Certificate<'_>, chain: &[CertificateDer<'_>]) -> Propert
         ("subject", leaf.subject().to_string()),
         ("issuer", leaf.issuer().to_string()),
         ("serial", leaf.raw_serial_as_string()),
-        ("not-before", time(leaf.validity().not_before.timestamp())),
-        ("not-after", time(leaf.validity().not_after.timestamp())),
+        (
+            "not-before",
+            rfc3339(leaf.validity().not_before.timestamp()),
+        ),
+        ("not-after", rfc3339(leaf.validity().not_after.timestamp())),
         ("key-algorithm", algorithm(leaf)),
         ("certificates", chain.len().to_string()),
         ("sha256", hex::encode(fingerprint)),
@@ -223,19 +201,6 @@ fn algorithm(leaf: &X509Certificate<'_>) -> String {
     } else {
         oid.to_id_string()
     }
-}
-
-/// RFC 3339, in UTC, to the second.
-fn time(seconds: i64) -> String {
-    use x509_parser::time::ASN1Time;
-    ASN1Time::from_timestamp(seconds)
-        .ok()
-        .map(|time| {
-            let time = time.to_datetime();
-            let (date, (hour, minute, second)) = (time.date(), time.to_hms());
-            format!("{date}T{hour:02}:{minute:02}:{second:02}Z")
-        })
-        .unwrap_or_else(|| seconds.to_string())
 }
 
 #[cfg(test)]
@@ -328,8 +293,8 @@ mod tests {
             ("x", key.as_str(), Refused::NoCertificate),
             (broken, &key, Refused::BrokenCertificate { number: 1 }),
             (&broken[..40], &key, Refused::BrokenPem),
-            (&certificate, "x", Refused::NoKey),
-            (&certificate, &certificate, Refused::NoKey),
+            (&certificate, "x", key::Refused::NoKey.into()),
+            (&certificate, &certificate, key::Refused::NoKey.into()),
         ];
         for (chain, key, refusal) in cases {
             assert_eq!(accept(chain, key), Err(refusal.into()));
@@ -337,7 +302,7 @@ mod tests {
         let twice = key.clone() + &key;
         assert_eq!(
             accept(&certificate, &twice),
-            Err(Refused::SeveralKeys.into())
+            Err(Refused::Key(key::Refused::SeveralKeys).into())
         );
         let long = certificate.repeat(MAX_CHAIN + 1);
         assert_eq!(accept(&long, &key), Err(Refused::LongChain.into()));

@@ -13,6 +13,14 @@ impl Type for Password {
         Shape::Fields(const { &[required("password")] })
     }
 
+    fn lines(&self) -> &'static [&'static str] {
+        &["password"]
+    }
+
+    fn publishes(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     // Not even its length is public.
     fn inspect(&self, _values: &Fields) -> Result<Properties, Refused> {
         Ok(Properties::new())

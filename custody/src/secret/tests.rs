@@ -12,6 +12,13 @@ fn fields(values: &[(&str, &str)]) -> Fields {
     fields
 }
 
+/// What is stored of `values` in a secret of the type `kind`, and what is public of it.
+pub(super) fn accept(kind: &str, values: &[(&str, &str)]) -> Result<(Fields, Properties), Refused> {
+    let accepted = Kind::from_name(kind)?.accept(fields(values))?;
+    let stored = Fields::decode(&accepted.content).unwrap();
+    Ok((stored, accepted.properties))
+}
+
 #[test]
 fn every_type_is_found_by_its_name_and_has_fields() {
     for name in Kind::names() {
