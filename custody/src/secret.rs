@@ -13,15 +13,31 @@ use crate::{
     name::{KeyId, SecretId, VersionId},
 };
 
+mod ber;
 mod blob;
+mod certificate;
+mod container;
+mod crl;
 pub mod fields;
 mod keystore;
 mod password;
+mod pbe;
+mod pins;
+mod truststore;
+mod x509;
 
 use fields::Fields;
 
 /// Every type there is.
-const TYPES: [&dyn Type; 3] = [&keystore::Keystore, &password::Password, &blob::Blob];
+const TYPES: &[&dyn Type] = &[
+    &keystore::Keystore,
+    &truststore::Truststore,
+    &certificate::Certificate,
+    &pins::PinSet,
+    &crl::CrlDistributor,
+    &password::Password,
+    &blob::Blob,
+];
 
 /// What a type of secret holds and refuses.
 trait Type: Sync {
@@ -86,7 +102,7 @@ const MAX_FREE: usize = 1000;
 const MAX_FIELD_NAME: usize = 100;
 
 /// Letters, digits, '.', '_' and '-', as in names of secrets and of environment variables.
-fn is_field_name(name: &str) -> bool {
+pub(crate) fn is_field_name(name: &str) -> bool {
     let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     !name.is_empty() && name.len() <= MAX_FIELD_NAME && name.bytes().all(fine)
 }
@@ -159,10 +175,8 @@ impl Kind {
     ///
     /// If there is none.
     pub fn from_name(name: &str) -> Result<Self, Refused> {
-        TYPES
-            .into_iter()
+        Self::all()
             .find(|kind| kind.name() == name)
-            .map(Self)
             .ok_or_else(|| Refused::NoSuchType { name: name.into() })
     }
 
@@ -173,7 +187,7 @@ impl Kind {
 
     /// Every type there is.
     pub fn all() -> impl Iterator<Item = Self> {
-        TYPES.into_iter().map(Self)
+        TYPES.iter().copied().map(Self)
     }
 
     /// The name that is stored and shown.
@@ -365,3 +379,6 @@ pub struct Wrap {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod tool;
