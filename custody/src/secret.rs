@@ -23,6 +23,7 @@ mod keystore;
 mod password;
 mod pbe;
 mod pins;
+mod tls;
 mod truststore;
 mod x509;
 
@@ -30,6 +31,7 @@ use fields::Fields;
 
 /// Every type there is.
 const TYPES: &[&dyn Type] = &[
+    &tls::TlsContext,
     &keystore::Keystore,
     &truststore::Truststore,
     &certificate::Certificate,
