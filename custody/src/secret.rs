@@ -19,6 +19,7 @@ mod certificate;
 mod container;
 mod crl;
 pub mod fields;
+pub mod format;
 mod keystore;
 mod password;
 mod pbe;

@@ -47,6 +47,13 @@ impl Fields {
         self.0.iter().map(|(name, _)| name.as_str())
     }
 
+    /// Their names and values, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_str(), &value[..]))
+    }
+
     /// Takes the field called `name` out.
     pub fn remove(&mut self, name: &str) -> Option<Zeroizing<Vec<u8>>> {
         let at = self.0.iter().position(|(field, _)| field == name)?;

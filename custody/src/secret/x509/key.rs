@@ -39,6 +39,11 @@ impl Key {
     pub(in crate::secret) fn to_pem(&self) -> Zeroizing<Vec<u8>> {
         Zeroizing::new(encode("PRIVATE KEY", &self.pkcs8).into_bytes())
     }
+
+    /// The key itself.
+    pub(in crate::secret) fn pkcs8(&self) -> &[u8] {
+        &self.pkcs8
+    }
 }
 
 fn keep(der: &[u8]) -> Zeroizing<Vec<u8>> {
