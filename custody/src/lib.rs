@@ -28,6 +28,7 @@ pub mod journal;
 pub mod lint;
 pub mod name;
 pub mod policy;
+pub mod reference;
 pub mod release;
 pub mod role;
 pub mod row;

@@ -11,27 +11,42 @@ use crate::envelope::Content;
 
 mod api_key;
 mod basic_auth;
+mod ber;
 mod blob;
+mod certificate;
+mod container;
+mod crl;
 pub mod fields;
+pub mod format;
 mod jwt;
 mod key;
 mod key_value;
 mod keystore;
 mod password;
+mod pbe;
+mod pins;
 mod private_key;
 mod refused;
 mod s3_credentials;
 mod symmetric_key;
 mod text;
 mod time;
+mod tls;
+mod truststore;
 pub mod version;
+mod x509;
 
 use fields::Fields;
 pub use refused::Refused;
 
 /// Every type there is.
 const TYPES: &[&dyn Type] = &[
+    &tls::TlsContext,
     &keystore::Keystore,
+    &truststore::Truststore,
+    &certificate::Certificate,
+    &pins::PinSet,
+    &crl::CrlDistributor,
     &private_key::Private,
     &password::Password,
     &basic_auth::BasicAuth,
@@ -122,7 +137,7 @@ const MAX_FREE: usize = 1000;
 const MAX_FIELD_NAME: usize = 100;
 
 /// Letters, digits, '.', '_' and '-', as in names of secrets and of environment variables.
-fn is_field_name(name: &str) -> bool {
+pub(crate) fn is_field_name(name: &str) -> bool {
     let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     !name.is_empty() && name.len() <= MAX_FIELD_NAME && name.bytes().all(fine)
 }
@@ -142,11 +157,8 @@ impl Kind {
     ///
     /// If there is none.
     pub fn from_name(name: &str) -> Result<Self, Refused> {
-        TYPES
-            .iter()
-            .copied()
+        Self::all()
             .find(|kind| kind.name() == name)
-            .map(Self)
             .ok_or_else(|| Refused::NoSuchType { name: name.into() })
     }
 
@@ -331,3 +343,6 @@ pub struct Accepted {
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod tool;

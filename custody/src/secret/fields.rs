@@ -16,6 +16,11 @@ impl Fields {
         self.0.push((name, Zeroizing::new(value)));
     }
 
+    /// Adds a field whose value is wiped already when it is dropped.
+    pub fn push_wiped(&mut self, name: String, value: Zeroizing<Vec<u8>>) {
+        self.0.push((name, value));
+    }
+
     /// The value of the field called `name`.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
         let (_, value) = self.0.iter().find(|(field, _)| field == name)?;
@@ -40,6 +45,13 @@ impl Fields {
     /// Their names, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// Their names and values, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_str(), &value[..]))
     }
 
     /// Takes the field called `name` out.
