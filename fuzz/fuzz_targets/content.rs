@@ -1,7 +1,7 @@
 //! Encoded fields, as they are stored: decoding takes any bytes.
 #![no_main]
 
-use custody::{envelope::Content, secret::Fields};
+use custody::{envelope::Content, secret::fields::Fields};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
