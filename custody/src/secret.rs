@@ -136,8 +136,9 @@ const MAX_FREE: usize = 1000;
 /// The longest name that people give a field.
 const MAX_FIELD_NAME: usize = 100;
 
-/// Letters, digits, '.', '_' and '-', as in names of secrets and of environment variables.
-pub(crate) fn is_field_name(name: &str) -> bool {
+/// Whether people may call a field so: letters, digits, '.', '_' and '-', as in names of
+/// environment variables.
+pub fn is_field_name(name: &str) -> bool {
     let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     !name.is_empty() && name.len() <= MAX_FIELD_NAME && name.bytes().all(fine)
 }

@@ -203,7 +203,7 @@ fn what_makes_no_sense_never_reaches_custodyd() {
 fn a_keystore_in_one_file_is_shown_how_to_be_two() {
     let daemon = Daemon::start();
     let output = daemon.run(["secret", "put", "a/b", "--type=keystore", "tls.pem"]);
-    let line = "custodyctl secret put a/b --type keystore certificate-chain=tls.crt private-key=";
+    let line = "custodyctl secret put a/b --type keystore certificate-chain=FILE private-key=FILE";
     assert!(text(&output.stderr).contains(line));
 }
 

@@ -6,6 +6,7 @@ mod failing;
 mod grant;
 mod journal;
 mod output;
+mod put;
 mod released;
 mod role;
 mod terminal;

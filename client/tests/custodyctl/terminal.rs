@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{Read as _, Write as _},
+    process::Command,
 };
 
 use nix::pty::{Winsize, openpty};
@@ -23,14 +24,24 @@ fn at_a_terminal(daemon: &Daemon, args: &[&str], answer: &str) -> (Option<i32>, 
     };
     let pty = openpty(Some(&size), None).unwrap();
     let mut person = File::from(pty.master);
-    let mut child = daemon
-        .command()
+    // In a session of its own, whose terminal this is.
+    let mut command = Command::new("setsid");
+    let custodyctl = daemon.command();
+    let sockets = custodyctl.get_envs();
+    command.envs(sockets.filter_map(|(name, value)| Some((name, value?))));
+    command
+        .args(["--ctty", "--wait"])
+        .arg(custodyctl.get_program());
+    let mut child = command
+        .args(custodyctl.get_args())
         .args(args)
         .stdin(pty.slave.try_clone().unwrap())
         .stdout(pty.slave.try_clone().unwrap())
         .stderr(pty.slave)
         .spawn()
         .unwrap();
+    // It has the terminal open, too.
+    drop(command);
     // A line, and then the end of what is typed.
     write!(person, "{answer}\n\x04").unwrap();
     let mut shown = Vec::new();
@@ -75,6 +86,42 @@ fn content_is_not_typed() {
     assert_eq!(code, Some(2));
     assert!(shown.contains("name a file, or pipe the content in"));
     assert!(daemon.calls().is_empty());
+}
+
+#[test]
+fn what_is_asked_for_is_typed_twice_and_not_shown() {
+    let daemon = Daemon::start();
+    let args = [
+        "secret",
+        "put",
+        "web/pw",
+        "--type=password",
+        "--prompt=password",
+    ];
+    let (code, shown) = at_a_terminal(&daemon, &args, &[CONTENT, CONTENT].join("\n"));
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(shown.contains("password: ") && shown.contains("password again: "));
+    assert_eq!(daemon.put(), [("password".to_owned(), CONTENT.len())]);
+
+    let (code, shown) = at_a_terminal(&daemon, &args, &[CONTENT, "other"].join("\n"));
+    assert_eq!(code, Some(7), "{shown}");
+    assert_eq!(daemon.calls(), ["put_secret"]);
+}
+
+#[test]
+fn what_a_secret_is_made_of_is_typed_once() {
+    let daemon = Daemon::start();
+    let args = [
+        "secret",
+        "put",
+        "web/k",
+        "--type=symmetric-key",
+        "--set=algorithm=aes",
+        "--prompt=key-hex",
+    ];
+    assert_eq!(at_a_terminal(&daemon, &args, "0011").0, Some(0));
+    let expected = [("algorithm".to_owned(), 3), ("key-hex".to_owned(), 4)];
+    assert_eq!(daemon.put(), expected);
 }
 
 #[test]

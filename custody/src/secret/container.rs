@@ -4,13 +4,12 @@ use zeroize::Zeroizing;
 
 use super::{
     Fields, Refused,
+    key::PrivateKey,
     pbe::{Effort, Encrypted},
     x509::{
         Der, chain,
         describe::{some_of, text},
-        invalid, is_binary,
-        key::Key,
-        parse,
+        invalid, is_binary, key, parse,
     },
 };
 
@@ -167,7 +166,7 @@ impl Container {
         mut self,
         alias: Option<&str>,
         passphrase: Option<&str>,
-    ) -> Result<(Vec<Der>, Key), Refused> {
+    ) -> Result<(Vec<Der>, PrivateKey), Refused> {
         let at = self.position(alias)?;
         let entry = self.keys.swap_remove(at);
         let key = self.unlock(&entry, passphrase.unwrap_or_default())?;
@@ -180,7 +179,7 @@ impl Container {
             .map(|one| (one.id, one.der))
             .unzip();
         let parsed = parse(self.field, &pool)?;
-        let fits = |at: &usize| *parsed[*at].public_key().subject_public_key.data == key.public;
+        let fits = |at: &usize| *parsed[*at].public_key().subject_public_key.data == *key.public();
         let fitting: Vec<_> = (0..pool.len()).filter(fits).collect();
         let named = fitting
             .iter()
@@ -195,7 +194,7 @@ impl Container {
         Ok((chain::select(&pool, &chain), key))
     }
 
-    fn unlock(&mut self, entry: &KeyEntry, passphrase: &str) -> Result<Key, Refused> {
+    fn unlock(&mut self, entry: &KeyEntry, passphrase: &str) -> Result<PrivateKey, Refused> {
         let field = self.field;
         let plain = match &entry.locked {
             Locked::Plain(plain) => plain,
@@ -206,7 +205,7 @@ impl Container {
             Locked::Jks(encrypted) => &jks::unlock(encrypted, passphrase)
                 .map_err(|what| invalid(format!("the private key in {field:?} {what}")))?,
         };
-        Key::from_der(field, plain)
+        key::from_der(field, plain)
     }
 
     /// The certificates, of a container that holds nothing else.

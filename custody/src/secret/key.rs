@@ -38,8 +38,8 @@ impl PrivateKey {
     pub(super) fn read(bytes: &[u8]) -> Result<Self, Refused> {
         // A DER key is a SEQUENCE; PEM is text.
         if bytes.first() == Some(&0x30) {
-            let key = PrivateKeyDer::try_from(bytes).map_err(|_| Refused::NoKey)?;
-            return Self::parse(&key).ok_or(Refused::UnknownKey);
+            PrivateKeyDer::try_from(bytes).map_err(|_| Refused::NoKey)?;
+            return Self::from_der(bytes).ok_or(Refused::UnknownKey);
         }
         Self::from_pem(bytes)
     }
@@ -62,16 +62,13 @@ impl PrivateKey {
         if keys.next().is_some() {
             return Err(Refused::SeveralKeys);
         }
-        Self::parse(&key).ok_or(Refused::UnknownKey)
+        Self::from_der(key.secret_der()).ok_or(Refused::UnknownKey)
     }
 
-    fn parse(key: &PrivateKeyDer<'_>) -> Option<Self> {
-        let der = key.secret_der();
-        let rsa = match key {
-            PrivateKeyDer::Pkcs1(_) => RsaKeyPair::from_der(der).ok(),
-            _ => RsaKeyPair::from_pkcs8(der).ok(),
-        };
-        if let Some(pair) = rsa {
+    /// The key in `der`: PKCS#8, SEC1 or PKCS#1. `None` if it is none that is kept.
+    pub(super) fn from_der(der: &[u8]) -> Option<Self> {
+        let rsa = RsaKeyPair::from_pkcs8(der).or_else(|_| RsaKeyPair::from_der(der));
+        if let Ok(pair) = rsa {
             let pkcs8 = AsDer::<Pkcs8V1Der<'_>>::as_der(&pair).ok()?;
             let bits = pair.public_modulus_len() * 8;
             return Self::new(pkcs8.as_ref(), pair.public_key(), format!("RSA {bits}"));
@@ -119,8 +116,13 @@ impl PrivateKey {
         &self.spki
     }
 
+    /// The key as PKCS#8 DER.
+    pub(super) fn pkcs8(&self) -> &[u8] {
+        &self.pkcs8
+    }
+
     /// The key as PKCS#8 PEM, in lines of 64 characters (RFC 7468).
-    pub(super) fn to_pem(&self) -> Zeroizing<String> {
+    pub(super) fn to_pem(&self) -> Zeroizing<Vec<u8>> {
         // Enough room from the start, so that growing leaves no copies behind.
         let mut pem = Zeroizing::new(String::with_capacity(self.pkcs8.len() * 3 / 2 + 80));
         pem.push_str("-----BEGIN PRIVATE KEY-----\n");
@@ -129,7 +131,7 @@ impl PrivateKey {
             pem.push('\n');
         }
         pem.push_str("-----END PRIVATE KEY-----\n");
-        pem
+        Zeroizing::new(std::mem::take(&mut *pem).into_bytes())
     }
 }
 

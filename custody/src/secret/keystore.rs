@@ -84,7 +84,7 @@ impl Type for Keystore {
         // `read` gives at least one.
         let leaf = &certificates[0];
         let key = key::read(KEY, values.get(KEY).unwrap_or_default(), None)?;
-        if *leaf.public_key().subject_public_key.data != key.public {
+        if *leaf.public_key().subject_public_key.data != *key.public() {
             return Err(invalid(format!(
                 "{KEY:?} is not the key of the first certificate in {CHAIN:?}"
             )));

@@ -28,7 +28,7 @@ impl Type for Private {
             Some(bytes) => read(bytes)?.to_pem(),
         };
         given.remove(KEY);
-        given.push(KEY.to_owned(), pem.as_bytes().to_vec());
+        given.push_wiped(KEY.to_owned(), pem);
         Ok(given)
     }
 

@@ -68,6 +68,44 @@ fn accepted_content_comes_apart_again() {
     assert_eq!(format!("{decoded:?}"), r#"{"content"}"#);
 }
 
+const MANUAL: &str = include_str!("../../../docs/types.md");
+
+#[test]
+fn the_manual_names_every_type_and_all_that_it_has() {
+    for kind in Kind::all() {
+        let begins = format!("| `{}` |", kind.name());
+        let mut rows = MANUAL.lines().filter(|line| line.starts_with(&begins));
+        let row = rows.next().unwrap_or_else(|| panic!("{kind:?} has no row"));
+        let quoted = |names: &[&str]| {
+            let names = names.iter().map(|name| format!("`{name}`"));
+            names.collect::<Vec<_>>().join(", ")
+        };
+        let fields = match kind.shape() {
+            Shape::Fields(fields) => {
+                let shown = fields.iter().map(|field| match field.is_required {
+                    true => format!("`{}`", field.name),
+                    false => format!("[`{}`]", field.name),
+                });
+                shown.collect::<Vec<_>>().join(", ")
+            }
+            Shape::Free => "any".to_owned(),
+        };
+        let cells = [&*fields, &quoted(kind.inputs()), &quoted(kind.publishes())];
+        let shown: Vec<_> = row.split('|').skip(2).map(str::trim).take(3).collect();
+        assert_eq!(shown, cells, "{kind:?}");
+        let section = format!("### `{}`\n", kind.name());
+        assert!(MANUAL.contains(&section), "{kind:?} has no section");
+    }
+}
+
+#[test]
+fn the_example_of_the_manual_is_the_type_itself() {
+    let (source, _tests) = include_str!("api_key.rs")
+        .split_once("\n#[cfg(test)]")
+        .unwrap();
+    assert!(MANUAL.contains(&format!("```rust\n{}\n```", source.trim_end())));
+}
+
 proptest! {
     #[test]
     fn decoding_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {

@@ -65,6 +65,11 @@ pub(crate) enum Command {
     /// Write, list and delete secrets; content goes in and never comes out here.
     #[command(subcommand)]
     Secret(secret::Command),
+    /// List the types of secrets: their fields, and what is public of each.
+    ///
+    /// A field in brackets is optional. Instead of its fields a type may take what they are
+    /// made of. A property that is called like a field has its value.
+    Types,
     /// Say which callers get which secrets, and take it back.
     #[command(subcommand)]
     Grant(grant::Command),

@@ -1,5 +1,7 @@
 //! Reads a secret's content from files and standard input; it is never on the command line.
 
+mod dotenv;
+
 use std::{
     ffi::{OsStr, OsString},
     fs::File,
@@ -9,8 +11,12 @@ use std::{
     path::PathBuf,
 };
 
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use client::v1::Field;
-use custody::name::SecretId;
+use custody::{
+    name::SecretId,
+    secret::{Kind, Shape},
+};
 use zeroize::Zeroizing;
 
 use crate::failure::Exit;
@@ -21,8 +27,8 @@ const MAX: u64 = 1 << 20;
 /// A text that names no content, or content that cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("a keystore has two fields, so a file must say which it is for")]
-    KeystoreField(SecretId),
+    #[error("a {} needs several fields, so a file must say which it is for", .1.name())]
+    WhichField(SecretId, Kind),
     #[error("the type {0:?} does not tell which field {1} is for; write FIELD=FILE")]
     UnknownField(String, String),
     #[error("the field {0} is given twice")]
@@ -31,8 +37,18 @@ pub(crate) enum Error {
     StdinTwice,
     #[error("no file is given, and standard input is a terminal, which would show what you type")]
     Typed,
+    #[error("{0} is not public metadata of a {1}, so its value does not belong on a command line")]
+    NotPublic(String, String),
+    #[error("a {0} does not take the variables of a dotenv file; a key-value does")]
+    NoVariables(String),
+    #[error("cannot read what is typed for {0}")]
+    Prompt(String, #[source] io::Error),
+    #[error("what was typed for {0} the second time is something else")]
+    Mistyped(String),
     #[error("cannot read {0}")]
     Read(String, #[source] io::Error),
+    #[error("{0} is no dotenv file")]
+    Dotenv(String, #[source] dotenv::Error),
     #[error("the content is larger than 1 MiB, the most that custodyd keeps for a secret")]
     TooLarge,
 }
@@ -40,29 +56,69 @@ pub(crate) enum Error {
 impl Error {
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Read(..) | Self::TooLarge => Exit::Invalid,
+            Self::Read(..) | Self::Dotenv(..) | Self::Mistyped(_) | Self::TooLarge => Exit::Invalid,
+            Self::Prompt(..) => Exit::Unexpected,
             _ => Exit::Usage,
         }
     }
 
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
-            Self::KeystoreField(secret) => Some(format!(
-                "custodyctl secret put {secret} --type keystore certificate-chain=tls.crt \
-                 private-key=tls.key"
+            Self::WhichField(secret, kind) => {
+                let fields = required(*kind).map(|field| {
+                    let option = if kind.is_public(field) { "--set " } else { "" };
+                    let value = if kind.is_public(field) {
+                        "TEXT"
+                    } else {
+                        "FILE"
+                    };
+                    format!(" {option}{field}={value}")
+                });
+                Some(format!(
+                    "custodyctl secret put {secret} --type {}{}",
+                    kind.name(),
+                    fields.collect::<String>()
+                ))
+            }
+            Self::NotPublic(field, _) => Some(format!(
+                "give it as {field}=FILE or, to type it, with --prompt {field}; 'custodyctl types' \
+                 tells what is public"
             )),
+            Self::Prompt(field, _) => Some(format!("without a terminal, give it as {field}=FILE")),
             Self::Typed => Some("name a file, or pipe the content in".to_owned()),
             _ => None,
         }
     }
 }
 
-/// One `[FIELD=]FILE` of the command line.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Part {
-    field: Option<String>,
-    input: Input,
+/// Where a version's content comes from.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Sources {
+    /// The files that hold the fields; '-' is standard input.
+    #[arg(
+        value_name = "[FIELD=]FILE",
+        value_parser = OsStringValueParser::new().map(Part)
+    )]
+    files: Vec<Part>,
+    /// A field whose value is public metadata, such as a user name.
+    #[arg(long, value_name = "FIELD=TEXT", value_parser = setting)]
+    set: Vec<(String, String)>,
+    /// Ask for a field on the terminal, without showing what is typed.
+    #[arg(long, value_name = "FIELD")]
+    prompt: Vec<String>,
+    /// Take the variables of a dotenv file as fields of a key-value.
+    #[arg(long, value_name = "FILE", value_parser = OsStringValueParser::new().map(|text| Input::from(&*text)))]
+    dotenv: Option<Input>,
 }
+
+fn setting(text: &str) -> Result<(String, String), &'static str> {
+    let (field, value) = text.split_once('=').ok_or("write FIELD=TEXT")?;
+    Ok((field.to_owned(), value.to_owned()))
+}
+
+/// One `[FIELD=]FILE` of the command line.
+#[derive(Clone, Debug)]
+struct Part(OsString);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Input {
@@ -70,23 +126,18 @@ enum Input {
     File(PathBuf),
 }
 
-impl From<OsString> for Part {
+impl Part {
     /// `a=b` is the file `b` for the field `a`; the file `a=b` is written `./a=b`.
-    fn from(text: OsString) -> Self {
-        let bytes = text.as_bytes();
-        let split = bytes
-            .iter()
-            .position(|&b| b == b'=')
-            .filter(|&at| is_field(&bytes[..at]));
-        match split {
-            Some(at) => Self {
-                field: Some(String::from_utf8_lossy(&bytes[..at]).into_owned()),
-                input: Input::from(OsStr::from_bytes(&bytes[at + 1..])),
-            },
-            None => Self {
-                field: None,
-                input: Input::from(&*text),
-            },
+    fn split(&self, kind: Option<Kind>) -> (Option<String>, Input) {
+        let bytes = self.0.as_bytes();
+        let named = bytes.iter().position(|&b| b == b'=').and_then(|at| {
+            let field = str::from_utf8(&bytes[..at]).ok()?;
+            let known = kind.is_some_and(|kind| kind.may_have(field));
+            (known || is_field(&bytes[..at])).then_some((field, &bytes[at + 1..]))
+        });
+        match named {
+            Some((field, file)) => (Some(field.to_owned()), Input::from(OsStr::from_bytes(file))),
+            None => (None, Input::from(&*self.0)),
         }
     }
 }
@@ -118,58 +169,122 @@ impl Input {
 }
 
 /// Reads the fields of a secret of type `kind`.
-pub(crate) fn read(secret: &SecretId, kind: &str, parts: Vec<Part>) -> Result<Vec<Field>, Error> {
-    let parts = if parts.is_empty() {
-        vec![piped(secret, kind)?]
-    } else {
-        parts
+pub(crate) fn read(secret: &SecretId, kind: &str, sources: Sources) -> Result<Vec<Field>, Error> {
+    let known = Kind::from_name(kind).ok();
+    let mut given = Given {
+        kind: known,
+        fields: Vec::new(),
+        room: MAX,
     };
-    if parts.iter().filter(|p| p.input == Input::Stdin).count() > 1 {
+    for (field, value) in sources.set {
+        if !known.is_some_and(|kind| kind.is_public(&field)) {
+            return Err(Error::NotPublic(field, kind.to_owned()));
+        }
+        given.add(field, Zeroizing::new(value.into_bytes()))?;
+    }
+    let mut files: Vec<_> = sources.files.iter().map(|part| part.split(known)).collect();
+    if files.is_empty() && sources.prompt.is_empty() && sources.dotenv.is_none() {
+        files.push((None, Input::Stdin));
+    }
+    let from_stdin = files.iter().map(|(_, input)| input).chain(&sources.dotenv);
+    if from_stdin.filter(|&input| *input == Input::Stdin).count() > 1 {
         return Err(Error::StdinTwice);
     }
-    let mut fields: Vec<Field> = Vec::new();
-    let mut room = MAX;
-    for Part { field, input } in parts {
-        let name = match field {
-            Some(name) => name,
-            None => only_field(secret, kind, &input)?.to_owned(),
+    // Those that say what they are for tell what is left for one that does not.
+    files.sort_by_key(|(field, _)| field.is_none());
+    for (field, input) in files {
+        let field = match field {
+            Some(field) => field,
+            None => given.left(secret, kind, &input)?,
         };
-        if fields.iter().any(|field| field.name == name) {
+        if sources.files.is_empty() && io::stdin().is_terminal() {
+            return Err(Error::Typed);
+        }
+        let value = load(&input, given.room)?;
+        given.add(field, value)?;
+    }
+    if let Some(input) = sources.dotenv {
+        if !known.is_some_and(|kind| matches!(kind.shape(), Shape::Free)) {
+            return Err(Error::NoVariables(kind.to_owned()));
+        }
+        let text = load(&input, given.room)?;
+        let variables = dotenv::parse(&text);
+        for (name, value) in variables.map_err(|error| Error::Dotenv(input.name(), error))? {
+            given.add(name, value)?;
+        }
+    }
+    for field in sources.prompt {
+        let is_input = known.is_some_and(|kind| kind.inputs().contains(&&*field));
+        let value = ask(&field, is_input)?;
+        given.add(field, value)?;
+    }
+    Ok(given.fields)
+}
+
+/// What is given so far.
+struct Given {
+    kind: Option<Kind>,
+    fields: Vec<Field>,
+    /// How many bytes more it may become.
+    room: u64,
+}
+
+impl Given {
+    fn has(&self, name: &str) -> bool {
+        self.fields.iter().any(|field| field.name == name)
+    }
+
+    fn add(&mut self, name: String, mut value: Zeroizing<Vec<u8>>) -> Result<(), Error> {
+        if self.has(&name) {
             return Err(Error::Twice(name));
         }
-        let mut value = load(&input, room)?;
-        room -= value.len() as u64;
-        if kind == "password" && value.last() == Some(&b'\n') {
+        if self.kind.is_some_and(|kind| kind.is_line(&name)) && value.last() == Some(&b'\n') {
             value.pop();
         }
-        fields.push(Field {
-            name,
-            value: mem::take(&mut *value),
-        });
+        let left = self.room.checked_sub(value.len() as u64);
+        self.room = left.ok_or(Error::TooLarge)?;
+        let value = mem::take(&mut *value);
+        self.fields.push(Field { name, value });
+        Ok(())
     }
-    Ok(fields)
+
+    /// The only field that is needed and not given.
+    fn left(&self, secret: &SecretId, name: &str, input: &Input) -> Result<String, Error> {
+        let unknown = || Error::UnknownField(name.to_owned(), input.name());
+        let kind = self.kind.ok_or_else(unknown)?;
+        let mut left = required(kind).filter(|field| !self.has(field));
+        match (left.next(), left.next()) {
+            (Some(field), None) => Ok(field.to_owned()),
+            (None, _) => Err(unknown()),
+            _ => Err(Error::WhichField(secret.clone(), kind)),
+        }
+    }
 }
 
-/// What no file at all means.
-fn piped(secret: &SecretId, kind: &str) -> Result<Part, Error> {
-    let field = only_field(secret, kind, &Input::Stdin)?;
-    if io::stdin().is_terminal() {
-        return Err(Error::Typed);
-    }
-    Ok(Part {
-        field: Some(field.to_owned()),
-        input: Input::Stdin,
-    })
+/// The fields that every secret of the type has.
+fn required(kind: Kind) -> impl Iterator<Item = &'static str> {
+    let fields = match kind.shape() {
+        Shape::Fields(fields) => fields,
+        Shape::Free => &[],
+    };
+    fields
+        .iter()
+        .filter(|field| field.is_required)
+        .map(|field| field.name)
 }
 
-/// The field of a type that has one. What a type really holds, custodyd knows.
-fn only_field(secret: &SecretId, kind: &str, input: &Input) -> Result<&'static str, Error> {
-    match kind {
-        "password" => Ok("password"),
-        "blob" => Ok("content"),
-        "keystore" => Err(Error::KeystoreField(secret.clone())),
-        _ => Err(Error::UnknownField(kind.to_owned(), input.name())),
+/// Has a field typed, twice if it is stored, since nobody will see a mistake.
+fn ask(field: &str, is_input: bool) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let typed = |prompt: String| {
+        let typed = rpassword::prompt_password(prompt);
+        let typed = typed.map_err(|error| Error::Prompt(field.to_owned(), error))?;
+        Ok(Zeroizing::new(typed.into_bytes()))
+    };
+    let value = typed(format!("{field}: "))?;
+    if !is_input && typed(format!("{field} again: "))? != value {
+        return Err(Error::Mistyped(field.to_owned()));
     }
+    Ok(value)
 }
 
 fn load(input: &Input, room: u64) -> Result<Zeroizing<Vec<u8>>, Error> {
@@ -190,9 +305,8 @@ fn load(input: &Input, room: u64) -> Result<Zeroizing<Vec<u8>>, Error> {
 mod tests {
     use super::*;
 
-    fn part(text: &str) -> (Option<String>, Input) {
-        let Part { field, input } = Part::from(OsString::from(text));
-        (field, input)
+    fn part(text: &str, kind: &str) -> (Option<String>, Input) {
+        Part(OsString::from(text)).split(Kind::from_name(kind).ok())
     }
 
     #[test]
@@ -206,10 +320,43 @@ mod tests {
             ("password=a=b", Some("password"), file("a=b")),
             ("./a=b", None, file("./a=b")),
             ("=b", None, file("=b")),
-            ("A=b", None, file("A=b")),
         ] {
             let expected = (field.map(str::to_owned), input);
-            assert_eq!(part(text), expected, "{text:?}");
+            for kind in ["keystore", "key-value", "new"] {
+                assert_eq!(part(text, kind), expected, "{text:?}");
+            }
+        }
+        let variable = (Some("A_B".to_owned()), file("b"));
+        assert_eq!(part("A_B=b", "key-value"), variable);
+        assert_eq!(part("A_B=b", "keystore"), (None, file("A_B=b")));
+    }
+
+    #[test]
+    fn a_file_without_a_field_is_for_the_one_that_is_missing() {
+        let left = |kind: &str, has: &[&str]| {
+            let has = has.iter().map(|name| Field {
+                name: (*name).to_owned(),
+                value: Vec::new(),
+            });
+            let given = Given {
+                kind: Kind::from_name(kind).ok(),
+                fields: has.collect(),
+                room: 0,
+            };
+            let secret = crate::element::secret("web/x").unwrap();
+            given.left(&secret, kind, &Input::Stdin).ok()
+        };
+        for (kind, has, field) in [
+            ("password", &[][..], Some("password")),
+            ("api-key", &["id"], Some("key")),
+            ("basic-auth", &["username"], Some("password")),
+            ("symmetric-key", &["algorithm"], Some("key")),
+            ("keystore", &[], None),
+            ("password", &["password"], None),
+            ("key-value", &[], None),
+            ("new", &[], None),
+        ] {
+            assert_eq!(left(kind, has).as_deref(), field, "{kind} {has:?}");
         }
     }
 }

@@ -20,6 +20,7 @@ mod journal;
 mod output;
 mod role;
 mod secret;
+mod types;
 mod when;
 
 use std::{alloc::System, process::ExitCode};
@@ -63,6 +64,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Fetch(args) => runtime.block_on(fetch::run(&global, args)),
         Command::Whoami => runtime.block_on(daemon::whoami(&global)),
         Command::Status => runtime.block_on(daemon::status(&global)),
+        Command::Types => types::run(&global),
         Command::Journal(command) => runtime.block_on(journal::run(&global, command)),
         Command::Completions { shell } => docs::completions(shell),
         Command::Man { directory } => docs::man(&directory),

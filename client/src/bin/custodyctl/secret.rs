@@ -3,12 +3,7 @@
 mod life;
 mod view;
 
-use std::ffi::OsString;
-
-use clap::{
-    Subcommand,
-    builder::{OsStringValueParser, TypedValueParser as _},
-};
+use clap::Subcommand;
 use client::{Error as Call, v1};
 use custody::{
     name::{GroupName, SecretId},
@@ -18,7 +13,7 @@ use custody::{
 use crate::{
     args::Global,
     confirm::confirm,
-    content::{self, Part},
+    content::{self, Sources},
     element::{self, Wanted},
     failure::Failure,
     output,
@@ -32,26 +27,23 @@ pub(crate) enum Command {
     /// Store a new version of a secret, which becomes its current one.
     ///
     /// Content is read from files or from standard input ('-'), never from the command
-    /// line. It is 1 MiB at most. A type with a single field needs no FIELD=, and reads
-    /// standard input if no file is named.
+    /// line; what is public may stand there, with --set. It is 1 MiB at most. A file needs no
+    /// FIELD= if one field only is needed and not given, and standard input is read if no
+    /// file is named. 'custodyctl types' lists the types and their fields. From the end of a
+    /// file for a field that is one line of text, such as a password, a newline is taken.
     ///
-    /// Types and their fields: keystore has certificate-chain and private-key, both PEM;
-    /// password has password, from whose end one newline is taken if there is one; blob
-    /// has content.
+    /// A dotenv file has lines NAME=VALUE, with 'export' or without, comments, and values in
+    /// single quotes, double quotes or none. Substitutions are refused, not made.
     ///
     /// A file whose own name looks like FIELD=FILE is written ./FIELD=FILE.
     Put {
         #[arg(value_name = "GROUP/NAME", value_parser = element::secret, help = "The secret")]
         secret: SecretId,
-        /// The type: keystore, password, blob, or another that custodyd knows.
+        /// The type, such as keystore, password or blob.
         #[arg(long = "type", value_name = "TYPE")]
         kind: String,
-        /// The files that hold the fields; '-' is standard input.
-        #[arg(
-            value_name = "[FIELD=]FILE",
-            value_parser = OsStringValueParser::new().map(|text: OsString| Part::from(text))
-        )]
-        files: Vec<Part>,
+        #[command(flatten)]
+        sources: Sources,
         #[command(flatten)]
         terms: Terms,
     },
@@ -139,9 +131,9 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
         Command::Put {
             secret,
             kind,
-            files,
+            sources,
             terms,
-        } => put(global, secret, kind, files, terms).await,
+        } => put(global, secret, kind, sources, terms).await,
         Command::List { group } => {
             let request = v1::ListSecretsRequest {
                 group: group.into(),
@@ -193,10 +185,10 @@ async fn put(
     global: &Global,
     secret: SecretId,
     kind: String,
-    files: Vec<Part>,
+    sources: Sources,
     terms: Terms,
 ) -> Result<(), Failure> {
-    let fields = content::read(&secret, &kind, files)?;
+    let fields = content::read(&secret, &kind, sources)?;
     let request = v1::PutSecretRequest {
         group: secret.group.to_string(),
         name: secret.name.to_string(),

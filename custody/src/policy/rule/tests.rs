@@ -83,10 +83,10 @@ fn terms_that_can_never_be_kept_are_refused() {
     };
     assert_eq!(check(other), Err(Senseless::Field("password".into())));
     let unknown = Terms {
-        fields: fields(&["no-such"]),
+        fields: fields(&["no such"]),
         ..Terms::default()
     };
-    assert_eq!(check(unknown), Err(Senseless::Field("no-such".into())));
+    assert_eq!(check(unknown), Err(Senseless::Field("no such".into())));
     let window = |not_before, not_after| Terms {
         not_before,
         not_after,

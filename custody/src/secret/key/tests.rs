@@ -80,13 +80,13 @@ fn a_key_comes_out_as_the_pkcs8_that_openssl_writes() {
     ];
     for (given, pkcs8) in pair {
         let key = PrivateKey::read(given.as_bytes()).unwrap();
-        assert_eq!(*key.to_pem(), pkcs8);
+        assert_eq!(*key.to_pem(), pkcs8.as_bytes());
     }
     for (pem, ..) in KEYS {
         let key = PrivateKey::read(pem.as_bytes()).unwrap();
-        let (kind, _) = <(SectionKind, Vec<u8>)>::from_pem_slice(key.to_pem().as_bytes()).unwrap();
+        let (kind, _) = <(SectionKind, Vec<u8>)>::from_pem_slice(&key.to_pem()).unwrap();
         assert_eq!(kind, SectionKind::PrivateKey);
-        let again = PrivateKey::read(key.to_pem().as_bytes()).unwrap();
+        let again = PrivateKey::read(&key.to_pem()).unwrap();
         assert_eq!(again.to_pem(), key.to_pem());
     }
 }
