@@ -62,6 +62,10 @@ impl Type for Keystore {
         Ok(fields)
     }
 
+    fn lines(&self) -> &'static [&'static str] {
+        &[PASSPHRASE, KEY_PASSPHRASE, ALIAS]
+    }
+
     fn publishes(&self) -> &'static [&'static str] {
         &[
             "subject",

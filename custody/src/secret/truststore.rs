@@ -44,6 +44,10 @@ impl Type for Truststore {
         Ok(fields)
     }
 
+    fn lines(&self) -> &'static [&'static str] {
+        &[PASSPHRASE]
+    }
+
     fn publishes(&self) -> &'static [&'static str] {
         &["certificates", "not-after", "subjects", "sha256"]
     }
