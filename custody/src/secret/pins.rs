@@ -84,10 +84,16 @@ fn lines(value: &[u8]) -> Result<Vec<String>, Refused> {
 }
 
 fn pin(line: &str) -> Option<String> {
+    const ENCODED: usize = 44;
     let encoded = line.strip_prefix("sha256/")?;
-    let digest = STANDARD
-        .decode(encoded.strip_prefix('/').unwrap_or(encoded))
-        .ok()?;
+    // Base64 may itself begin with a slash, so the length tells.
+    let is_of_curl = encoded.len() == ENCODED + 1;
+    let encoded = if is_of_curl {
+        encoded.strip_prefix('/')?
+    } else {
+        encoded
+    };
+    let digest = STANDARD.decode(encoded).ok()?;
     (digest.len() == 32).then(|| format!("sha256/{}", STANDARD.encode(digest)))
 }
 
@@ -110,10 +116,19 @@ mod tests {
         let both = accept("certificate-pin-set", given).unwrap();
         assert_eq!(property(&both.properties, "count"), "2");
         let stored = Fields::decode(&both.content).unwrap();
-        assert_eq!(
-            stored.get(PINS),
-            Some(format!("{zero}\n{pin}\n").as_bytes())
-        );
+        let mut pins = [zero, pin];
+        pins.sort_unstable();
+        let expected = pins.join("\n") + "\n";
+        assert_eq!(stored.get(PINS), Some(expected.as_bytes()));
+    }
+
+    #[test]
+    fn a_pin_that_begins_with_a_slash_stays_what_it_is() {
+        let pin = format!("sha256/{}", STANDARD.encode([0xff; 32]));
+        for written in [&pin, &pin.replacen('/', "//", 1)] {
+            let accepted = accept("certificate-pin-set", &[(PINS, written.as_bytes())]).unwrap();
+            assert_eq!(property(&accepted.properties, "pins"), pin);
+        }
     }
 
     #[test]
