@@ -1,6 +1,9 @@
 //! P2: no management call returns secret content, whoever asks.
 #![allow(clippy::unwrap_used, reason = "a test says so by failing")]
 
+#[path = "p2_write_only/planted.rs"]
+mod planted;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use prost::Message;
@@ -8,6 +11,8 @@ use prost_types::{DescriptorProto, field_descriptor_proto::Type};
 use proto::v1;
 use softhsm_tests::{Site, raw, text, world::TlsPair};
 use tonic::{Code, Status};
+
+use planted::{Planted, planted};
 
 /// Every message there is, by its full name with a dot before it.
 fn messages() -> BTreeMap<String, DescriptorProto> {
@@ -77,63 +82,6 @@ fn content_comes_from_fetch_and_from_no_other_method_of_the_provider() {
         let releases = method == "Fetch";
         assert_eq!(seen.contains(CONTENT), releases, "{method}");
         assert_eq!(!bytes.is_empty(), releases, "{method}: {bytes:?}");
-    }
-}
-
-/// One secret of a type, its content, and what to look for of it.
-struct Planted {
-    r#type: &'static str,
-    fields: Vec<(&'static str, Vec<u8>)>,
-    traces: Vec<Vec<u8>>,
-}
-
-fn planted() -> Vec<Planted> {
-    let canary = |r#type: &str| format!("canary-{}-7b1f0c5ad3", r#type).into_bytes();
-    let plain = |r#type, field| Planted {
-        r#type,
-        fields: vec![(field, canary(r#type))],
-        traces: vec![canary(r#type)],
-    };
-    let pair = TlsPair::new();
-    let lines = pair.key.lines().filter(|line| !line.starts_with("-----"));
-    let keystore = Planted {
-        r#type: "keystore",
-        traces: lines.map(|line| line.as_bytes().to_vec()).collect(),
-        fields: vec![
-            ("certificate-chain", pair.certificate.clone().into_bytes()),
-            ("private-key", pair.key.clone().into_bytes()),
-        ],
-    };
-    vec![
-        plain("password", "password"),
-        plain("blob", "content"),
-        keystore,
-    ]
-}
-
-impl Planted {
-    fn put(&self, name: &str) -> v1::PutSecretRequest {
-        let field = |(name, value): &(&str, Vec<u8>)| v1::Field {
-            name: (*name).to_owned(),
-            value: value.clone(),
-        };
-        v1::PutSecretRequest {
-            group: "web".into(),
-            name: name.into(),
-            r#type: self.r#type.into(),
-            fields: self.fields.iter().map(field).collect(),
-            ..Default::default()
-        }
-    }
-
-    /// What shows in `bytes` of the content, as it is or in hexadecimal.
-    fn shows_in(&self, bytes: &[u8]) -> bool {
-        let contains = |needle: &[u8]| bytes.windows(needle.len()).any(|part| part == needle);
-        self.traces.iter().any(|trace| {
-            contains(trace)
-                || contains(hex::encode(trace).as_bytes())
-                || contains(hex::encode_upper(trace).as_bytes())
-        })
     }
 }
 
@@ -342,7 +290,7 @@ async fn a_refusal_of_content_does_not_quote_it() {
     let _daemon = site.start();
     site.ctl(&["group", "create", "web"]);
     let channel = raw::connect(site.path("run/manager.sock")).await;
-    let plain = planted().remove(0);
+    let plain = planted().swap_remove(0);
     let canary = plain.fields[0].1.clone();
     let field = |name: &str| v1::Field {
         name: name.into(),
@@ -362,6 +310,17 @@ async fn a_refusal_of_content_does_not_quote_it() {
         ("password", vec![field("password"), field("password")]),
         ("blob", vec![field("nothing")]),
         ("nothing", vec![field("content")]),
+        ("private-key", vec![field("private-key")]),
+        ("basic-auth", vec![field("username"), field("key")]),
+        ("api-key", vec![field("key"), field("key")]),
+        ("jwt", vec![field("token")]),
+        ("symmetric-key", vec![field("key"), field("algorithm")]),
+        ("symmetric-key", vec![field("key-hex"), field("algorithm")]),
+        (
+            "s3-credentials",
+            vec![field("access-key-id"), field("region")],
+        ),
+        ("key-value", vec![field("A"), field("A")]),
     ];
     for (r#type, fields) in broken {
         let request = v1::PutSecretRequest {

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test says so by failing")]
 
 use softhsm_tests::{
-    Site,
+    Site, until,
     verdict::{is_delivered, is_denied},
 };
 
@@ -37,6 +37,21 @@ fn a_transient_unit_of_the_same_name_is_denied_what_the_file_of_that_unit_was_gr
     let fragment = "/run/systemd/transient/nginx.service";
     assert_eq!(denial["caller"]["fragment"], fragment);
 
+    // As long as the transient unit is remembered, the file is not looked for.
+    let loaded = [
+        "list-units",
+        "--all",
+        "--plain",
+        "--no-legend",
+        "nginx.service",
+    ];
+    until("the transient unit is forgotten", || {
+        machine
+            .run("systemctl", &loaded)
+            .trim()
+            .is_empty()
+            .then_some(())
+    });
     is_delivered(&machine.told("nginx.service", &line, ""));
     let allowed = site.is_on_record_as_allowed();
     assert_eq!(

@@ -77,6 +77,10 @@ fn a_key_comes_out_as_the_pkcs8_that_openssl_writes() {
             include_str!("samples/p256-sec1.pem"),
             include_str!("samples/p256-pkcs8.pem"),
         ),
+        (
+            include_str!("samples/p384-sec1.pem"),
+            include_str!("samples/p384-pkcs8.pem"),
+        ),
     ];
     for (given, pkcs8) in pair {
         let key = PrivateKey::read(given.as_bytes()).unwrap();
