@@ -22,7 +22,7 @@ use custody::{
 use listenfd::ListenFd;
 use tokio::{
     net::{UnixListener, UnixStream},
-    sync::mpsc,
+    sync::{Semaphore, mpsc},
 };
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 
@@ -253,6 +253,10 @@ fn spare_descriptors(socket: &impl AsFd) -> io::Result<()> {
 /// After an accept that failed for want of descriptors or memory, a short rest.
 const REST: Duration = Duration::from_millis(50);
 
+/// How many are looked at side by side, so that one who cannot be seen for a while does
+/// not keep the others out.
+const AT_THE_DOOR: usize = 64;
+
 /// Accepts connections as long as anyone takes them; no error ends it.
 pub(crate) fn connections(
     listener: UnixListener,
@@ -260,19 +264,23 @@ pub(crate) fn connections(
     doors: Arc<Doors>,
 ) -> impl Stream<Item = io::Result<Connection>> {
     let (sender, receiver) = mpsc::channel(1);
+    let places = Arc::new(Semaphore::new(AT_THE_DOOR));
     tokio::spawn(async move {
-        loop {
+        while let Ok(place) = Arc::clone(&places).acquire_owned().await {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
                 () = sender.closed() => return,
             };
             match accepted {
                 Ok((stream, _)) => {
-                    if let Some(connection) = doors.let_in(stream, surface).await
-                        && sender.send(Ok(connection)).await.is_err()
-                    {
-                        return;
-                    }
+                    let (doors, sender) = (Arc::clone(&doors), sender.clone());
+                    tokio::spawn(async move {
+                        if let Some(connection) = doors.let_in(stream, surface).await {
+                            // Nobody takes any more connections at the end.
+                            drop(sender.send(Ok(connection)).await);
+                        }
+                        drop(place);
+                    });
                 }
                 Err(error) => {
                     doors.not_accepted(&error);
