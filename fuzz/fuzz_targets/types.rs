@@ -13,6 +13,7 @@ fuzz_target!(|input: &[u8]| {
             continue;
         };
         let stored = Fields::decode(&accepted.content).expect("what was encoded");
+        let names = stored.names().collect::<Vec<_>>().join(" ");
         let again = Fields::decode(&accepted.content).expect("what was encoded");
         let again = kind.accept(again).expect("what was accepted");
         assert_eq!(again.content.expose(), accepted.content.expose());
@@ -25,9 +26,9 @@ fuzz_target!(|input: &[u8]| {
                 true => public.push(value),
                 false => secret.push(value),
             }
-            if let Shape::Free = kind.shape() {
-                public.push(name.into_bytes().into());
-            }
+        }
+        if let Shape::Free = kind.shape() {
+            public.push(names.into_bytes().into());
         }
         assert_eq!(accepted.size, size);
         for secret in secret {
