@@ -1,8 +1,12 @@
+use std::num::NonZeroU32;
+
+use aws_lc_rs::{digest, hmac};
 use rcgen::PKCS_ECDSA_P256_SHA256;
 
 use crate::secret::{
-    Fields,
-    tool::{Bench, accept, intermediate, leaf, property, refusal, root},
+    Fields, Kind, format,
+    pbe::kdf::{Passphrase, Purpose},
+    tool::{Bench, accept, fields, intermediate, leaf, property, refusal, root},
 };
 
 /// A folder with a key, its certificate, and an intermediate and a root out of order.
@@ -270,13 +274,19 @@ fn der(tag: u8, content: &[u8]) -> Vec<u8> {
 
 /// A PKCS#12 without MAC of one part that holds `bags`.
 fn pkcs12(bags: &[u8]) -> Vec<u8> {
+    pkcs12_with_mac(bags, |_| Vec::new())
+}
+
+/// The same with the MAC that `mac` makes of its content.
+fn pkcs12_with_mac(bags: &[u8], mac: impl Fn(&[u8]) -> Vec<u8>) -> Vec<u8> {
     const DATA: &[u8] = b"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01";
     let data = |content: &[u8]| {
         let octets = der(0xa0, &der(4, content));
         der(0x30, &[DATA, &octets[..]].concat())
     };
     let safes = der(0x30, &data(&der(0x30, bags)));
-    der(0x30, &[&[2, 1, 3], &data(&safes)[..]].concat())
+    let mac = mac(&safes);
+    der(0x30, &[&[2, 1, 3], &data(&safes)[..], &mac].concat())
 }
 
 const BAG: &[u8] = b"\x06\x0b\x2a\x86\x48\x86\xf7\x0d\x01\x0c\x0a\x01";
@@ -297,7 +307,10 @@ fn ten_thousand_certificates_are_refused_by_their_number() {
     let certificate = [X509, &der(0xa0, &der(4, b"x"))[..]].concat();
     let bags = bag(3, &der(0x30, &certificate)).repeat(10_000);
     let told = refusal("truststore", &[("pkcs12", &pkcs12(&bags))]);
-    assert!(told.contains("has over 1000 certificates"), "{told}");
+    assert!(
+        told.contains("has over 1000 certificates or keys"),
+        "{told}"
+    );
 }
 
 #[test]
@@ -327,4 +340,41 @@ fn a_broken_certificate_in_a_store_is_named_by_its_number() {
     let bags = bag(3, &der(0x30, &certificate)).repeat(2);
     let told = refusal("truststore", &[("pkcs12", &pkcs12(&bags))]);
     assert!(told.starts_with("certificate 1 of "), "{told}");
+}
+
+#[test]
+fn a_store_under_no_passphrase_is_told_from_one_under_an_empty_one() {
+    const SHA256: &[u8] = b"\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01";
+    let authority = pem::parse(root("root").pem()).unwrap().into_contents();
+    let certificate = [X509, &der(0xa0, &der(4, &authority))[..]].concat();
+    let bags = bag(3, &der(0x30, &certificate));
+    for passphrase in [Passphrase::none(), Passphrase::new("")] {
+        let store = pkcs12_with_mac(&bags, |safes| {
+            let once = NonZeroU32::MIN;
+            let key = passphrase.derive(&digest::SHA256, Purpose::Mac, b"salt", once, 32);
+            let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), safes);
+            let info = [der(0x30, SHA256), der(4, tag.as_ref())].concat();
+            der(0x30, &[der(0x30, &info), der(4, b"salt")].concat())
+        });
+        assert!(accept("truststore", &[("pkcs12", &store)]).is_ok());
+    }
+}
+
+#[test]
+fn a_key_among_certificates_of_others_is_refused() {
+    let authority = root("root");
+    let (_, key) = leaf(&authority, &PKCS_ECDSA_P256_SHA256);
+    let (stranger, _) = leaf(&authority, &PKCS_ECDSA_P256_SHA256);
+    let kind = Kind::from_name("keystore").unwrap();
+    let mixed = fields(&[
+        ("certificate-chain", stranger.as_bytes()),
+        ("private-key", key.as_bytes()),
+    ]);
+    let files = format::render(kind, &mixed, format::Format::Pkcs12, Some("geheim")).unwrap();
+    let store = files.get("keystore.p12").unwrap();
+    let told = refusal("keystore", &[("pkcs12", store), ("passphrase", b"geheim")]);
+    assert!(
+        told.contains("holds no certificate of the private key"),
+        "{told}"
+    );
 }

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use rcgen::{PKCS_ECDSA_P256_SHA256, PKCS_ED25519};
 
 use super::*;
@@ -86,6 +88,8 @@ fn a_password_that_is_made_is_another_each_time_and_one_that_is_given_is_not_rep
     let (one, two) = (made(), made());
     assert_ne!(one, two);
     assert_eq!(one.len(), 26, "128 bits, five to a character");
+    let different: BTreeSet<_> = one.bytes().collect();
+    assert!(different.len() > 4, "{one}");
     assert!(
         one.bytes()
             .all(|byte| matches!(byte, b'A'..=b'Z' | b'2'..=b'7'))
