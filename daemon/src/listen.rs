@@ -25,6 +25,7 @@ use tokio::{
     sync::{Semaphore, mpsc},
 };
 use tokio_stream::{Stream, wrappers::ReceiverStream};
+use tokio_util::task::TaskTracker;
 
 use crate::{
     attest::Peer,
@@ -129,6 +130,7 @@ pub(crate) struct Doors {
     limits: RwLock<Limits>,
     throttle: Arc<Throttle>,
     places: Arc<Places>,
+    at_the_door: TaskTracker,
     full: Seldom,
     failed: Seldom,
 }
@@ -145,6 +147,7 @@ impl Doors {
             throttle: Arc::new(Throttle::new(limits.rate)),
             limits: RwLock::new(limits),
             places: Arc::default(),
+            at_the_door: TaskTracker::new(),
             full: Seldom::default(),
             failed: Seldom::default(),
         })
@@ -167,6 +170,13 @@ impl Doors {
     /// What holds those up who ask too often.
     pub(crate) fn throttle(&self) -> &Arc<Throttle> {
         &self.throttle
+    }
+
+    /// Waits until everyone who was accepted is let in or turned away, which is on record
+    /// or counted then. For when no more are accepted.
+    pub(crate) async fn settle(&self) {
+        self.at_the_door.close();
+        self.at_the_door.wait().await;
     }
 
     fn limits(&self) -> Limits {
@@ -211,7 +221,8 @@ impl Doors {
     /// Puts on record, without waiting for it, that what came in cannot stay.
     fn turn_away(self: &Arc<Self>, surface: Surface, connected: Credentials, drift: Drift) {
         let this = Arc::clone(self);
-        tokio::spawn(async move { this.record(surface, connected, drift).await });
+        self.at_the_door
+            .spawn(async move { this.record(surface, connected, drift).await });
     }
 
     async fn record(&self, surface: Surface, connected: Credentials, doubt: Drift) {
@@ -273,9 +284,9 @@ pub(crate) fn connections(
             };
             match accepted {
                 Ok((stream, _)) => {
-                    let (doors, sender) = (Arc::clone(&doors), sender.clone());
-                    tokio::spawn(async move {
-                        if let Some(connection) = doors.let_in(stream, surface).await {
+                    let (this, sender) = (Arc::clone(&doors), sender.clone());
+                    doors.at_the_door.spawn(async move {
+                        if let Some(connection) = this.let_in(stream, surface).await {
                             // Nobody takes any more connections at the end.
                             drop(sender.send(Ok(connection)).await);
                         }

@@ -188,7 +188,11 @@ async fn serve(config: Config, helper: Option<Helper>, about: About) -> Result<(
     tracing::info!("stopping: open requests may finish");
     stop.send_replace(true);
     let drain = lock(&live).drain;
-    if tokio::time::timeout(drain, servers).await.is_err() {
+    let ending = async {
+        drop(servers.await);
+        doors.settle().await;
+    };
+    if tokio::time::timeout(drain, ending).await.is_err() {
         tracing::warn!(?drain, "some requests did not finish in time");
     }
     signing.abort();
