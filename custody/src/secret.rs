@@ -26,6 +26,7 @@ mod password;
 mod pbe;
 mod pins;
 mod private_key;
+pub mod recognise;
 mod refused;
 mod s3_credentials;
 mod symmetric_key;

@@ -1,11 +1,12 @@
 //! Files that hold several keys and certificates: PKCS#12, and the JKS of Java.
 
+use x509_parser::prelude::X509Certificate;
 use zeroize::Zeroizing;
 
 use super::{
     Fields, Refused,
     key::PrivateKey,
-    pbe::{Effort, Encrypted},
+    pbe::{self, Effort, Encrypted},
     x509::{
         Der, chain,
         describe::{some_of, text},
@@ -13,6 +14,7 @@ use super::{
     },
 };
 
+mod contents;
 mod jks;
 mod pkcs12;
 
@@ -58,6 +60,39 @@ enum Locked {
     Jks(Vec<u8>),
 }
 
+/// Why a container is not read, told as the rest of a sentence that begins with the file.
+struct Unread {
+    what: String,
+    /// Whether a passphrase is missing, or is not the one.
+    is_locked: bool,
+}
+
+impl Unread {
+    fn locked(what: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            is_locked: true,
+        }
+    }
+
+    fn of(self, file: &str) -> Refused {
+        let what = format!("{file} {}", self.what);
+        match self.is_locked {
+            true => Refused::Locked(what),
+            false => Refused::Invalid(what),
+        }
+    }
+}
+
+impl<T: Into<String>> From<T> for Unread {
+    fn from(what: T) -> Self {
+        Self {
+            what: what.into(),
+            is_locked: false,
+        }
+    }
+}
+
 /// Takes the text that was given as `name`, without the newline that an editor leaves
 /// at the end of a file.
 pub(super) fn take_text(
@@ -97,7 +132,11 @@ pub(super) fn take(
 impl Container {
     /// Reads either format, whatever the file is called: since Java 9, most files named
     /// `.jks` are PKCS#12.
-    fn read(field: &'static str, bytes: &[u8], passphrase: Option<&str>) -> Result<Self, Refused> {
+    pub(super) fn read(
+        field: &'static str,
+        bytes: &[u8],
+        passphrase: Option<&str>,
+    ) -> Result<Self, Refused> {
         let mut container = Self {
             field,
             ..Self::default()
@@ -107,15 +146,15 @@ impl Container {
             [0xce, 0xce, 0xce, 0xce, ..] => Err("is a JCEKS key store; convert it by: keytool \
                  -importkeystore -srcstoretype JCEKS -srckeystore FILE -deststoretype PKCS12 \
                  -destkeystore STORE.p12"
-                .to_owned()),
+                .into()),
             _ if is_binary(bytes) => pkcs12::read(&mut container, bytes, passphrase),
             _ => Err(
                 "is neither a PKCS#12 file nor a JKS key store; PEM goes into the fields \
                  of its own"
-                    .to_owned(),
+                    .into(),
             ),
         }
-        .map_err(|what| invalid(format!("{field:?} {what}")))?;
+        .map_err(|unread: Unread| unread.of(&format!("{field:?}")))?;
         Ok(container)
     }
 
@@ -169,43 +208,20 @@ impl Container {
     ) -> Result<(Vec<Der>, PrivateKey), Refused> {
         let at = self.position(alias)?;
         let entry = self.keys.swap_remove(at);
-        let key = self.unlock(&entry, passphrase.unwrap_or_default())?;
+        let field = self.field;
+        let key = entry.unlock(field, passphrase.unwrap_or_default(), &mut self.effort)?;
         if !entry.chain.is_empty() {
             return Ok((entry.chain, key));
         }
-        let (ids, pool): (Vec<_>, Vec<_>) = self
-            .certificates
-            .into_iter()
-            .map(|one| (one.id, one.der))
-            .unzip();
-        let parsed = parse(self.field, &pool)?;
-        let fits = |at: &usize| *parsed[*at].public_key().subject_public_key.data == *key.public();
-        let fitting: Vec<_> = (0..pool.len()).filter(fits).collect();
-        let named = fitting
-            .iter()
-            .find(|at| entry.id.is_some() && ids[**at] == entry.id);
-        let Some(leaf) = named.or(fitting.first()) else {
+        let (ids, pool) = apart(self.certificates);
+        let parsed = parse(field, &pool)?;
+        let Some(leaf) = entry.leaf(&ids, &parsed, Some(&key)) else {
             return Err(invalid(format!(
-                "{:?} holds no certificate of the private key; export it with its chain",
-                self.field
+                "{field:?} holds no certificate of the private key; export it with its chain"
             )));
         };
-        let chain = chain::order(&parsed, *leaf);
+        let chain = chain::order(&parsed, leaf);
         Ok((chain::select(&pool, &chain), key))
-    }
-
-    fn unlock(&mut self, entry: &KeyEntry, passphrase: &str) -> Result<PrivateKey, Refused> {
-        let field = self.field;
-        let plain = match &entry.locked {
-            Locked::Plain(plain) => plain,
-            Locked::Pkcs8(encrypted) => &Encrypted::from_ber(encrypted)
-                .ok_or_else(|| invalid(format!("{field:?} holds a broken encrypted key")))?
-                .open(passphrase, &mut self.effort)
-                .map_err(|error| invalid(format!("the private key in {field:?}: {error}")))?,
-            Locked::Jks(encrypted) => &jks::unlock(encrypted, passphrase)
-                .map_err(|what| invalid(format!("the private key in {field:?} {what}")))?,
-        };
-        key::from_der(field, plain)
     }
 
     /// The certificates, of a container that holds nothing else.
@@ -222,6 +238,54 @@ impl Container {
             return Err(invalid(format!("{field:?} holds no certificate")));
         }
         Ok(self.certificates.into_iter().map(|one| one.der).collect())
+    }
+}
+
+/// The ids that pair certificates with keys, and the certificates.
+fn apart(certificates: Vec<Entry>) -> (Vec<Option<Vec<u8>>>, Vec<Der>) {
+    let certificates = certificates.into_iter();
+    certificates.map(|one| (one.id, one.der)).unzip()
+}
+
+impl KeyEntry {
+    fn unlock(
+        &self,
+        field: &str,
+        passphrase: &str,
+        effort: &mut Effort,
+    ) -> Result<PrivateKey, Refused> {
+        let failed = |unread: Unread| unread.of(&format!("the private key in {field:?}"));
+        let plain = match &self.locked {
+            Locked::Plain(plain) => plain,
+            Locked::Pkcs8(encrypted) => &Encrypted::from_ber(encrypted)
+                .ok_or_else(|| invalid(format!("{field:?} holds a broken encrypted key")))?
+                .open(passphrase, effort)
+                .map_err(|error| match error {
+                    pbe::Error::Passphrase => {
+                        Refused::Locked(format!("the private key in {field:?}: {error}"))
+                    }
+                    _ => invalid(format!("the private key in {field:?}: {error}")),
+                })?,
+            Locked::Jks(encrypted) => &jks::unlock(encrypted, passphrase).map_err(failed)?,
+        };
+        key::from_der(field, plain)
+    }
+
+    /// Where its certificate is in `pool`: by its id, which `ids` has of each, among those of
+    /// its public key if that is known.
+    fn leaf(
+        &self,
+        ids: &[Option<Vec<u8>>],
+        pool: &[X509Certificate<'_>],
+        key: Option<&PrivateKey>,
+    ) -> Option<usize> {
+        let fits = |at: &usize| {
+            key.is_none_or(|key| *pool[*at].public_key().subject_public_key.data == *key.public())
+        };
+        let is_named = |at: &usize| self.id.is_some() && ids[*at] == self.id;
+        let mut fitting = (0..pool.len()).filter(fits);
+        let named = fitting.clone().find(is_named);
+        named.or_else(|| key.and_then(|_| fitting.next()))
     }
 }
 

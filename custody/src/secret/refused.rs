@@ -51,6 +51,9 @@ pub enum Refused {
     /// More than [`Content::MAX_LEN`].
     #[error("the content has {0} bytes; a secret holds at most {max}", max = Content::MAX_LEN)]
     TooLarge(usize),
+    /// Something under a passphrase that is missing, or is another: which element.
+    #[error("{0}")]
+    Locked(String),
     /// What a type has to say against a value: which element, and what is wrong with it.
     #[error("{0}")]
     Invalid(String),

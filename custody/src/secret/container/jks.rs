@@ -19,7 +19,7 @@ use aws_lc_rs::{
 };
 use zeroize::Zeroizing;
 
-use super::{Container, Der, Entry, KeyEntry, Locked};
+use super::{Container, Der, Entry, KeyEntry, Locked, Unread};
 use crate::secret::{
     ber::Reader,
     x509::{MAX_CHAIN, MAX_COLLECTION},
@@ -31,27 +31,23 @@ pub(super) fn read(
     container: &mut Container,
     bytes: &[u8],
     passphrase: Option<&str>,
-) -> Result<(), String> {
+) -> Result<(), Unread> {
     let (body, digest) = bytes
         .split_last_chunk::<SHA1_OUTPUT_LEN>()
         .ok_or("is a JKS key store that is cut off")?;
     if let Some(passphrase) = passphrase {
         let expected = sha1(&[&wide(passphrase), b"Mighty Aphrodite", body]);
         constant_time::verify_slices_are_equal(&expected, digest)
-            .map_err(|_| "does not open with that passphrase, or is damaged")?;
+            .map_err(|_| Unread::locked("does not open with that passphrase, or is damaged"))?;
     }
     let mut input = Input(body.get(4..).unwrap_or_default());
     let start = input.u32().zip(input.u32());
     let (version, count) = start.ok_or("is a JKS key store that is cut off")?;
     if !matches!(version, 1 | 2) {
-        return Err(format!(
-            "is a JKS key store of version {version}; there are 1 and 2"
-        ));
+        return Err(format!("is a JKS key store of version {version}; there are 1 and 2").into());
     }
     if usize::try_from(count).map_or(true, |count| count > MAX_COLLECTION) {
-        return Err(format!(
-            "has {count} entries; at most {MAX_COLLECTION} are read"
-        ));
+        return Err(format!("has {count} entries; at most {MAX_COLLECTION} are read").into());
     }
     for number in 1..=count {
         input
@@ -59,7 +55,7 @@ pub(super) fn read(
             .ok_or_else(|| format!("is not a well-formed JKS key store in its entry {number}"))?;
     }
     if !input.0.is_empty() {
-        return Err("is a JKS key store with something after its last entry".to_owned());
+        return Err("is a JKS key store with something after its last entry".into());
     }
     Ok(())
 }
@@ -131,17 +127,14 @@ impl<'a> Input<'a> {
 
 /// Opens a private key: it is combined with a stream of SHA-1 digests, each of the
 /// passphrase and the one before, from a salt on.
-pub(super) fn unlock(
-    encrypted: &[u8],
-    passphrase: &str,
-) -> Result<Zeroizing<Vec<u8>>, &'static str> {
+pub(super) fn unlock(encrypted: &[u8], passphrase: &str) -> Result<Zeroizing<Vec<u8>>, Unread> {
     let parts = Reader::new(encrypted).sequence().and_then(|mut parts| {
         let (algorithm, _) = parts.algorithm()?;
         Ok((algorithm, parts.octets()?))
     });
     let (algorithm, protected) = parts.map_err(|_| "is not well-formed")?;
     if algorithm != asn1_rs::oid!(1.3.6.1.4.1.42.2.17.1.1) {
-        return Err("is not encrypted in the way of JKS");
+        return Err("is not encrypted in the way of JKS".into());
     }
     let (salt, rest) = protected
         .split_first_chunk::<SHA1_OUTPUT_LEN>()
@@ -156,9 +149,11 @@ pub(super) fn unlock(
         *link = sha1(&[&passphrase, &link]);
         plain.extend(chunk.iter().zip(&*link).map(|(byte, mask)| byte ^ mask));
     }
-    constant_time::verify_slices_are_equal(&sha1(&[&passphrase, &plain]), check).map_err(
-        |_| "does not open with that passphrase; if it has its own, give it as \"key-passphrase\"",
-    )?;
+    constant_time::verify_slices_are_equal(&sha1(&[&passphrase, &plain]), check).map_err(|_| {
+        Unread::locked(
+            "does not open with that passphrase; if it has its own, give it as \"key-passphrase\"",
+        )
+    })?;
     Ok(plain)
 }
 

@@ -6,7 +6,7 @@ use asn1_rs::{Oid, oid};
 use aws_lc_rs::{constant_time, digest, hmac};
 use zeroize::Zeroizing;
 
-use super::{Container, Der, Entry, KeyEntry, Locked};
+use super::{Container, Der, Entry, KeyEntry, Locked, Unread};
 use crate::secret::{
     ber::{Broken, Reader},
     pbe::{
@@ -35,20 +35,20 @@ pub(super) fn read(
     container: &mut Container,
     bytes: &[u8],
     passphrase: Option<&str>,
-) -> Result<(), String> {
+) -> Result<(), Unread> {
     let mut pfx = Reader::new(bytes).sequence().map_err(broken)?;
     let version = pfx.integer().map_err(|_| {
         "is binary, but no PKCS#12 file; a DER certificate or key goes into the field of its own"
     })?;
     if version != 3 {
-        return Err(format!("is PKCS#12 of version {version}; only 3 exists"));
+        return Err(format!("is PKCS#12 of version {version}; only 3 exists").into());
     }
     let (kind, mut content) = content_info(&mut pfx).map_err(broken)?;
     if kind != DATA {
         return Err(
             "is protected by a signature instead of a passphrase; export it with a \
                     passphrase"
-                .to_owned(),
+                .into(),
         );
     }
     let safes = content.octets().map_err(broken)?;
@@ -78,11 +78,15 @@ fn content_info<'a>(reader: &mut Reader<'a>) -> Result<(Oid<'a>, Reader<'a>), Br
     Ok((info.oid()?, info.explicit(0)?))
 }
 
-fn hint(error: &Error, passphrase: Option<&str>) -> String {
+fn hint(error: &Error, passphrase: Option<&str>) -> Unread {
     match (error, passphrase) {
-        (Error::Passphrase, None) => "is under a passphrase; give it as \"passphrase\"".to_owned(),
-        (Error::Passphrase, _) => "does not open with that passphrase, or is damaged".to_owned(),
-        _ => format!("cannot be checked: {error}"),
+        (Error::Passphrase, None) => {
+            Unread::locked("is under a passphrase; give it as \"passphrase\"")
+        }
+        (Error::Passphrase, _) => {
+            Unread::locked("does not open with that passphrase, or is damaged")
+        }
+        _ => format!("cannot be checked: {error}").into(),
     }
 }
 

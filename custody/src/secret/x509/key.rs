@@ -69,12 +69,15 @@ fn unlock(
     passphrase: Option<&str>,
 ) -> Result<PrivateKey, Refused> {
     let Some(passphrase) = passphrase else {
-        return Err(invalid(format!(
+        return Err(Refused::Locked(format!(
             "{field:?} is encrypted; give its passphrase as \"passphrase\""
         )));
     };
     let plain = encrypted
         .open(passphrase, &mut pbe::Effort::default())
-        .map_err(|error| invalid(format!("{field:?}: {error}")))?;
+        .map_err(|error| match error {
+            pbe::Error::Passphrase => Refused::Locked(format!("{field:?}: {error}")),
+            _ => invalid(format!("{field:?}: {error}")),
+        })?;
     from_der(field, &plain)
 }
