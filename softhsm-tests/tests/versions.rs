@@ -110,6 +110,25 @@ fn a_write_over_what_somebody_else_wrote_is_refused() {
     assert_eq!(fetched(&site, "web/key").unwrap(), "three");
     assert!(put("3").status.success());
     assert_eq!(fetched(&site, "web/key").unwrap(), "mine");
+    // Once more, as if no answer had come.
+    let again = put("3");
+    let told = text(&again);
+    assert!(
+        again.status.success() && told.contains("nothing was written"),
+        "{told}"
+    );
+    assert_eq!(secret(&site)["versions"], 4);
+    // The same bytes as another type are something else.
+    let other = [
+        "secret",
+        "put",
+        "web/key",
+        "--type",
+        "password",
+        mine.to_str().unwrap(),
+    ];
+    let other = site.try_ctl(&other);
+    assert_eq!(other.status.code(), CONFLICT, "{}", text(&other));
 }
 
 #[test]

@@ -98,12 +98,20 @@ pub fn next_version(
     })
 }
 
-/// The current version of `id`, if it has the content that this is the fingerprint of and is
-/// delivered.
-pub fn unchanged(state: &State, id: &SecretId, fingerprint: Fingerprint) -> Option<VersionId> {
-    let current = state.group(&id.group)?.secret(&id.name)?.current()?;
+/// The current version of `id`, if it is of that type, has the content that this is the
+/// fingerprint of and is delivered.
+pub fn unchanged(
+    state: &State,
+    id: &SecretId,
+    kind: Kind,
+    fingerprint: Fingerprint,
+) -> Option<VersionId> {
+    let secret = state.group(&id.group)?.secret(&id.name)?;
+    let current = secret.current()?;
     let row = current.row();
-    let same = row.fingerprint == fingerprint && row.state == VersionState::Enabled;
+    let same = secret.row().kind == kind
+        && row.fingerprint == fingerprint
+        && row.state == VersionState::Enabled;
     (same && row.valid_until.is_none()).then(|| row.id.clone())
 }
 

@@ -46,19 +46,21 @@ impl Custodian {
         let this = Arc::clone(self);
         to_its_end(async move {
             let writer = &mut *this.writer().await?;
-            let (place, fingerprint, same) = {
+            let (place, fingerprint) = {
                 let state = this.state();
-                let place = put::next_version(&state, &id, kind, terms)?;
                 let fingerprint = state.fingerprint(&id, &accepted.content);
-                let same = put::unchanged(&state, &id, fingerprint);
-                (place, fingerprint, same.filter(|_| !terms.even_if_same))
+                // Before it is asked which version is current: a write that is repeated, since
+                // its answer was lost, finds that it took effect.
+                let same = put::unchanged(&state, &id, kind, fingerprint);
+                if let Some(version) = same.filter(|_| !terms.even_if_same) {
+                    return Ok(Put {
+                        version,
+                        is_unchanged: true,
+                    });
+                }
+                let place = put::next_version(&state, &id, kind, terms)?;
+                (place, fingerprint)
             };
-            if let Some(version) = same {
-                return Ok(Put {
-                    version,
-                    is_unchanged: true,
-                });
-            }
             let version = place.version.clone();
             let dek = PlaintextDek::generate().map_err(Error::Seal)?;
             let kind = kind.name();
