@@ -14,7 +14,7 @@
 //! A caller shows no credential: custodyd asks the kernel who is at the other end of
 //! the socket. A read that finds custodyd unavailable, or comes too
 //! soon after many others, is repeated once, after the
-//! delay that custodyd names; a write never is.
+//! delay that custodyd names; a write never is, but for [`Manager::put_secret_over`].
 #![forbid(unsafe_code)]
 
 mod channel;

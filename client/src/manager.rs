@@ -1,12 +1,12 @@
 //! The surface for operators: a method for each call of `custody.v1.Manager`.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use tonic::{Streaming, transport::Channel};
 
 use crate::{
     Error, channel,
-    retry::{once, repeat},
+    retry::{once, persist, repeat},
     v1::{self, manager_client::ManagerClient},
 };
 
@@ -39,6 +39,32 @@ impl Manager {
         repeat(|| {
             let mut client = self.0.clone();
             async move { client.who_am_i(v1::OperatorWhoAmIRequest {}).await }
+        })
+        .await
+    }
+
+    /// Writes a version as [`put_secret`](Self::put_secret) does, if version `expected` is
+    /// current (0: none). While custodyd is unavailable or asks for patience, it tries again for
+    /// up to `patience`: a write that took effect although its answer was lost is answered as
+    /// unchanged.
+    ///
+    /// # Errors
+    ///
+    /// What custodyd answers, as an [`Error`].
+    pub async fn put_secret_over(
+        &self,
+        expected: u32,
+        request: v1::PutSecretRequest,
+        patience: Duration,
+    ) -> Result<v1::Version, Error> {
+        let request = v1::PutSecretRequest {
+            expected: Some(expected),
+            even_if_same: false,
+            ..request
+        };
+        persist(patience, || {
+            let (mut client, request) = (self.0.clone(), request.clone());
+            async move { client.put_secret(request).await }
         })
         .await
     }

@@ -1,10 +1,10 @@
-//! Repeats, once, what is safe to repeat.
+//! Repeats what is safe to repeat.
 
 use std::time::Duration;
 
 use prost::Message;
 use prost_types::Any;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tonic::{Code, Response, Status};
 
 use crate::{Error, error::is_local};
@@ -36,6 +36,26 @@ where
             once(call()).await
         }
         outcome => Ok(outcome?.into_inner()),
+    }
+}
+
+/// Makes a call that can be repeated without harm, for as long as `patience` lasts and custodyd
+/// is unavailable or asks for patience. It comes back by itself when it is started again.
+pub(crate) async fn persist<T, F>(
+    patience: Duration,
+    mut call: impl FnMut() -> F,
+) -> Result<T, Error>
+where
+    F: Future<Output = Result<Response<T>, Status>>,
+{
+    let end = Instant::now() + patience;
+    loop {
+        match call().await {
+            Err(status) if is_passing(&status) && Instant::now() < end => {
+                sleep(delay(status.details())).await;
+            }
+            outcome => return Ok(outcome?.into_inner()),
+        }
     }
 }
 

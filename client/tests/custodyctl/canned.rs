@@ -64,6 +64,8 @@ pub(crate) struct Asked {
     pub(crate) consumers: Option<v1::ListConsumersRequest>,
     pub(crate) fetch: Option<v1::FetchRequest>,
     pub(crate) read: Option<v1::ReadJournalRequest>,
+    /// Each put: the name, and the version that must be current.
+    pub(crate) puts: Vec<(String, Option<u32>)>,
 }
 
 impl Daemon {
@@ -91,8 +93,13 @@ impl Daemon {
 
     pub(crate) fn failing(failures: impl IntoIterator<Item = Status>) -> Self {
         let daemon = Self::start();
-        daemon.answers.failures.lock().unwrap().extend(failures);
+        daemon.fail(failures);
         daemon
+    }
+
+    /// Has the next calls fail, before others succeed.
+    pub(crate) fn fail(&self, failures: impl IntoIterator<Item = Status>) {
+        self.answers.failures.lock().unwrap().extend(failures);
     }
 
     pub(crate) fn with_kind(kind: &str) -> Self {
@@ -241,6 +248,7 @@ manager! {
         let fields = request.fields.iter();
         let lengths = fields.map(|f| (f.name.clone(), f.value.len())).collect();
         *this.put.lock().unwrap() = lengths;
+        this.note(|asked| asked.puts.push((request.name.clone(), request.expected)));
         version(2)
     }}
     list_secrets(this, _ => ListSecretsRequest) -> ListSecretsResponse {

@@ -19,7 +19,7 @@ fn unavailable() -> Status {
 }
 
 /// `google.rpc.Status` with a `google.rpc.RetryInfo` that names a delay.
-fn unavailable_for(delay: Duration) -> Status {
+pub(crate) fn unavailable_for(delay: Duration) -> Status {
     later(Code::Unavailable, delay)
 }
 

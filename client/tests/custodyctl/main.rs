@@ -4,6 +4,7 @@
 mod canned;
 mod failing;
 mod grant;
+mod import;
 mod journal;
 mod output;
 mod put;

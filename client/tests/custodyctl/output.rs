@@ -2,7 +2,7 @@
 
 use crate::canned::{CONTENT, Daemon};
 
-const COMMANDS: [&[&str]; 22] = [
+const COMMANDS: [&[&str]; 23] = [
     &["group", "create", "web"],
     &["group", "list"],
     &["secret", "put", "web/tls", "--type=password"],
@@ -22,6 +22,7 @@ const COMMANDS: [&[&str]; 22] = [
     &["role", "list"],
     &["role", "revoke", "aabbccddeeff0011", "--yes"],
     &["role", "whoami"],
+    &["import", "app.env", "--group=web", "--yes"],
     &["consumers", "web"],
     &["whoami"],
     &["status"],
@@ -29,6 +30,7 @@ const COMMANDS: [&[&str]; 22] = [
 
 fn transcript(format: &str) -> String {
     let daemon = Daemon::start();
+    std::fs::write(daemon.path("app.env"), format!("A={CONTENT}\n")).unwrap();
     let mut text = String::new();
     for args in COMMANDS {
         let output = daemon.run(args.iter().copied().chain(["--output", format]));
@@ -89,6 +91,7 @@ fn every_command_has_a_manual_page() {
         "custodyctl-grant-explain",
         "custodyctl-role-assign",
         "custodyctl-consumers",
+        "custodyctl-import",
     ] {
         assert!(daemon.path(&format!("{page}.1")).exists(), "{page}");
     }
@@ -101,7 +104,13 @@ fn completions_know_the_commands() {
     let daemon = Daemon::start();
     let output = daemon.run(["completions", "bash"]);
     let script = String::from_utf8(output.stdout).unwrap();
-    for word in ["whoami", "consumers", "--allow-weak", "crypto-officer"] {
+    for word in [
+        "whoami",
+        "consumers",
+        "--allow-weak",
+        "crypto-officer",
+        "--on-conflict",
+    ] {
         assert!(script.contains(word), "{word}");
     }
 }

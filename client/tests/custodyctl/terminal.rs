@@ -15,7 +15,7 @@ const WIDTH: u16 = 60;
 
 /// Runs the command on a terminal where `answer` was typed; gives its exit code and
 /// what the terminal showed.
-fn at_a_terminal(daemon: &Daemon, args: &[&str], answer: &str) -> (Option<i32>, String) {
+pub(crate) fn at_a_terminal(daemon: &Daemon, args: &[&str], answer: &str) -> (Option<i32>, String) {
     let size = Winsize {
         ws_row: 24,
         ws_col: WIDTH,

@@ -7,7 +7,8 @@ use clap_complete::Shell;
 use client::{MANAGER_SOCKET, Manager, PROVIDER_SOCKET, Provider};
 
 use crate::{
-    element::Scope, failure::Failure, fetch, grant, group, journal, output::Format, role, secret,
+    element::Scope, failure::Failure, fetch, grant, group, import, journal, output::Format, role,
+    secret,
 };
 
 const AFTER_HELP: &str = "\
@@ -22,6 +23,7 @@ Exit codes:
   7  the input is not valid, or the grant cannot do what it says
   8  an integrity check failed
   9  declined at the prompt
+ 11  an import left something out; its report says what and why
 
 With --output json a command prints one document with the field names of the
 custody.v1 messages; times are RFC 3339 in UTC, what is missing is null, and
@@ -31,6 +33,7 @@ const EXAMPLES: &str = "\
 Examples:
   custodyctl group create web
   custodyctl secret put web/tls --type keystore certificate-chain=tls.crt private-key=tls.key
+  custodyctl import /etc/app/tls app.env --group web --dry-run
   custodyctl grant suggest --unit nginx.service web tls
   custodyctl grant add web tls --unit nginx.service --user www-data
   custodyctl grant explain web/tls --pid 4711
@@ -85,6 +88,17 @@ pub(crate) enum Command {
         #[arg(value_name = "GROUP[/NAME]")]
         scope: Scope,
     },
+    /// Take over secrets from files: keys and certificates, key stores, dotenv, Kubernetes.
+    ///
+    /// Folders are searched for PEM and DER, PKCS#12 and JKS files, dotenv files ('.env',
+    /// '*.env', '.env.*') and manifests of Kubernetes Secrets (.yaml, .yml, .json). Keys are
+    /// matched with their certificates over all of them. Secrets are called like their files;
+    /// what is left out is listed with the reason.
+    ///
+    /// What would be stored is shown first. --dry-run ends there, and needs no custodyd; --yes
+    /// does not ask. An import that was interrupted goes on where it stopped when it is run
+    /// again: what custodyd has already is unchanged. Files are never removed.
+    Import(import::Import),
     /// Fetch a secret that is granted to this process.
     Fetch(fetch::Fetch),
     /// Show what custodyd sees of this process, as selectors for grants.

@@ -1,6 +1,6 @@
 //! Reads a secret's content from files and standard input; it is never on the command line.
 
-mod dotenv;
+pub(crate) mod dotenv;
 
 use std::{
     ffi::{OsStr, OsString},

@@ -4,7 +4,7 @@ use std::{io, process::ExitCode};
 
 use client::Error as Call;
 
-use crate::{content, fetch, files, finding::Refusal, journal, when};
+use crate::{content, fetch, files, finding::Refusal, import, journal, when};
 
 /// Exit codes, which scripts can tell apart. Those of the command line are clap's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +19,7 @@ pub(crate) enum Exit {
     Invalid = 7,
     Integrity = 8,
     Declined = 9,
+    Incomplete = 11,
 }
 
 impl From<Exit> for ExitCode {
@@ -54,6 +55,8 @@ pub(crate) enum Failure {
     Files(#[from] files::Error),
     #[error(transparent)]
     Journal(#[from] journal::Error),
+    #[error(transparent)]
+    Import(#[from] import::Error),
     #[error("declined")]
     Declined,
     #[error("cannot ask whether to {question}: standard input is no terminal")]
@@ -88,6 +91,7 @@ impl Failure {
             Self::Content(error) => error.exit(),
             Self::Fetch(error) => error.exit(),
             Self::Journal(error) => error.exit(),
+            Self::Import(error) => error.exit(),
             Self::Refused(refusal) => refusal.exit(),
             Self::When(_) => Exit::Usage,
             Self::NoGrant(_) => Exit::NotFound,
@@ -138,6 +142,7 @@ impl Failure {
             Self::Content(error) => error.hint(),
             Self::Fetch(error) => error.hint(),
             Self::Journal(error) => error.hint(),
+            Self::Import(error) => error.hint(),
             Self::Refused(refusal) => Some(refusal.hint()),
             Self::NoGrant(_) => Some("'custodyctl grant list' shows those there are".to_owned()),
             Self::InUse { secret, .. } => Some(format!(

@@ -16,6 +16,7 @@ mod files;
 mod finding;
 mod grant;
 mod group;
+mod import;
 mod journal;
 mod output;
 mod role;
@@ -62,6 +63,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Role(command) => runtime.block_on(role::run(&global, command)),
         Command::Consumers { scope } => runtime.block_on(consumers::run(&global, scope)),
         Command::Fetch(args) => runtime.block_on(fetch::run(&global, args)),
+        Command::Import(args) => runtime.block_on(import::run(&global, args)),
         Command::Whoami => runtime.block_on(daemon::whoami(&global)),
         Command::Status => runtime.block_on(daemon::status(&global)),
         Command::Types => types::run(&global),

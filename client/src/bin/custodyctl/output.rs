@@ -7,6 +7,7 @@ use std::{
 
 use clap::ValueEnum;
 use comfy_table::{ContentArrangement, Table, presets};
+use indicatif::{ProgressBar, ProgressStyle};
 use nix::errno::Errno;
 use serde::Serialize;
 
@@ -73,6 +74,13 @@ pub(crate) fn ask(question: &str) -> io::Result<()> {
     let mut stderr = io::stderr().lock();
     write!(stderr, "{question} ")?;
     stderr.flush()
+}
+
+/// A bar on standard error that shows how much of a work is done; none but on a terminal.
+pub(crate) fn bar(length: usize) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {wide_msg}");
+    let bar = ProgressBar::new(length as u64);
+    style.map_or(bar.clone(), |style| bar.with_style(style))
 }
 
 /// Prints the chain of errors on one line, and the way out on another.
