@@ -27,6 +27,7 @@ pub mod group;
 pub mod journal;
 pub mod lint;
 pub mod name;
+pub mod outlook;
 pub mod policy;
 pub mod reference;
 pub mod release;

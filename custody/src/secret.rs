@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, fmt, ptr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::envelope::Content;
+use crate::{envelope::Content, group::Millis};
 
 mod api_key;
 mod basic_auth;
@@ -79,6 +79,11 @@ trait Type: Sync {
 
     /// Names of all properties that it may have. One called like a field has its value.
     fn publishes(&self) -> &'static [&'static str];
+
+    /// Name of the property that says when it ends, if it does.
+    fn ends(&self) -> Option<&'static str> {
+        None
+    }
 
     /// Brings what was given, fields and inputs, into the one form that is stored.
     fn take(&self, given: Fields) -> Result<Fields, Refused> {
@@ -206,6 +211,18 @@ impl Kind {
     /// The names of all properties that a secret of this type may have.
     pub fn publishes(self) -> &'static [&'static str] {
         self.0.publishes()
+    }
+
+    /// Name of the property that says when such a secret ends, if it does.
+    pub fn end_property(self) -> Option<&'static str> {
+        self.0.ends()
+    }
+
+    /// When a secret with these properties ends: the first of what is in it to do so.
+    pub fn ends(self, properties: &Properties) -> Option<Millis> {
+        let wanted = self.end_property()?;
+        let found = properties.iter().find(|(name, _)| name == wanted);
+        time::millis(&found?.1)
     }
 
     /// Whether the value of the field called `name` is public metadata.

@@ -14,6 +14,7 @@ use custody::{
     },
     journal::{self, Event, Journal as _, Receipt, Surface},
     name::SecretId,
+    outlook::Outlook,
     policy::{Deliver, Notify, Permit, Wanted},
     release::{Delivery, Withheld},
     role::{Act, Operator},
@@ -36,6 +37,7 @@ mod consumers;
 mod error;
 mod judge;
 mod look;
+mod outlook;
 mod secrets;
 
 pub(crate) use changes::{Writer, now};
@@ -54,6 +56,7 @@ pub(crate) struct Custodian {
     attestor: Attestor,
     system: System,
     state: RwLock<State>,
+    outlook: std::sync::Mutex<Outlook>,
     tally: Tally,
     journal: Journal,
     database: Database,
@@ -84,6 +87,7 @@ impl Custodian {
         Arc::new(Self {
             attestor: parts.attestor,
             system: parts.system,
+            outlook: std::sync::Mutex::new(Outlook::of(&parts.state)),
             state: RwLock::new(parts.state),
             tally: Tally::of(parts.usage),
             journal: parts.journal,

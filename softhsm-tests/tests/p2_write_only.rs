@@ -160,6 +160,10 @@ fn calls(planted: &Planted, made: &Made) -> Vec<(&'static str, Vec<u8>, Option<C
         group: group(),
         name: None,
     };
+    let expiring = v1::ListExpiringRequest {
+        group: some(),
+        within_seconds: u64::MAX,
+    };
     let role = v1::AssignRoleRequest {
         role: "reader".into(),
         group: some(),
@@ -217,6 +221,7 @@ fn calls(planted: &Planted, made: &Made) -> Vec<(&'static str, Vec<u8>, Option<C
             .encode_to_vec(),
         ),
         fine("ListConsumers", consumers.encode_to_vec()),
+        fine("ListExpiring", expiring.encode_to_vec()),
         fine("AssignRole", role.encode_to_vec()),
         fine("ListRoles", v1::ListRolesRequest {}.encode_to_vec()),
         fine(

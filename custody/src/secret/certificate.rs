@@ -41,7 +41,12 @@ impl Type for Certificate {
             "pin",
             "certificates",
             "chain",
+            "chain-not-after",
         ]
+    }
+
+    fn ends(&self) -> Option<&'static str> {
+        Some("chain-not-after")
     }
 
     fn inspect(&self, values: &Fields) -> Result<Properties, Refused> {
@@ -54,6 +59,7 @@ impl Type for Certificate {
         properties.push(describe::property("pin", describe::pin(&certificates[0])));
         properties.push(describe::property("certificates", found.len().to_string()));
         properties.push(describe::property("chain", chain::extent(&certificates)));
+        properties.extend(describe::first_end("chain-not-after", &certificates));
         Ok(properties)
     }
 }

@@ -78,7 +78,12 @@ impl Type for Keystore {
             "sha256",
             "certificates",
             "chain",
+            "chain-not-after",
         ]
+    }
+
+    fn ends(&self) -> Option<&'static str> {
+        Some("chain-not-after")
     }
 
     fn inspect(&self, values: &Fields) -> Result<Properties, Refused> {
@@ -96,6 +101,7 @@ impl Type for Keystore {
         let mut properties = describe::certificate(leaf);
         properties.push(describe::property("certificates", ders.len().to_string()));
         properties.push(describe::property("chain", chain::extent(&certificates)));
+        properties.extend(describe::first_end("chain-not-after", &certificates));
         Ok(properties)
     }
 }

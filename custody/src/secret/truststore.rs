@@ -52,6 +52,10 @@ impl Type for Truststore {
         &["certificates", "not-after", "subjects", "sha256"]
     }
 
+    fn ends(&self) -> Option<&'static str> {
+        Some("not-after")
+    }
+
     fn inspect(&self, values: &Fields) -> Result<Properties, Refused> {
         let value = values.get(CERTIFICATES).unwrap_or_default();
         let found = read(CERTIFICATES, value, MAX_COLLECTION)?;

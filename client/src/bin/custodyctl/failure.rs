@@ -19,6 +19,7 @@ pub(crate) enum Exit {
     Invalid = 7,
     Integrity = 8,
     Declined = 9,
+    Found = 10,
 }
 
 impl From<Exit> for ExitCode {
@@ -54,6 +55,9 @@ pub(crate) enum Failure {
     Files(#[from] files::Error),
     #[error(transparent)]
     Journal(#[from] journal::Error),
+    /// What was looked for is there, and was shown.
+    #[error("{0}")]
+    Found(String),
     #[error("declined")]
     Declined,
     #[error("cannot ask whether to {question}: standard input is no terminal")]
@@ -92,6 +96,7 @@ impl Failure {
             Self::When(_) => Exit::Usage,
             Self::NoGrant(_) => Exit::NotFound,
             Self::InUse { .. } => Exit::Conflict,
+            Self::Found(_) => Exit::Found,
             Self::Declined => Exit::Declined,
             Self::NobodyToAsk { .. } => Exit::Usage,
             Self::Files(_)

@@ -322,3 +322,29 @@ pub(super) fn journal() -> v1::JournalStatus {
         directory: "/var/lib/custodyd/journal".into(),
     }
 }
+
+/// A certificate that is over, and a former version whose time is soon.
+pub(super) fn expiring() -> v1::ListExpiringResponse {
+    let over = v1::Expiring {
+        group: "web".into(),
+        name: "tls".into(),
+        r#type: "keystore".into(),
+        version: 2,
+        part: Some("current".into()),
+        ends: time(),
+        property: Some("chain-not-after".into()),
+        ended: true,
+    };
+    let limited = v1::Expiring {
+        version: 1,
+        part: None,
+        ends: midnight(),
+        property: None,
+        ended: false,
+        ..over.clone()
+    };
+    v1::ListExpiringResponse {
+        expiring: vec![over, limited],
+        more: 1,
+    }
+}

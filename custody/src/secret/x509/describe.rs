@@ -47,17 +47,20 @@ pub(in crate::secret) fn collection(certificates: &[X509Certificate<'_>]) -> Pro
         .iter()
         .map(|one| fingerprint(one.as_raw()))
         .collect();
-    let first = certificates
-        .iter()
-        .map(|one| one.validity().not_after)
-        .min();
     let mut properties = vec![property("certificates", certificates.len().to_string())];
-    if let Some(first) = first {
-        properties.push(property("not-after", time(first)));
-    }
+    properties.extend(first_end("not-after", certificates));
     properties.push(property("subjects", some_of(&subjects, "; ")));
     properties.push(property("sha256", some_of(&prints, " ")));
     properties
+}
+
+/// When the first of `certificates` ends, as a property called `name`.
+pub(in crate::secret) fn first_end(
+    name: &str,
+    certificates: &[X509Certificate<'_>],
+) -> Option<(String, String)> {
+    let ends = certificates.iter().map(|one| one.validity().not_after);
+    ends.min().map(|first| property(name, time(first)))
 }
 
 pub(in crate::secret) fn property(name: &str, value: impl Into<String>) -> (String, String) {

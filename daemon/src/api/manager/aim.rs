@@ -87,7 +87,7 @@ macro_rules! about_some {
     };
 }
 
-about_some! { ListGrantsRequest LintGrantsRequest }
+about_some! { ListGrantsRequest LintGrantsRequest ListExpiringRequest }
 
 impl Aim for v1::ListConsumersRequest {
     fn aim(&self, _: &State, act: Act) -> Result<Act, Error> {
