@@ -22,6 +22,7 @@
 pub mod caller;
 pub mod canonical;
 pub mod change;
+pub mod compliance;
 pub mod envelope;
 pub mod group;
 pub mod journal;

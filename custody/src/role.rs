@@ -119,6 +119,8 @@ pub enum Operation {
     SuggestGrant,
     ListConsumers,
     ListExpiring,
+    SetRules,
+    ListFindings,
     AssignRole,
     ListRoles,
     RevokeRole,
@@ -129,7 +131,7 @@ pub enum Operation {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 29] = [
         Self::CreateGroup,
         Self::ListGroups,
         Self::GetGroup,
@@ -151,6 +153,8 @@ impl Operation {
         Self::SuggestGrant,
         Self::ListConsumers,
         Self::ListExpiring,
+        Self::SetRules,
+        Self::ListFindings,
         Self::AssignRole,
         Self::ListRoles,
         Self::RevokeRole,
@@ -180,7 +184,10 @@ impl Operation {
             Self::ListGrants | Self::LintGrants | Self::ListConsumers => {
                 &[Reader, GroupAdministrator, Auditor]
             }
-            Self::ListExpiring => &[Reader, Writer, GroupAdministrator, Auditor],
+            Self::SetRules => &[GroupAdministrator],
+            Self::ListExpiring | Self::ListFindings => {
+                &[Reader, Writer, GroupAdministrator, Auditor]
+            }
             Self::ExplainGrant => &[GroupAdministrator, Auditor],
             Self::AssignRole | Self::RevokeRole => &[CryptoOfficer, GroupAdministrator],
             Self::ListRoles => &[CryptoOfficer, Auditor, GroupAdministrator],
@@ -213,6 +220,8 @@ impl Operation {
             Self::SuggestGrant => "suggest-grant",
             Self::ListConsumers => "list-consumers",
             Self::ListExpiring => "list-expiring",
+            Self::SetRules => "set-rules",
+            Self::ListFindings => "list-findings",
             Self::AssignRole => "assign-role",
             Self::ListRoles => "list-roles",
             Self::RevokeRole => "revoke-role",

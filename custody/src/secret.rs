@@ -85,6 +85,11 @@ trait Type: Sync {
         None
     }
 
+    /// Names of the properties that say from when to when it is valid, if it is for a time.
+    fn validity(&self) -> Option<(&'static str, &'static str)> {
+        None
+    }
+
     /// Brings what was given, fields and inputs, into the one form that is stored.
     fn take(&self, given: Fields) -> Result<Fields, Refused> {
         Ok(given)
@@ -220,9 +225,13 @@ impl Kind {
 
     /// When a secret with these properties ends: the first of what is in it to do so.
     pub fn ends(self, properties: &Properties) -> Option<Millis> {
-        let wanted = self.end_property()?;
-        let found = properties.iter().find(|(name, _)| name == wanted);
-        time::millis(&found?.1)
+        time_of(properties, self.end_property()?)
+    }
+
+    /// From when to when a secret with these properties is valid, if it says both.
+    pub fn validity(self, properties: &Properties) -> Option<(Millis, Millis)> {
+        let (from, to) = self.0.validity()?;
+        Some((time_of(properties, from)?, time_of(properties, to)?))
     }
 
     /// Whether the value of the field called `name` is public metadata.
@@ -316,6 +325,12 @@ impl Kind {
         }
         Ok(())
     }
+}
+
+/// The time that the property called `wanted` is.
+fn time_of(properties: &Properties, wanted: &str) -> Option<Millis> {
+    let found = properties.iter().find(|(name, _)| name == wanted);
+    time::millis(&found?.1)
 }
 
 impl TryFrom<String> for Kind {

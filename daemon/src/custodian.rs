@@ -46,6 +46,7 @@ pub(crate) use error::Error;
 
 use consumers::Watchers;
 use judge::Tally;
+use outlook::News;
 
 /// How many changes a slow watcher may fall behind before it is told to look again.
 const BEHIND: usize = 256;
@@ -57,6 +58,7 @@ pub(crate) struct Custodian {
     system: System,
     state: RwLock<State>,
     outlook: std::sync::Mutex<Outlook>,
+    news: News,
     tally: Tally,
     journal: Journal,
     database: Database,
@@ -87,7 +89,8 @@ impl Custodian {
         Arc::new(Self {
             attestor: parts.attestor,
             system: parts.system,
-            outlook: std::sync::Mutex::new(Outlook::of(&parts.state)),
+            outlook: std::sync::Mutex::new(Outlook::of(&parts.state, now())),
+            news: News::default(),
             state: RwLock::new(parts.state),
             tally: Tally::of(parts.usage),
             journal: parts.journal,

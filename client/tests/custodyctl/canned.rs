@@ -65,6 +65,7 @@ pub(crate) struct Asked {
     pub(crate) explain: Option<v1::ExplainGrantRequest>,
     pub(crate) consumers: Option<v1::ListConsumersRequest>,
     pub(crate) expiring: Option<v1::ListExpiringRequest>,
+    pub(crate) rules: Option<v1::SetRulesRequest>,
     pub(crate) fetch: Option<v1::FetchRequest>,
     pub(crate) read: Option<v1::ReadJournalRequest>,
 }
@@ -303,6 +304,18 @@ manager! {
             false => answers::expiring(),
         }
     }}
+    set_rules(this, request => SetRulesRequest) -> SetRulesResponse {{
+        this.note(|asked| asked.rules = Some(request.clone()));
+        let clean = *this.clean.lock().unwrap();
+        let found = if clean { Vec::new() } else { answers::findings() };
+        v1::SetRulesResponse { rules: request.rules, findings: found, more: 0 }
+    }}
+    list_findings(this, _ => ListFindingsRequest) -> ListFindingsResponse {
+        match *this.clean.lock().unwrap() {
+            true => v1::ListFindingsResponse::default(),
+            false => v1::ListFindingsResponse { findings: answers::findings(), more: 2 },
+        }
+    }
     assign_role(this, request => AssignRoleRequest) -> Role {{
         this.note(|asked| asked.role = Some(request));
         answers::role()

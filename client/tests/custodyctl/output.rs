@@ -90,6 +90,8 @@ fn every_command_has_a_manual_page() {
         "custodyctl-role-assign",
         "custodyctl-consumers",
         "custodyctl-expiring",
+        "custodyctl-compliance",
+        "custodyctl-group-rules",
     ] {
         assert!(daemon.path(&format!("{page}.1")).exists(), "{page}");
     }

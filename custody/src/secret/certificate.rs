@@ -37,6 +37,7 @@ impl Type for Certificate {
             "not-before",
             "not-after",
             "key-algorithm",
+            "signature-algorithm",
             "sha256",
             "pin",
             "certificates",
@@ -47,6 +48,10 @@ impl Type for Certificate {
 
     fn ends(&self) -> Option<&'static str> {
         Some("chain-not-after")
+    }
+
+    fn validity(&self) -> Option<(&'static str, &'static str)> {
+        Some(("not-before", "not-after"))
     }
 
     fn inspect(&self, values: &Fields) -> Result<Properties, Refused> {

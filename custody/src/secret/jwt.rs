@@ -62,6 +62,10 @@ impl Type for Jwt {
         Some("exp")
     }
 
+    fn validity(&self) -> Option<(&'static str, &'static str)> {
+        Some(("iat", "exp"))
+    }
+
     fn inspect(&self, values: &Fields) -> Result<Properties, Refused> {
         let (header, claims, is_signed) = parse(values.get(TOKEN).unwrap_or_default())?;
         let alg = words("alg", header.alg)?;

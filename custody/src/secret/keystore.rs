@@ -75,6 +75,7 @@ impl Type for Keystore {
             "not-before",
             "not-after",
             "key-algorithm",
+            "signature-algorithm",
             "sha256",
             "certificates",
             "chain",
@@ -84,6 +85,10 @@ impl Type for Keystore {
 
     fn ends(&self) -> Option<&'static str> {
         Some("chain-not-after")
+    }
+
+    fn validity(&self) -> Option<(&'static str, &'static str)> {
+        Some(("not-before", "not-after"))
     }
 
     fn inspect(&self, values: &Fields) -> Result<Properties, Refused> {

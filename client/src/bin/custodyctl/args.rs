@@ -24,7 +24,7 @@ Exit codes:
   7  the input is not valid, or the grant cannot do what it says
   8  an integrity check failed
   9  declined at the prompt
-  10 done, and something was found: it ends soon
+  10 done, and something was found: it ends soon, or falls foul of rules
 
 With --output json a command prints one document with the field names of the
 custody.v1 messages; times are RFC 3339 in UTC, what is missing is null, and
@@ -100,6 +100,14 @@ pub(crate) enum Command {
         /// How far ahead to look, such as 30d or 12h.
         #[arg(long, value_name = "SPAN", default_value = "30d")]
         within: Stretch,
+    },
+    /// List what falls foul of the rules of its group.
+    ///
+    /// Ends with exit code 10 if there is anything, for monitoring. 'custodyctl group rules'
+    /// shows and sets the rules.
+    Compliance {
+        /// The group; all that you have a role for when missing.
+        group: Option<GroupName>,
     },
     /// Fetch a secret that is granted to this process.
     Fetch(fetch::Fetch),

@@ -3,6 +3,7 @@
 
 mod args;
 mod callers;
+mod compliance;
 mod confirm;
 mod consumers;
 mod content;
@@ -65,6 +66,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Expiring { group, within } => {
             runtime.block_on(expiring::run(&global, group, within))
         }
+        Command::Compliance { group } => runtime.block_on(compliance::list(&global, group)),
         Command::Fetch(args) => runtime.block_on(fetch::run(&global, args)),
         Command::Whoami => runtime.block_on(daemon::whoami(&global)),
         Command::Status => runtime.block_on(daemon::status(&global)),

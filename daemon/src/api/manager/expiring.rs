@@ -5,7 +5,8 @@ use custody::{
     group::Millis,
     name::{GroupName, SecretName},
     outlook::End,
-    state::view::GroupView,
+    role::Operator,
+    state::{State, view::GroupView},
 };
 use proto::v1;
 
@@ -28,17 +29,7 @@ impl Call<'_> {
         let last = now.saturating_add(millis(request.within_seconds));
         let outlook = custodian.outlook();
         let state = custodian.state();
-        let groups: Vec<_> = match &request.group {
-            Some(name) => {
-                let name: GroupName = parse("group", name)?;
-                vec![state.group(&name).ok_or(change::Error::NoSuchGroup(name))?]
-            }
-            None => {
-                let groups = state.groups();
-                let seen = groups.filter(|group| self.operator.sees(&group.row().name));
-                seen.collect()
-            }
-        };
+        let groups = groups(&state, &self.operator, request.group.as_deref())?;
         let mut ends: Vec<(End, GroupView<'_>, &SecretName)> = Vec::new();
         for group in groups {
             let of_group = outlook.expiring(&group.row().name, now, last);
@@ -54,6 +45,21 @@ impl Call<'_> {
             more,
         })
     }
+}
+
+/// The group of that name; all that `operator` has a role for if there is none.
+pub(super) fn groups<'a>(
+    state: &'a State,
+    operator: &Operator,
+    name: Option<&str>,
+) -> Result<Vec<GroupView<'a>>, Error> {
+    let Some(name) = name else {
+        let seen = |group: &GroupView<'_>| operator.sees(&group.row().name);
+        return Ok(state.groups().filter(seen).collect());
+    };
+    let name: GroupName = parse("group", name)?;
+    let group = state.group(&name);
+    Ok(vec![group.ok_or(change::Error::NoSuchGroup(name))?])
 }
 
 fn expiring(

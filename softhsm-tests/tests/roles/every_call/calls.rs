@@ -19,7 +19,8 @@ fn taken(method: &str) -> Option<&'static [Role]> {
         "ListSecrets" | "GetSecret" | "ListVersions" => &[GroupAdministrator, Writer, Reader],
         "DeleteSecret" | "AddGrant" | "RevokeGrant" | "SuggestGrant" => &[GroupAdministrator],
         "ListGrants" | "LintGrants" | "ListConsumers" => &[GroupAdministrator, Reader, Auditor],
-        "ListExpiring" => &[GroupAdministrator, Writer, Reader, Auditor],
+        "SetRules" => &[GroupAdministrator],
+        "ListExpiring" | "ListFindings" => &[GroupAdministrator, Writer, Reader, Auditor],
         "ExplainGrant" => &[GroupAdministrator, Auditor],
         "AssignRole" | "RevokeRole" => &[CryptoOfficer, GroupAdministrator],
         "ListRoles" => &[CryptoOfficer, GroupAdministrator, Auditor],
@@ -67,7 +68,7 @@ impl Call {
     pub(crate) fn changes(&self) -> bool {
         let verbs = [
             "Activate", "Enable", "Disable", "Destroy", "Restore", "Create", "Put", "Delete",
-            "Add", "Revoke", "Assign",
+            "Add", "Revoke", "Assign", "Set",
         ];
         verbs.iter().any(|verb| self.method.starts_with(verb))
     }
@@ -206,6 +207,15 @@ fn calls_about(there: &There) -> Vec<Call> {
         group: some(),
         within_seconds: 1,
     };
+    let findings = v1::ListFindingsRequest { group: some() };
+    let rules = v1::SetRulesRequest {
+        group: group(),
+        rules: Some(v1::Rules {
+            mode: "report".into(),
+            ..Default::default()
+        }),
+        dry_run: false,
+    };
     let revoke = v1::RevokeGrantRequest {
         id: id(&there.grant),
     };
@@ -237,6 +247,8 @@ fn calls_about(there: &There) -> Vec<Call> {
         about("ExplainGrant", &|| explain.encode_to_vec()),
         about("ListConsumers", &|| consumers.encode_to_vec()),
         about("ListExpiring", &|| expiring.encode_to_vec()),
+        about("SetRules", &|| rules.encode_to_vec()),
+        about("ListFindings", &|| findings.encode_to_vec()),
         Call::new("RevokeGrant", of_it, &revoke),
         assign(GroupAdministrator),
         assign(Writer),
@@ -277,6 +289,7 @@ pub(crate) fn calls(there: &[There], fresh: &str, auditor: &str) -> Vec<Call> {
         Call::new("ListGrants", None, &grants),
         Call::new("LintGrants", None, &lint),
         Call::new("ListExpiring", None, &expiring),
+        Call::new("ListFindings", None, &v1::ListFindingsRequest::default()),
         Call::new("ListRoles", None, &v1::ListRolesRequest {}),
         Call::new("ReadJournal", None, &v1::ReadJournalRequest::default()),
         Call::new("WhoAmI", None, &v1::OperatorWhoAmIRequest {}),
