@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::{
     caller::{Evidence, observation::Drift},
     name::{GroupName, InstanceId, KeyId, RuleId, SecretName},
+    outlook::Shift,
     policy::{Decision, Denial, Operation, Permit, Reason},
     role::{Act, Admission, NotAdmitted, Operator},
     secret::version::Which,
@@ -243,6 +244,16 @@ pub enum Event {
         /// The thing, and what is wrong with it.
         what: String,
     },
+    /// Secrets fell foul of the rules of their group, or comply with them again.
+    Findings {
+        /// The group.
+        group: GroupName,
+        /// What is found of which, and what is no more.
+        secrets: Vec<Shift>,
+        /// How many others there are.
+        #[serde(skip_serializing_if = "is_zero")]
+        more: u64,
+    },
     /// The token's worker began or ceased to serve.
     Token {
         /// Which life of the worker.
@@ -298,6 +309,11 @@ pub enum Undelivered {
 pub enum Surface {
     Manager,
     Provider,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Event {

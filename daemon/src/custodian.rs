@@ -14,6 +14,7 @@ use custody::{
     },
     journal::{self, Event, Journal as _, Receipt, Surface},
     name::SecretId,
+    outlook::Outlook,
     policy::{Deliver, Notify, Permit, Wanted},
     release::{Delivery, Withheld},
     role::{Act, Operator},
@@ -36,6 +37,7 @@ mod consumers;
 mod error;
 mod judge;
 mod look;
+mod outlook;
 mod secrets;
 
 pub(crate) use changes::{Writer, now};
@@ -44,6 +46,7 @@ pub(crate) use error::Error;
 
 use consumers::Watchers;
 use judge::Tally;
+use outlook::News;
 
 /// How many changes a slow watcher may fall behind before it is told to look again.
 const BEHIND: usize = 256;
@@ -54,6 +57,8 @@ pub(crate) struct Custodian {
     attestor: Attestor,
     system: System,
     state: RwLock<State>,
+    outlook: std::sync::Mutex<Outlook>,
+    news: News,
     tally: Tally,
     journal: Journal,
     database: Database,
@@ -84,6 +89,8 @@ impl Custodian {
         Arc::new(Self {
             attestor: parts.attestor,
             system: parts.system,
+            outlook: std::sync::Mutex::new(Outlook::of(&parts.state, now())),
+            news: News::default(),
             state: RwLock::new(parts.state),
             tally: Tally::of(parts.usage),
             journal: parts.journal,

@@ -164,6 +164,10 @@ async fn serve(config: Config, helper: Option<Helper>, about: About) -> Result<(
         let custodian = Arc::clone(&custodian);
         async move { custodian.keep_promises_to_destroy().await }
     });
+    let looking = tokio::spawn({
+        let custodian = Arc::clone(&custodian);
+        async move { custodian.keep_looking_ahead().await }
+    });
     let (stop, stopping) = watch::channel(false);
     let servers = tokio::spawn(servers::both(
         Arc::clone(&custodian),
@@ -197,6 +201,7 @@ async fn serve(config: Config, helper: Option<Helper>, about: About) -> Result<(
     }
     signing.abort();
     shredding.abort();
+    looking.abort();
     throttling.abort();
     doors.throttle().finish_records(&custodian).await;
     finish(&custodian).await;

@@ -92,6 +92,9 @@ fn every_command_has_a_manual_page() {
         "custodyctl-role-assign",
         "custodyctl-consumers",
         "custodyctl-import",
+        "custodyctl-expiring",
+        "custodyctl-compliance",
+        "custodyctl-group-rules",
     ] {
         assert!(daemon.path(&format!("{page}.1")).exists(), "{page}");
     }

@@ -17,7 +17,9 @@ use crate::{
 };
 
 mod aim;
+mod compliance;
 mod daemon;
+mod expiring;
 mod explain;
 mod grant;
 mod group;
@@ -93,6 +95,9 @@ methods! {
     explain_grant(v1::ExplainGrantRequest) -> v1::ExplainGrantResponse = ExplainGrant;
     suggest_grant(v1::SuggestGrantRequest) -> v1::SuggestGrantResponse = SuggestGrant;
     list_consumers(v1::ListConsumersRequest) -> v1::ListConsumersResponse = ListConsumers;
+    list_expiring(v1::ListExpiringRequest) -> v1::ListExpiringResponse = ListExpiring;
+    set_rules(v1::SetRulesRequest) -> v1::SetRulesResponse = SetRules;
+    list_findings(v1::ListFindingsRequest) -> v1::ListFindingsResponse = ListFindings;
     assign_role(v1::AssignRoleRequest) -> v1::Role = AssignRole;
     list_roles(v1::ListRolesRequest) -> v1::ListRolesResponse = ListRoles;
     revoke_role(v1::RevokeRoleRequest) -> v1::RevokeRoleResponse = RevokeRole;

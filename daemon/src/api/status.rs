@@ -157,6 +157,7 @@ fn code_of(error: &change::Error) -> Code {
         | change::Error::NoMoreVersions(_)
         | change::Error::LastCryptoOfficer(_)
         | change::Error::NotCurrent { .. }
+        | change::Error::Noncompliant { .. }
         | change::Error::Life { .. } => Code::FailedPrecondition,
     }
 }
