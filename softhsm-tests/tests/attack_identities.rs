@@ -53,7 +53,7 @@ fn is_doubted_as_soon_as_it_executes(mode: u32, doubt: &str) {
     site.grant(&["unix:uid:0"]);
     let privileged = privileged(&site, mode);
     let client = site.installed("peer-intruder", "client");
-    let lender = site.lender("after", privileged.to_str().unwrap());
+    let lender = site.lender("other-ids", privileged.to_str().unwrap());
     let mut command = Command::new(client);
     command.args(lender.get_args()).uid(STRANGER).gid(STRANGER);
     let mut lender = Lender::run(command);

@@ -7,14 +7,16 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
+    io::BufReader,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
 use nix::{sys::stat::Mode, unistd::mkfifo};
 use serde_json::Value;
-use softhsm_tests::{Site, intruder::Lender, machine::Machine, until, verdict::is_turned_away};
+use softhsm_tests::{
+    Site, intruder::Lender, line, machine::Machine, until, verdict::is_turned_away,
+};
 
 /// Where root says which process id comes next.
 const LAST_ID: &str = "/proc/sys/kernel/ns_last_pid";
@@ -100,8 +102,8 @@ impl Successor {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut stdout = BufReader::new(shell.stdout.take().unwrap());
-        stdout.read_line(&mut String::new()).unwrap();
+        let stdout = shell.stdout.take().unwrap();
+        assert_eq!(line(&mut BufReader::new(stdout)), "\n");
         let pid = child_of(child_of(shell.id()).unwrap()).unwrap();
         assert_eq!(id_inside(pid), id);
         Self { shell, pid }
