@@ -42,6 +42,7 @@ pub(crate) use changes::{Writer, now};
 pub(crate) use consumers::{Use, Watching};
 pub(crate) use error::Error;
 
+use changes::to_its_end;
 use consumers::Watchers;
 use judge::Tally;
 
@@ -98,10 +99,19 @@ impl Custodian {
 
     /// Releases what `peer` wants, if a grant says so, after that is on record.
     ///
-    /// Dropping this future is harmless: what can be left behind is a permit on record
-    /// that was never spent, or one use of a grant that counts as used until a restart.
-    pub(crate) async fn deliver(&self, peer: &Peer, wanted: Wanted) -> Result<Delivery, Error> {
+    /// Dropping this future is harmless: what has been decided is carried to its end, so
+    /// that it is on record if the caller has gone meanwhile.
+    pub(crate) async fn deliver(
+        self: &Arc<Self>,
+        peer: &Arc<Peer>,
+        wanted: Wanted,
+    ) -> Result<Delivery, Error> {
         let caller = self.caller(peer, &wanted).await?;
+        let (this, peer) = (Arc::clone(self), Arc::clone(peer));
+        to_its_end(async move { this.decide(&peer, caller, wanted).await }).await
+    }
+
+    async fn decide(&self, peer: &Peer, caller: Caller, wanted: Wanted) -> Result<Delivery, Error> {
         let traced = caller.evidence().facts.traced.is_some();
         let again = if traced {
             Needs::default().with(Need::Tracer)

@@ -2,14 +2,14 @@
 
 use std::{
     fs,
-    io::Write as _,
+    io::{BufReader, Write as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
 use serde_json::Value;
 
-use crate::{Site, command, daemon::Daemon, text, until};
+use crate::{Site, command, daemon::Daemon, line, text, until};
 
 /// The user that owns nothing.
 pub const NOBODY: u32 = 65534;
@@ -92,6 +92,12 @@ impl Lender {
         stdin.write_all(b"\n").expect("it listens");
     }
 
+    /// Kills it; who borrows its connection lives on.
+    pub fn kill(&mut self) {
+        self.0.kill().expect("it is ours");
+        self.0.wait().expect("it ends");
+    }
+
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.0.id()
@@ -104,11 +110,8 @@ impl Lender {
 
     /// What the borrower of its connection was answered; then both are gone.
     pub fn answer(mut self) -> Value {
-        use std::io::BufRead as _;
         let stdout = self.0.stdout.take().expect("a pipe");
-        let mut line = String::new();
-        let mut stdout = std::io::BufReader::new(stdout);
-        stdout.read_line(&mut line).expect("text");
+        let line = line(&mut BufReader::new(stdout));
         // At the end of its input it ends, if it has not yet.
         drop(self.0.stdin.take());
         self.0.wait().expect("it ends");

@@ -105,7 +105,11 @@ impl provider_server::Provider for Provider {
 }
 
 impl Provider {
-    async fn deliver(&self, peer: &Peer, request: &FetchRequest) -> Result<FetchResponse, Error> {
+    async fn deliver(
+        &self,
+        peer: &Arc<Peer>,
+        request: &FetchRequest,
+    ) -> Result<FetchResponse, Error> {
         let FetchRequest {
             group,
             name,
