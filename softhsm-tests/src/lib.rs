@@ -28,6 +28,7 @@ use nix::{
 use tempfile::TempDir;
 
 use crate::daemon::Daemon;
+pub use crate::skip::is_root;
 
 pub mod daemon;
 pub mod disk;
@@ -38,6 +39,7 @@ pub mod machine;
 pub mod memory;
 pub mod raw;
 pub mod refusal;
+pub mod skip;
 pub mod terms;
 pub mod token;
 pub mod verdict;
@@ -371,15 +373,6 @@ pub fn line(from: &mut BufReader<ChildStdout>) -> String {
         from.consume(taken);
     }
     String::from_utf8(line).expect("text")
-}
-
-/// Whether this test may use other uids and namespaces. If not, it says so.
-pub fn is_root(test: &str) -> bool {
-    let root = getuid().is_root();
-    if !root {
-        eprintln!("SKIPPED: {test} needs root");
-    }
-    root
 }
 
 /// Everything a command printed.

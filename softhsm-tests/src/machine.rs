@@ -18,7 +18,9 @@ use serde_json::Value;
 use crate::{
     Site, command,
     intruder::within,
-    is_root, line, text, until,
+    is_root, line,
+    skip::skip,
+    text, until,
     verdict::{CONTENT, granting},
 };
 
@@ -66,7 +68,10 @@ impl Site {
             return Some(machine);
         }
         let why = machine.log();
-        eprintln!("SKIPPED: {test} needs a systemd, which cannot be booted here: {why}");
+        skip(
+            test,
+            &format!("a systemd, which cannot be booted here: {why}"),
+        );
         None
     }
 }

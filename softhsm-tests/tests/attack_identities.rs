@@ -1,9 +1,5 @@
 //! P3 against callers who become somebody else, or let somebody else ask.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "a test says so by failing, or being skipped"
-)]
+#![allow(clippy::unwrap_used, reason = "a test says so by failing")]
 
 use std::{
     fs,
@@ -16,7 +12,9 @@ use nix::sys::statvfs::{FsFlags, statvfs};
 use softhsm_tests::{
     Site,
     intruder::{Lender, NOBODY, STRANGER, told},
-    is_root, until,
+    is_root,
+    skip::skip,
+    until,
     verdict::{is_delivered, is_denied},
 };
 
@@ -26,7 +24,7 @@ fn programs_may_change_ids(test: &str) -> bool {
     let found = statvfs(&std::env::temp_dir()).unwrap();
     let may = !found.flags().contains(FsFlags::ST_NOSUID);
     if !may {
-        eprintln!("SKIPPED: {test} needs a folder for temporary files that is not nosuid");
+        skip(test, "a folder for temporary files that is not nosuid");
     }
     may
 }

@@ -1,9 +1,5 @@
 //! P3 against a process id that is given to another process.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "a test says so by failing, or being skipped"
-)]
+#![allow(clippy::unwrap_used, reason = "a test says so by failing")]
 
 use std::{
     fs,
@@ -15,7 +11,7 @@ use std::{
 use nix::{sys::stat::Mode, unistd::mkfifo};
 use serde_json::Value;
 use softhsm_tests::{
-    Site, intruder::Lender, line, machine::Machine, until, verdict::is_turned_away,
+    Site, intruder::Lender, line, machine::Machine, skip::skip, until, verdict::is_turned_away,
 };
 
 /// Where root says which process id comes next.
@@ -24,7 +20,7 @@ const LAST_ID: &str = "/proc/sys/kernel/ns_last_pid";
 /// A machine whose `web/key` is granted to a unit.
 fn furnished<'a>(site: &'a Site, test: &str) -> Option<Machine<'a>> {
     if !Path::new(LAST_ID).exists() {
-        eprintln!("SKIPPED: {test} needs a kernel with {LAST_ID}");
+        skip(test, &format!("a kernel with {LAST_ID}"));
         return None;
     }
     let machine = site.machine(test)?;
