@@ -131,6 +131,10 @@ pub enum Event {
         token_serial: String,
         /// Whether it is a throw-away daemon.
         development: bool,
+        /// The kernel's id of this boot of the machine, by which processes of one boot
+        /// are told from those of another.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        boot: Option<String>,
     },
     /// The daemon stops in an orderly way.
     Stop,
@@ -184,9 +188,12 @@ pub enum Event {
         uid: u32,
         /// What is wrong with it, or changed since it connected.
         doubt: Drift,
+        /// What it asked for, if it got as far as asking.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        operation: Option<&'static str>,
     },
-    /// A caller asked, or came without being attested, too often. There is one when that begins, and then now and then
-    /// while it lasts: never one for each request.
+    /// A caller asked, or came without being attested, too often. There is one when that
+    /// begins, and then now and then while it lasts: never one for each request.
     Throttled {
         /// Its user id.
         uid: u32,

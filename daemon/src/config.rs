@@ -234,6 +234,7 @@ mod tests {
     use std::{io::Write as _, os::unix::fs::PermissionsExt as _};
 
     use super::*;
+    use crate::attest::Tracers;
 
     const FINE: &str = r#"
         state-directory = "/s"
@@ -260,6 +261,7 @@ mod tests {
         assert_eq!(config.token.deadline, Duration::from_secs(5));
         assert_eq!(config.token.wrappings, Wrapping::ALL);
         assert_eq!(config.attestation.senders, Senders::Checked);
+        assert_eq!(config.attestation.attestor.tracers, Tracers::Refused);
     }
 
     #[test]

@@ -201,11 +201,6 @@ impl Doors {
                 return None;
             }
         };
-        if let Err(error) = spare_descriptors(&stream) {
-            self.not_accepted(&error);
-            tokio::time::sleep(REST).await;
-            return None;
-        }
         let peer = match Peer::of(&stream, self.custodian.attestor()).await {
             Ok(peer) => peer,
             Err((connected, doubt)) => {
@@ -237,7 +232,7 @@ impl Doors {
         tracing::warn!(?surface, ?connected, %doubt, "a peer was turned away");
         let recorded = self
             .custodian
-            .unattested(surface, connected.pid, connected.uid, doubt)
+            .unattested(surface, connected, doubt, None)
             .await;
         if let Err(error) = recorded {
             tracing::warn!(%error, "a refusal is not on record");
@@ -282,8 +277,12 @@ pub(crate) fn connections(
                 accepted = listener.accept() => accepted,
                 () = sender.closed() => return,
             };
+            let accepted = accepted.and_then(|(stream, _)| {
+                // Without them it is hung up on, which frees one.
+                spare_descriptors(&stream).map(|()| stream)
+            });
             match accepted {
-                Ok((stream, _)) => {
+                Ok(stream) => {
                     let (this, sender) = (Arc::clone(&doors), sender.clone());
                     doors.at_the_door.spawn(async move {
                         if let Some(connection) = this.let_in(stream, surface).await {

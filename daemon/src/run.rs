@@ -134,6 +134,7 @@ async fn serve(config: Config, helper: Option<Helper>, about: About) -> Result<(
         token_label: token.label,
         token_serial: token.serial,
         development: about.is_development(),
+        boot: boot(),
     };
     custodian.journal().append(start).await?;
     // So that what is there can be verified from the first moment on.
@@ -261,6 +262,12 @@ impl Told {
             hang_up: handled(SignalKind::hangup()),
         }
     }
+}
+
+/// The kernel's id of this boot of the machine.
+fn boot() -> Option<String> {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(id.trim_end().to_owned())
 }
 
 /// Waits for SIGTERM or SIGINT; at each SIGHUP reads the configuration again.

@@ -7,6 +7,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use nix::{sys::stat::Mode, unistd::mkfifo};
 use serde_json::Value;
 
 use crate::{Site, command, daemon::Daemon, line, text, until};
@@ -72,6 +73,42 @@ impl Lender {
             .expect("peer-intruder runs");
         Self(child)
     }
+}
+
+/// What the JSON of `client`, a `peer-intruder`, says that is traced from before it connects.
+pub fn told_traced(site: &Site, client: &Command) -> Value {
+    let pipe = site.path("traced");
+    mkfifo(&pipe, Mode::S_IRWXU).expect("a pipe");
+    // What is traced becomes the client once the tracer is there.
+    let traced = Command::new("sh")
+        .args(["-c", "read -r line <\"$0\"; exec \"$@\""])
+        .arg(&pipe)
+        .arg(client.get_program())
+        .args(client.get_args())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("sh runs");
+    let mut tracer = trace(traced.id());
+    fs::write(&pipe, "\n").expect("it listens");
+    let output = traced.wait_with_output().expect("it ends");
+    tracer.wait().expect("it ends");
+    fs::remove_file(&pipe).expect("a pipe");
+    serde_json::from_slice(&output.stdout).expect("a line of JSON")
+}
+
+/// Has a process traced until it ends, by a process that then ends, too.
+pub fn trace(process: u32) -> Child {
+    let tracer = Command::new(command("peer-intruder"))
+        .args(["trace", &process.to_string()])
+        .spawn()
+        .expect("peer-intruder runs");
+    let status = format!("/proc/{process}/status");
+    until("it is traced", || {
+        let status = fs::read_to_string(&status).expect("it lives");
+        let line = format!("TracerPid:\t{}\n", tracer.id());
+        status.contains(&line).then_some(())
+    });
+    tracer
 }
 
 /// What the JSON of `peer-intruder` says.

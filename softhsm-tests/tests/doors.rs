@@ -14,16 +14,20 @@ use std::{
 };
 
 use client::Provider;
-use nix::sys::{
-    signal::Signal,
-    socket::{ControlMessage, MsgFlags, sendmsg},
+use nix::{
+    sys::{
+        signal::Signal,
+        socket::{ControlMessage, MsgFlags, sendmsg},
+    },
+    unistd::Pid,
 };
+use prost::Message as _;
 use proto::v1::FetchRequest;
 use softhsm_tests::{
     Site,
     daemon::Daemon,
     door::Intruder,
-    intruder::NOBODY,
+    intruder::{NOBODY, told},
     is_root, load, raw, text, until,
     wire::{PREFACE, Wire},
 };
@@ -292,6 +296,65 @@ fn who_asks_too_often_is_told_when_to_come_back_and_that_is_recorded_once() {
         .sum();
     assert_eq!(counted, refused);
     assert_eq!(told[0]["uid"], nix::unistd::getuid().as_raw());
+}
+
+/// How many bytes a process has read.
+fn has_read(process: Pid) -> u64 {
+    let counts = fs::read_to_string(format!("/proc/{process}/io")).unwrap();
+    let read = counts.lines().find_map(|line| line.strip_prefix("rchar: "));
+    read.unwrap().parse().unwrap()
+}
+
+#[test]
+fn nothing_is_hashed_for_a_request_that_comes_too_early() {
+    /// So much is read to hash the caller's executable.
+    const LARGE: u64 = 64 << 20;
+    let test = "nothing_is_hashed_for_a_request_that_comes_too_early";
+    if !is_root(test) {
+        return;
+    }
+    let site = Site::new();
+    site.configure("[limits]\nrequests-per-second = 1\nburst = 1\n");
+    let daemon = site.start();
+    site.furnish_ungranted();
+    let client = site.installed("peer-intruder", "client");
+    let larger = Command::new("truncate")
+        .arg(format!("--size=+{LARGE}"))
+        .arg(&client)
+        .status();
+    assert!(larger.unwrap().success());
+    let hash = Command::new("sha256sum").arg(&client).output().unwrap();
+    let hash = text(&hash).split(' ').next().unwrap().to_owned();
+    site.grant(&["unix:uid:0", &format!("unix:sha256:{hash}")]);
+    let request = FetchRequest {
+        group: "web".to_owned(),
+        name: "key".to_owned(),
+        ..nothing()
+    };
+    let fetch = hex::encode(request.encode_to_vec());
+    let attestor = daemon.attestor();
+    // The first is malformed, and uses up what there is; if this takes long, there is more.
+    until("all others come too early", || {
+        let before = has_read(attestor);
+        let mut early = Command::new(&client);
+        early.args([
+            "call",
+            &site.provider_socket(),
+            "/custody.v1.Provider/Fetch",
+        ]);
+        let well_formed = format!("/custody.v1.Provider/Fetch?{fetch}");
+        let answers = told(early.args([&well_formed; 3]));
+        let mut codes = answers.as_array().unwrap().iter().skip(1);
+        let all = codes.all(|answer| answer["code"] == 8);
+        all.then(|| assert!(has_read(attestor) - before < LARGE))
+    });
+    let before = has_read(attestor);
+    until("one is in time", || {
+        let mut fetch = Command::new(&client);
+        let answer = told(fetch.args(["fetch", &site.provider_socket(), "web", "key"]));
+        (answer["code"] == 0).then_some(())
+    });
+    assert!(has_read(attestor) - before >= LARGE);
 }
 
 #[test]

@@ -64,15 +64,17 @@ impl provider_server::Provider for Provider {
             Err(error) => Err(error),
         };
         let (wanted, told) = asked.answer(first)?;
-        let (sender, receiver) = mpsc::channel(1);
-        // There is room for one.
-        drop(sender.try_send(Ok(WatchResponse { version: told })));
         let secret = SecretId {
             group: wanted.group.clone(),
             name: wanted.name.clone(),
         };
+        let watching = self.custodian.watching(secret, asked.peer.accepted());
+        let watching = asked.answer(watching)?;
+        let (sender, receiver) = mpsc::channel(1);
+        // There is room for one.
+        drop(sender.try_send(Ok(WatchResponse { version: told })));
         let watched = Watched {
-            _watching: self.custodian.watching(secret, asked.peer.accepted()),
+            _watching: watching,
             custodian: Arc::clone(&self.custodian),
             asked,
             wanted,
@@ -90,7 +92,7 @@ impl provider_server::Provider for Provider {
         let asked = asked("whoami", &peer(&request), None);
         let result = self
             .custodian
-            .evidence(&asked.peer, Surface::Provider)
+            .evidence(&asked.peer, Surface::Provider, asked.operation)
             .await;
         let evidence = asked.answer(result)?;
         let evidence = self
@@ -179,7 +181,8 @@ impl Watched {
                 () = sender.closed() => return,
                 _ = look.tick() => {
                     let peer = &self.asked.peer;
-                    let looked = self.custodian.evidence(peer, Surface::Provider).await;
+                    let (surface, operation) = (self.asked.surface, self.asked.operation);
+                    let looked = self.custodian.evidence(peer, surface, operation).await;
                     if let Err(status) = self.asked.answer(looked) {
                         drop(sender.send(Err(status)).await);
                         return;

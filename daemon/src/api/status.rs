@@ -119,6 +119,7 @@ fn known(surface: Surface, error: &Error) -> (Code, String) {
         Error::Hopeless(findings) => (Code::InvalidArgument, lines(findings)),
         Error::Weak(findings) => (Code::FailedPrecondition, lines(findings)),
         Error::InUse { .. } => (Code::FailedPrecondition, error.to_string()),
+        Error::TooManyWatches => (Code::ResourceExhausted, error.to_string()),
         Error::NoProcess(_) | Error::NobodyInUnit(_) => (Code::NotFound, error.to_string()),
         Error::Change(change) => (code_of(change), change.to_string()),
     }

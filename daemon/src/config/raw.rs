@@ -97,6 +97,14 @@ struct RawAttestation {
     recheck: SignedDuration,
     legacy_kernel: bool,
     hash_limit: String,
+    traced: RawTraced,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum RawTraced {
+    Refuse,
+    Allow,
 }
 
 #[derive(Deserialize)]
@@ -149,6 +157,7 @@ impl Default for RawAttestation {
             recheck: SignedDuration::from_mins(5),
             legacy_kernel: false,
             hash_limit: "256MiB".to_owned(),
+            traced: RawTraced::Refuse,
         }
     }
 }
@@ -215,6 +224,10 @@ impl RawAttestation {
             attestor: attest::Settings {
                 legacy_kernel: self.legacy_kernel,
                 hash_limit: size("attestation.hash-limit", &self.hash_limit)?,
+                tracers: match self.traced {
+                    RawTraced::Refuse => attest::Tracers::Refused,
+                    RawTraced::Allow => attest::Tracers::Allowed,
+                },
             },
         })
     }
