@@ -317,6 +317,29 @@ fn is_zero(number: &u64) -> bool {
 }
 
 impl Event {
+    /// The name of its kind, as it is written.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Segment { .. } => "segment",
+            Self::Start { .. } => "start",
+            Self::Stop => "stop",
+            Self::Allow { .. } => "allow",
+            Self::Deny { .. } => "deny",
+            Self::Undelivered { .. } => "undelivered",
+            Self::Unattested { .. } => "unattested",
+            Self::Throttled { .. } => "throttled",
+            Self::Manage { .. } => "manage",
+            Self::Refuse { .. } => "refuse",
+            Self::Prepare { .. } => "prepare",
+            Self::Commit { .. } => "commit",
+            Self::Abort { .. } => "abort",
+            Self::Tampering { .. } => "tampering",
+            Self::Findings { .. } => "findings",
+            Self::Token { .. } => "token",
+            Self::Checkpoint { .. } => "checkpoint",
+        }
+    }
+
     fn of<Op: Operation>(decision: &Decision<Op>) -> Self {
         match decision {
             Ok(grant) => Self::Allow {

@@ -27,6 +27,7 @@ use tokio::sync::{Mutex, broadcast};
 use crate::{
     attest::{Attestor, Peer},
     journal::Journal,
+    metrics::Requests,
     store::{Database, Failed as DatabaseFailed},
 };
 
@@ -59,6 +60,7 @@ pub(crate) struct Custodian {
     state: RwLock<State>,
     outlook: std::sync::Mutex<Outlook>,
     news: News,
+    requests: Requests,
     tally: Tally,
     journal: Journal,
     database: Database,
@@ -91,6 +93,7 @@ impl Custodian {
             system: parts.system,
             outlook: std::sync::Mutex::new(Outlook::of(&parts.state, now())),
             news: News::default(),
+            requests: Requests::default(),
             state: RwLock::new(parts.state),
             tally: Tally::of(parts.usage),
             journal: parts.journal,
@@ -248,6 +251,11 @@ impl Custodian {
     /// Who used which grant how often.
     pub(crate) fn usage(&self) -> MutexGuard<'_, Usage> {
         self.tally.usage()
+    }
+
+    /// What is counted of the answers to requests.
+    pub(crate) fn requests(&self) -> &Requests {
+        &self.requests
     }
 
     pub(crate) fn attestor(&self) -> &Attestor {
