@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::{
     caller::{Evidence, observation::Drift},
     name::{GroupName, InstanceId, KeyId, RuleId, SecretName},
+    outlook::Shift,
     policy::{Decision, Denial, Operation, Permit, Reason},
     role::{Act, Admission, NotAdmitted, Operator},
     secret::version::Which,
@@ -250,6 +251,16 @@ pub enum Event {
         /// The thing, and what is wrong with it.
         what: String,
     },
+    /// Secrets fell foul of the rules of their group, or comply with them again.
+    Findings {
+        /// The group.
+        group: GroupName,
+        /// What is found of which, and what is no more.
+        secrets: Vec<Shift>,
+        /// How many others there are.
+        #[serde(skip_serializing_if = "is_zero")]
+        more: u64,
+    },
     /// The token's worker began or ceased to serve.
     Token {
         /// Which life of the worker.
@@ -307,7 +318,35 @@ pub enum Surface {
     Provider,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 impl Event {
+    /// The name of its kind, as it is written.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Segment { .. } => "segment",
+            Self::Start { .. } => "start",
+            Self::Stop => "stop",
+            Self::Allow { .. } => "allow",
+            Self::Deny { .. } => "deny",
+            Self::Undelivered { .. } => "undelivered",
+            Self::Unattested { .. } => "unattested",
+            Self::Throttled { .. } => "throttled",
+            Self::Manage { .. } => "manage",
+            Self::Refuse { .. } => "refuse",
+            Self::Prepare { .. } => "prepare",
+            Self::Commit { .. } => "commit",
+            Self::Abort { .. } => "abort",
+            Self::Tampering { .. } => "tampering",
+            Self::Findings { .. } => "findings",
+            Self::Token { .. } => "token",
+            Self::Checkpoint { .. } => "checkpoint",
+        }
+    }
+
     fn of<Op: Operation>(decision: &Decision<Op>) -> Self {
         match decision {
             Ok(grant) => Self::Allow {

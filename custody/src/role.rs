@@ -118,6 +118,9 @@ pub enum Operation {
     ExplainGrant,
     SuggestGrant,
     ListConsumers,
+    ListExpiring,
+    SetRules,
+    ListFindings,
     AssignRole,
     ListRoles,
     RevokeRole,
@@ -128,7 +131,7 @@ pub enum Operation {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 29] = [
         Self::CreateGroup,
         Self::ListGroups,
         Self::GetGroup,
@@ -149,6 +152,9 @@ impl Operation {
         Self::ExplainGrant,
         Self::SuggestGrant,
         Self::ListConsumers,
+        Self::ListExpiring,
+        Self::SetRules,
+        Self::ListFindings,
         Self::AssignRole,
         Self::ListRoles,
         Self::RevokeRole,
@@ -177,6 +183,10 @@ impl Operation {
             | Self::SuggestGrant => &[GroupAdministrator],
             Self::ListGrants | Self::LintGrants | Self::ListConsumers => {
                 &[Reader, GroupAdministrator, Auditor]
+            }
+            Self::SetRules => &[GroupAdministrator],
+            Self::ListExpiring | Self::ListFindings => {
+                &[Reader, Writer, GroupAdministrator, Auditor]
             }
             Self::ExplainGrant => &[GroupAdministrator, Auditor],
             Self::AssignRole | Self::RevokeRole => &[CryptoOfficer, GroupAdministrator],
@@ -209,6 +219,9 @@ impl Operation {
             Self::ExplainGrant => "explain-grant",
             Self::SuggestGrant => "suggest-grant",
             Self::ListConsumers => "list-consumers",
+            Self::ListExpiring => "list-expiring",
+            Self::SetRules => "set-rules",
+            Self::ListFindings => "list-findings",
             Self::AssignRole => "assign-role",
             Self::ListRoles => "list-roles",
             Self::RevokeRole => "revoke-role",

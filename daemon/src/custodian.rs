@@ -14,6 +14,7 @@ use custody::{
     },
     journal::{self, Event, Journal as _, Receipt, Surface},
     name::SecretId,
+    outlook::Outlook,
     policy::{Deliver, Notify, Operation as _, Permit, Wanted},
     release::{Delivery, Withheld},
     role::{Act, Operator},
@@ -26,6 +27,7 @@ use tokio::sync::{Mutex, broadcast};
 use crate::{
     attest::{Attestor, Peer},
     journal::Journal,
+    metrics::Requests,
     store::{Database, Failed as DatabaseFailed},
 };
 
@@ -36,6 +38,7 @@ mod consumers;
 mod error;
 mod judge;
 mod look;
+mod outlook;
 mod secrets;
 
 pub(crate) use changes::{Writer, now};
@@ -45,6 +48,7 @@ pub(crate) use error::Error;
 use changes::to_its_end;
 use consumers::Watchers;
 use judge::Tally;
+use outlook::News;
 
 /// How many changes a slow watcher may fall behind before it is told to look again.
 const BEHIND: usize = 256;
@@ -55,6 +59,9 @@ pub(crate) struct Custodian {
     attestor: Attestor,
     system: System,
     state: RwLock<State>,
+    outlook: std::sync::Mutex<Outlook>,
+    news: News,
+    requests: Requests,
     tally: Tally,
     journal: Journal,
     database: Database,
@@ -85,6 +92,9 @@ impl Custodian {
         Arc::new(Self {
             attestor: parts.attestor,
             system: parts.system,
+            outlook: std::sync::Mutex::new(Outlook::of(&parts.state, now())),
+            news: News::default(),
+            requests: Requests::default(),
             state: RwLock::new(parts.state),
             tally: Tally::of(parts.usage),
             journal: parts.journal,
@@ -265,6 +275,11 @@ impl Custodian {
     /// Who used which grant how often.
     pub(crate) fn usage(&self) -> MutexGuard<'_, Usage> {
         self.tally.usage()
+    }
+
+    /// What is counted of the answers to requests.
+    pub(crate) fn requests(&self) -> &Requests {
+        &self.requests
     }
 
     pub(crate) fn attestor(&self) -> &Attestor {

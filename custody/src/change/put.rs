@@ -2,8 +2,9 @@
 
 use std::num::NonZeroU32;
 
-use super::Error;
+use super::{Error, compliance::comply};
 use crate::{
+    compliance::Subject,
     envelope::{SealedContent, WrappedDek},
     group::{KeyState, Millis},
     journal::change::Change,
@@ -121,6 +122,10 @@ pub struct Written<'a> {
 }
 
 /// Writes a version. `place` must come from this state.
+///
+/// # Errors
+///
+/// If the group's rules refuse it.
 pub fn put_secret(
     state: &State,
     place: Place,
@@ -128,9 +133,15 @@ pub fn put_secret(
     terms: Terms,
     operator: &Operator,
     now: Millis,
-) -> (Edit, Change) {
+) -> Result<(Edit, Change), Error> {
     let uid = operator.evidence().uid;
     let id = place.version;
+    let subject = Subject {
+        kind: place.kind,
+        properties: &written.accepted.properties,
+        written: now,
+    };
+    comply(state, &id, subject, now)?;
     let secret = Secret {
         keep: match terms.keep {
             Some(keep) => NonZeroU32::new(keep),
@@ -182,7 +193,7 @@ pub fn put_secret(
         pending: terms.is_pending,
         retired,
     };
-    (edit, change)
+    Ok((edit, change))
 }
 
 /// The secret's row after version `id` was written.

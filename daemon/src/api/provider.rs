@@ -38,7 +38,7 @@ impl provider_server::Provider for Provider {
     ) -> Result<Response<FetchResponse>, Status> {
         let peer = peer(&request);
         let request = request.into_inner();
-        let asked = asked("fetch", &peer, Some((&request.group, &request.name)));
+        let asked = self.asked("fetch", &peer, Some((&request.group, &request.name)));
         let result = self.deliver(&peer, &request).await;
         asked.answer(result).map(Response::new)
     }
@@ -51,7 +51,7 @@ impl provider_server::Provider for Provider {
     ) -> Result<Response<Self::WatchStream>, Status> {
         let peer = peer(&request);
         let request = request.into_inner();
-        let asked = asked("watch", &peer, Some((&request.group, &request.name)));
+        let asked = self.asked("watch", &peer, Some((&request.group, &request.name)));
         let wanted = wanted(&request.group, &request.name, Which::Current, &[]);
         // Before the first look, so that nothing is missed in between.
         let changes = self.custodian.watch();
@@ -89,7 +89,7 @@ impl provider_server::Provider for Provider {
         &self,
         request: Request<WhoAmIRequest>,
     ) -> Result<Response<WhoAmIResponse>, Status> {
-        let asked = asked("whoami", &peer(&request), None);
+        let asked = self.asked("whoami", &peer(&request), None);
         let result = self
             .custodian
             .evidence(&asked.peer, Surface::Provider, asked.operation)
@@ -107,6 +107,22 @@ impl provider_server::Provider for Provider {
 }
 
 impl Provider {
+    fn asked(
+        &self,
+        operation: &'static str,
+        peer: &Arc<Peer>,
+        secret: Option<(&str, &str)>,
+    ) -> Asked {
+        Asked {
+            surface: Surface::Provider,
+            operation,
+            peer: Arc::clone(peer),
+            secret: secret.map(|(group, name)| (group.to_owned(), name.to_owned())),
+            since: std::time::Instant::now(),
+            requests: self.custodian.requests().clone(),
+        }
+    }
+
     async fn deliver(
         &self,
         peer: &Arc<Peer>,
@@ -135,15 +151,6 @@ impl Provider {
                 .collect(),
             receipt: delivery.receipt.seq(),
         })
-    }
-}
-
-fn asked(operation: &'static str, peer: &Arc<Peer>, secret: Option<(&str, &str)>) -> Asked {
-    Asked {
-        surface: Surface::Provider,
-        operation,
-        peer: Arc::clone(peer),
-        secret: secret.map(|(group, name)| (group.to_owned(), name.to_owned())),
     }
 }
 

@@ -1,9 +1,13 @@
 //! Rows and evidence as the wire shows them.
 
-use std::num::{NonZeroU32, NonZeroU64};
+use std::{
+    collections::BTreeSet,
+    num::{NonZeroU32, NonZeroU64},
+};
 
 use custody::{
     caller::{Evidence, observation::Pinned},
+    compliance::rules::Rules,
     group::{MasterKey, Millis},
     lint::Finding,
     policy::rule::{Rule, Terms},
@@ -131,7 +135,29 @@ pub(super) fn group(group: GroupView<'_>, custodian: &Custodian) -> v1::Group {
         master_keys: group.keys().map(|key| master_key(key, custodian)).collect(),
         secrets: group.secrets().len() as u64,
         grants: group.rules().len() as u64,
+        rules: group.compliance().map(|adopted| rules(&adopted.rules)),
     }
+}
+
+pub(super) fn rules(rules: &Rules) -> v1::Rules {
+    let number = |number: Option<NonZeroU32>| number.map(NonZeroU32::get);
+    v1::Rules {
+        mode: rules.mode.name().to_owned(),
+        min_rsa_bits: number(rules.min_rsa_bits),
+        min_ec_bits: number(rules.min_ec_bits),
+        min_symmetric_bits: number(rules.min_symmetric_bits),
+        key_algorithms: texts_of(&rules.key_algorithms),
+        signature_algorithms: texts_of(&rules.signature_algorithms),
+        symmetric_algorithms: texts_of(&rules.symmetric_algorithms),
+        min_tls_version: rules.min_tls_version.map(|version| version.to_string()),
+        max_validity_days: number(rules.max_validity_days),
+        warn_before_days: number(rules.warn_before_days),
+        max_age_days: number(rules.max_age_days),
+    }
+}
+
+fn texts_of<T: ToString>(items: &BTreeSet<T>) -> Vec<String> {
+    items.iter().map(ToString::to_string).collect()
 }
 
 fn master_key(key: &MasterKey, custodian: &Custodian) -> v1::MasterKey {

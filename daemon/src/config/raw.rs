@@ -29,6 +29,8 @@ pub(super) struct Raw {
     attestation: RawAttestation,
     #[serde(default)]
     limits: RawLimits,
+    #[serde(default)]
+    metrics: RawMetrics,
 }
 
 #[derive(Deserialize)]
@@ -118,6 +120,12 @@ struct RawLimits {
     drain: SignedDuration,
 }
 
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct RawMetrics {
+    socket: Option<PathBuf>,
+}
+
 fn two() -> NonZeroUsize {
     NonZeroUsize::MIN.saturating_add(1)
 }
@@ -180,7 +188,12 @@ impl Raw {
         let state_directory = absolute("state-directory", self.state_directory)?;
         let manager = absolute("listen.manager", self.listen.manager)?;
         let provider = absolute("listen.provider", self.listen.provider)?;
-        if manager == provider {
+        let metrics = self.metrics.socket;
+        let metrics = metrics
+            .map(|socket| absolute("metrics.socket", socket))
+            .transpose()?;
+        let is_other = |socket: &PathBuf| *socket != manager && *socket != provider;
+        if manager == provider || !metrics.as_ref().is_none_or(is_other) {
             return Err(Problem::OneSocket);
         }
         if self.journal.checkpoint_entries == 0 {
@@ -197,6 +210,7 @@ impl Raw {
             state_directory,
             manager,
             provider,
+            metrics,
             token: self.token.check()?,
             segment_size: size("journal.segment-size", &self.journal.segment_size)?,
             attestation: self.attestation.check()?,

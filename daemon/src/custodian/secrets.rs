@@ -85,7 +85,7 @@ impl Custodian {
                 wrapped,
             };
             let (edit, change) =
-                put::put_secret(&this.state(), place, written, terms, &operator, now());
+                put::put_secret(&this.state(), place, written, terms, &operator, now())?;
             let written = this.commit(writer, Some(&operator), edit, change).await;
             if was_made(&written) {
                 this.announce(id);
