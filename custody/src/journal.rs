@@ -132,6 +132,10 @@ pub enum Event {
         token_serial: String,
         /// Whether it is a throw-away daemon.
         development: bool,
+        /// The kernel's id of this boot of the machine, by which processes of one boot
+        /// are told from those of another.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        boot: Option<String>,
     },
     /// The daemon stops in an orderly way.
     Stop,
@@ -185,9 +189,12 @@ pub enum Event {
         uid: u32,
         /// What is wrong with it, or changed since it connected.
         doubt: Drift,
+        /// What it asked for, if it got as far as asking.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        operation: Option<&'static str>,
     },
-    /// A caller asked, or came without being attested, too often. There is one when that begins, and then now and then
-    /// while it lasts: never one for each request.
+    /// A caller asked, or came without being attested, too often. There is one when that
+    /// begins, and then now and then while it lasts: never one for each request.
     Throttled {
         /// Its user id.
         uid: u32,
@@ -317,6 +324,29 @@ fn is_zero(number: &u64) -> bool {
 }
 
 impl Event {
+    /// The name of its kind, as it is written.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Segment { .. } => "segment",
+            Self::Start { .. } => "start",
+            Self::Stop => "stop",
+            Self::Allow { .. } => "allow",
+            Self::Deny { .. } => "deny",
+            Self::Undelivered { .. } => "undelivered",
+            Self::Unattested { .. } => "unattested",
+            Self::Throttled { .. } => "throttled",
+            Self::Manage { .. } => "manage",
+            Self::Refuse { .. } => "refuse",
+            Self::Prepare { .. } => "prepare",
+            Self::Commit { .. } => "commit",
+            Self::Abort { .. } => "abort",
+            Self::Tampering { .. } => "tampering",
+            Self::Findings { .. } => "findings",
+            Self::Token { .. } => "token",
+            Self::Checkpoint { .. } => "checkpoint",
+        }
+    }
+
     fn of<Op: Operation>(decision: &Decision<Op>) -> Self {
         match decision {
             Ok(grant) => Self::Allow {

@@ -70,3 +70,6 @@ pub(super) fn comply(
         findings,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! The Manager service: what operators do.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use custody::{
     journal::Surface,
@@ -48,7 +48,7 @@ macro_rules! methods {
                 &self,
                 request: Request<$request>,
             ) -> Result<Response<$response>, Status> {
-                let asked = asked(Operation::$operation, peer(&request));
+                let asked = self.asked(Operation::$operation, peer(&request));
                 let result = match self.admit(&asked, Operation::$operation, request).await {
                     Ok((call, request)) => call.$name(request).await,
                     Err(error) => Err(error),
@@ -63,7 +63,7 @@ macro_rules! methods {
                 request: Request<v1::ReadJournalRequest>,
             ) -> Result<Response<journal::Lines>, Status> {
                 let peer = peer(&request);
-                let asked = asked(Operation::ReadJournal, Arc::clone(&peer));
+                let asked = self.asked(Operation::ReadJournal, Arc::clone(&peer));
                 let result = match self.admit(&asked, Operation::ReadJournal, request).await {
                     Ok((call, request)) => call.read_journal(request, peer),
                     Err(error) => Err(error),
@@ -105,16 +105,18 @@ methods! {
     status(v1::StatusRequest) -> v1::StatusResponse = Status;
 }
 
-fn asked(operation: Operation, peer: Arc<Peer>) -> Asked {
-    Asked {
-        surface: Surface::Manager,
-        operation: operation.name(),
-        peer,
-        secret: None,
-    }
-}
-
 impl Manager {
+    fn asked(&self, operation: Operation, peer: Arc<Peer>) -> Asked {
+        Asked {
+            surface: Surface::Manager,
+            operation: operation.name(),
+            peer,
+            secret: None,
+            since: Instant::now(),
+            requests: self.custodian.requests().clone(),
+        }
+    }
+
     /// Lets the operator do what its request is about. Whether it may comes before what is
     /// wrong with the request.
     async fn admit<T: Aim>(

@@ -15,7 +15,10 @@ use custody::{
     secret::version::Secret,
     selector::Selector,
     state::view::{GroupView, SecretView, VersionView},
-    usage::Usage,
+    usage::{
+        Usage,
+        visits::{Fetched, Visits},
+    },
 };
 use prost_types::Timestamp;
 use proto::v1;
@@ -93,18 +96,29 @@ pub(super) fn role(held: &Assignment) -> v1::Role {
 
 pub(super) fn consumer(secret: &Secret, used: &Use) -> v1::Consumer {
     let visits = used.visits.as_ref();
-    let version = visits.map_or(0, |visits| visits.version);
+    let version = visits.and_then(Visits::version);
     v1::Consumer {
         name: secret.id.name.to_string(),
         uid: used.consumer.uid,
         what: used.consumer.what.as_ref().map(ToString::to_string),
-        version,
-        outdated: visits.is_some() && Some(version) < secret.current,
+        version: version.unwrap_or(0),
+        outdated: version.is_some() && version != secret.current,
         fetches: visits.map_or(0, |visits| visits.fetches),
         first: visits.map(|visits| timestamp(visits.first)),
         last: visits.map(|visits| timestamp(visits.last)),
         watching: used.is_watching,
         recent: used.is_recent,
+        versions: visits.map_or_else(Vec::new, |visits| {
+            let newest_first = visits.versions.iter().rev();
+            newest_first.map(fetched).collect()
+        }),
+    }
+}
+
+fn fetched(fetched: &Fetched) -> v1::FetchedVersion {
+    v1::FetchedVersion {
+        version: fetched.version,
+        last: Some(timestamp(fetched.last)),
     }
 }
 

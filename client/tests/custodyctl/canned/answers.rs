@@ -183,6 +183,10 @@ pub(super) fn suggested() -> v1::SuggestGrantResponse {
     }
 }
 
+fn fetched(version: u32, last: Option<prost_types::Timestamp>) -> v1::FetchedVersion {
+    v1::FetchedVersion { version, last }
+}
+
 pub(super) fn consumers() -> v1::ListConsumersResponse {
     let nginx = v1::Consumer {
         name: "tls".into(),
@@ -195,6 +199,7 @@ pub(super) fn consumers() -> v1::ListConsumersResponse {
         last: time(),
         watching: true,
         recent: true,
+        versions: vec![fetched(2, time()), fetched(1, midnight())],
     };
     let old = v1::Consumer {
         what: None,
@@ -203,6 +208,7 @@ pub(super) fn consumers() -> v1::ListConsumersResponse {
         fetches: 1,
         watching: false,
         recent: false,
+        versions: vec![fetched(1, time())],
         ..nginx.clone()
     };
     let watcher = v1::Consumer {
@@ -216,6 +222,7 @@ pub(super) fn consumers() -> v1::ListConsumersResponse {
         last: None,
         watching: true,
         recent: false,
+        versions: Vec::new(),
     };
     v1::ListConsumersResponse {
         consumers: vec![nginx, old, watcher],
