@@ -305,3 +305,22 @@ fn standard_input_is_imported_too() {
         text(&output)
     );
 }
+
+#[test]
+fn variables_and_manifests_may_have_keys_in_them() {
+    let daemon = Daemon::start();
+    fs::create_dir(daemon.path("in")).unwrap();
+    fs::write(daemon.path("in/app.env"), format!("KEY='{KEY}'\n")).unwrap();
+    let indented = KEY.replace('\n', "\n    ");
+    let manifest =
+        "apiVersion: v1\nkind: Secret\nmetadata: {name: pem}\nstringData:\n  key: |\n    ";
+    fs::write(daemon.path("in/a.yaml"), format!("{manifest}{indented}\n")).unwrap();
+    let output = import(&daemon, &["--yes", "--report=report.json"]);
+    assert!(output.status.success(), "{}", text(&output));
+    let report = report(&daemon);
+    let types = report["secrets"].as_array().unwrap().iter();
+    let types: Vec<_> = types
+        .map(|secret| secret["type"].as_str().unwrap())
+        .collect();
+    assert_eq!(types, ["key-value", "key-value"]);
+}

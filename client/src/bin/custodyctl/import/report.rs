@@ -85,7 +85,9 @@ impl Report {
                 .collect(),
             removable: removable
                 .iter()
-                .filter_map(|&at| sources[at].is_file().then(|| sources[at].shown.clone()))
+                .map(|&at| &sources[at])
+                .filter(|source| source.is_file())
+                .map(|source| source.shown.clone())
                 .collect(),
             ..Self::of_plan(group, plan)
         }
