@@ -118,15 +118,9 @@ fn a_write_over_what_somebody_else_wrote_is_refused() {
         "{told}"
     );
     assert_eq!(secret(&site)["versions"], 4);
-    // The same bytes as another type are something else.
-    let other = [
-        "secret",
-        "put",
-        "web/key",
-        "--type",
-        "password",
-        mine.to_str().unwrap(),
-    ];
+    // The same field of another type is something else.
+    let field = format!("content={}", mine.display());
+    let other = ["secret", "put", "web/key", "--type", "key-value", &field];
     let other = site.try_ctl(&other);
     assert_eq!(other.status.code(), CONFLICT, "{}", text(&other));
 }

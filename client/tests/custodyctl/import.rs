@@ -188,6 +188,9 @@ fn an_import_waits_for_custodyd_and_writes_nothing_over() {
             .iter()
             .all(|(_, fate)| fate == "written")
     );
+    // The manifest holds something that is no secret, too.
+    let removable = &report(&daemon)["removable"];
+    assert_eq!(*removable, serde_json::json!(["in/app.env", "in/key.pem"]));
 }
 
 #[test]

@@ -45,7 +45,7 @@ fn what_could_hang_or_never_end_is_left_out_and_named() {
     fs::create_dir_all(&deep).unwrap();
     fs::write(deep.join("lost.env"), "A=1").unwrap();
     fs::write(folder.join("closed.env"), "A=1").unwrap();
-    fs::set_permissions(folder.join("closed.env"), Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(folder.join("closed.env"), Permissions::from_mode(0o000)).unwrap();
 
     let start = Instant::now();
     let output = import(&daemon, &["--dry-run", "--report=report.json"]);
