@@ -144,6 +144,8 @@ calls! {
         "Drafts the selectors of a grant from a unit's running processes; adds nothing.";
     read list_consumers(ListConsumersRequest) -> ListConsumersResponse:
         "Who fetched what when, who watches, and which grants nobody ever used.";
+    read list_references(ListReferencesRequest) -> ListReferencesResponse:
+        "What a secret refers to, what refers to it, and who uses that.";
     write assign_role(AssignRoleRequest) -> Role:
         "Gives a role to the operators that satisfy every selector.";
     read list_roles(ListRolesRequest) -> ListRolesResponse:

@@ -118,6 +118,7 @@ pub enum Operation {
     ExplainGrant,
     SuggestGrant,
     ListConsumers,
+    ListReferences,
     AssignRole,
     ListRoles,
     RevokeRole,
@@ -128,7 +129,7 @@ pub enum Operation {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::CreateGroup,
         Self::ListGroups,
         Self::GetGroup,
@@ -149,6 +150,7 @@ impl Operation {
         Self::ExplainGrant,
         Self::SuggestGrant,
         Self::ListConsumers,
+        Self::ListReferences,
         Self::AssignRole,
         Self::ListRoles,
         Self::RevokeRole,
@@ -178,6 +180,7 @@ impl Operation {
             Self::ListGrants | Self::LintGrants | Self::ListConsumers => {
                 &[Reader, GroupAdministrator, Auditor]
             }
+            Self::ListReferences => &[Reader, GroupAdministrator],
             Self::ExplainGrant => &[GroupAdministrator, Auditor],
             Self::AssignRole | Self::RevokeRole => &[CryptoOfficer, GroupAdministrator],
             Self::ListRoles => &[CryptoOfficer, Auditor, GroupAdministrator],
@@ -209,6 +212,7 @@ impl Operation {
             Self::ExplainGrant => "explain-grant",
             Self::SuggestGrant => "suggest-grant",
             Self::ListConsumers => "list-consumers",
+            Self::ListReferences => "list-references",
             Self::AssignRole => "assign-role",
             Self::ListRoles => "list-roles",
             Self::RevokeRole => "revoke-role",

@@ -39,7 +39,7 @@ mod look;
 mod secrets;
 
 pub(crate) use changes::{Writer, now};
-pub(crate) use consumers::{Use, Watching};
+pub(crate) use consumers::{InUse, Use, Watching};
 pub(crate) use error::Error;
 
 use consumers::Watchers;

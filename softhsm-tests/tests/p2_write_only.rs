@@ -160,6 +160,10 @@ fn calls(planted: &Planted, made: &Made) -> Vec<(&'static str, Vec<u8>, Option<C
         group: group(),
         name: None,
     };
+    let references = v1::ListReferencesRequest {
+        group: group(),
+        name: name(),
+    };
     let role = v1::AssignRoleRequest {
         role: "reader".into(),
         group: some(),
@@ -217,6 +221,7 @@ fn calls(planted: &Planted, made: &Made) -> Vec<(&'static str, Vec<u8>, Option<C
             .encode_to_vec(),
         ),
         fine("ListConsumers", consumers.encode_to_vec()),
+        fine("ListReferences", references.encode_to_vec()),
         fine("AssignRole", role.encode_to_vec()),
         fine("ListRoles", v1::ListRolesRequest {}.encode_to_vec()),
         fine(
@@ -239,6 +244,9 @@ async fn no_call_of_the_manager_gives_a_byte_of_content_back() {
     let _daemon = site.start();
     site.ctl(&["group", "create", "web"]);
     let channel = raw::connect(site.path("run/manager.sock")).await;
+    let target = planted::target().encode_to_vec();
+    let target = raw::call(&channel, "/custody.v1.Manager/PutSecret", target).await;
+    target.unwrap();
     for planted in planted() {
         // Twice is two versions, so that there are old ones too.
         let first = planted.put(planted.r#type).encode_to_vec();

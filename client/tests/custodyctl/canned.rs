@@ -288,6 +288,9 @@ manager! {
         this.note(|asked| asked.consumers = Some(request));
         answers::consumers()
     }}
+    list_references(this, _ => ListReferencesRequest) -> ListReferencesResponse {
+        answers::references()
+    }
     assign_role(this, request => AssignRoleRequest) -> Role {{
         this.note(|asked| asked.role = Some(request));
         answers::role()

@@ -2,13 +2,14 @@
 
 use crate::canned::{CONTENT, Daemon};
 
-const COMMANDS: [&[&str]; 22] = [
+const COMMANDS: [&[&str]; 23] = [
     &["group", "create", "web"],
     &["group", "list"],
     &["secret", "put", "web/tls", "--type=password"],
     &["secret", "list", "web"],
     &["secret", "show", "web/tls"],
     &["secret", "versions", "web/tls"],
+    &["secret", "references", "web/tls"],
     &["secret", "delete", "web/tls", "--yes"],
     &["grant", "add", "web", "tls", "--uid=33", "--uses=1"],
     &["grant", "add", "web", "tls", "--uid=33", "--dry-run"],

@@ -54,7 +54,8 @@ fn version<'a>(view: SecretView<'a>, which: Which) -> Result<VersionView<'a>, Er
 ///
 /// # Errors
 ///
-/// If there is no such version, or it is not delivered.
+/// If there is no such version, it is not delivered, or a reference to the secret would be
+/// left without a version.
 pub fn activate(
     state: &State,
     id: &SecretId,
@@ -99,6 +100,7 @@ pub fn activate(
         puts,
         ..Edit::default()
     };
+    state.check_references(&edit)?;
     Ok((edit, change))
 }
 
@@ -106,7 +108,8 @@ pub fn activate(
 ///
 /// # Errors
 ///
-/// If there is no such version, or its state does not allow that.
+/// If there is no such version, its state does not allow that, or a reference would be left
+/// without what it means.
 pub fn live(
     state: &State,
     id: &SecretId,
@@ -130,6 +133,7 @@ pub fn live(
         })],
         ..Edit::default()
     };
+    state.check_references(&edit)?;
     Ok((edit, change))
 }
 

@@ -177,7 +177,7 @@ pub(crate) fn world() -> World {
             wrapped,
         };
         let terms = put::Terms::default();
-        let (edit, _) = put::put_secret(&world.state, place, written, terms, &operator, 2);
+        let (edit, _) = put::put_secret(&world.state, place, written, terms, &operator, 2).unwrap();
         world.follow(edit);
     }
     let rule = Rule {

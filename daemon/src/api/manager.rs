@@ -24,6 +24,7 @@ mod group;
 mod inventory;
 mod journal;
 mod life;
+mod reference;
 mod role;
 mod secret;
 
@@ -93,6 +94,7 @@ methods! {
     explain_grant(v1::ExplainGrantRequest) -> v1::ExplainGrantResponse = ExplainGrant;
     suggest_grant(v1::SuggestGrantRequest) -> v1::SuggestGrantResponse = SuggestGrant;
     list_consumers(v1::ListConsumersRequest) -> v1::ListConsumersResponse = ListConsumers;
+    list_references(v1::ListReferencesRequest) -> v1::ListReferencesResponse = ListReferences;
     assign_role(v1::AssignRoleRequest) -> v1::Role = AssignRole;
     list_roles(v1::ListRolesRequest) -> v1::ListRolesResponse = ListRoles;
     revoke_role(v1::RevokeRoleRequest) -> v1::RevokeRoleResponse = RevokeRole;

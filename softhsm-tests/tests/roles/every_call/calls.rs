@@ -19,6 +19,7 @@ fn taken(method: &str) -> Option<&'static [Role]> {
         "ListSecrets" | "GetSecret" | "ListVersions" => &[GroupAdministrator, Writer, Reader],
         "DeleteSecret" | "AddGrant" | "RevokeGrant" | "SuggestGrant" => &[GroupAdministrator],
         "ListGrants" | "LintGrants" | "ListConsumers" => &[GroupAdministrator, Reader, Auditor],
+        "ListReferences" => &[GroupAdministrator, Reader],
         "ExplainGrant" => &[GroupAdministrator, Auditor],
         "AssignRole" | "RevokeRole" => &[CryptoOfficer, GroupAdministrator],
         "ListRoles" => &[CryptoOfficer, GroupAdministrator, Auditor],
@@ -196,6 +197,10 @@ fn calls_about(there: &There) -> Vec<Call> {
         group: group(),
         name: None,
     };
+    let references = v1::ListReferencesRequest {
+        group: group(),
+        name: name(),
+    };
     let (some, id) = (|| Some(group()), |id: &String| id.clone());
     let get_group = v1::GetGroupRequest { name: group() };
     let list = v1::ListSecretsRequest { group: group() };
@@ -231,6 +236,7 @@ fn calls_about(there: &There) -> Vec<Call> {
         about("LintGrants", &|| lint.encode_to_vec()),
         about("ExplainGrant", &|| explain.encode_to_vec()),
         about("ListConsumers", &|| consumers.encode_to_vec()),
+        about("ListReferences", &|| references.encode_to_vec()),
         Call::new("RevokeGrant", of_it, &revoke),
         assign(GroupAdministrator),
         assign(Writer),
