@@ -40,9 +40,11 @@ build: ## Build the release binaries
 	$(CARGO) build --locked --release --bin custodyd --bin custodyctl
 
 .PHONY: test
+test: export CUSTODYD_SKIPPED := $(TARGET)/skipped-tests
 test: ## Run every test, against a real token, database and sockets
 	@scripts/setup cargo cc softhsm openssl sqlite setpriv python systemd dbus
 	$(CARGO) build --locked --bin custodyd --bin custodyctl
+	@rm -f "$(CUSTODYD_SKIPPED)"
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
 	    echo '$(CARGO) nextest run --locked --workspace'; \
 	    $(CARGO) nextest run --locked --workspace; \
@@ -51,6 +53,12 @@ test: ## Run every test, against a real token, database and sockets
 	    $(CARGO) test --locked --workspace --lib --bins --tests; \
 	fi
 	$(CARGO) test --locked --workspace --doc
+	@if [[ -s $(CUSTODYD_SKIPPED) ]]; then \
+	    echo "$$(wc -l <"$(CUSTODYD_SKIPPED)") tests skipped:"; \
+	    sort "$(CUSTODYD_SKIPPED)"; \
+	else \
+	    echo 'no test skipped'; \
+	fi
 
 .PHONY: bench
 bench: ## Measure: the token alone, an empty call, a fetch

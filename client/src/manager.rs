@@ -146,6 +146,12 @@ calls! {
         "Who fetched what when, who watches, and which grants nobody ever used.";
     read list_references(ListReferencesRequest) -> ListReferencesResponse:
         "What a secret refers to, what refers to it, and who uses that.";
+    read list_expiring(ListExpiringRequest) -> ListExpiringResponse:
+        "What ends soon: certificates, tokens, CRLs, and versions whose delivery has a limit.";
+    write set_rules(SetRulesRequest) -> SetRulesResponse:
+        "Says what the secrets of a group have to comply with, and what does not.";
+    read list_findings(ListFindingsRequest) -> ListFindingsResponse:
+        "What falls foul of the rules of its group now.";
     write assign_role(AssignRoleRequest) -> Role:
         "Gives a role to the operators that satisfy every selector.";
     read list_roles(ListRolesRequest) -> ListRolesResponse:

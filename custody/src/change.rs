@@ -1,6 +1,7 @@
 //! What operators may change, and the rows that make the change.
 
 use crate::{
+    compliance::Finding,
     group::{Group, KeyState, MasterKey, Millis},
     journal::change::Change,
     name::{GroupName, RuleId, SecretId, VersionId},
@@ -11,10 +12,12 @@ use crate::{
 };
 
 mod access;
+mod compliance;
 pub mod life;
 pub mod put;
 
 pub use access::{add_grant, assign_role, revoke_grant, revoke_role};
+pub use compliance::set_rules;
 
 /// Milliseconds of a day.
 const DAY: Millis = 24 * 60 * 60 * 1000;
@@ -124,6 +127,16 @@ pub enum Error {
         by: Vec<Dangling>,
         /// How many more would be, which the operator may not see.
         hidden: usize,
+    },
+    /// The rules of its group keep the version from being used.
+    #[error("the rules of group {group} refuse version {version}:{lines}",
+        group = .version.secret.group,
+        lines = .findings.iter().map(|finding| format!("\n{finding}")).collect::<String>())]
+    Noncompliant {
+        /// The version.
+        version: VersionId,
+        /// What they say against it.
+        findings: Vec<Finding>,
     },
     /// There can be no further version.
     #[error("{0} has had all the versions there can be")]

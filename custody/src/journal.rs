@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::{
     caller::{Evidence, observation::Drift},
     name::{GroupName, InstanceId, KeyId, RuleId, SecretName},
+    outlook::Shift,
     policy::{Decision, Denial, Operation, Permit, Reason},
     role::{Act, Admission, NotAdmitted, Operator},
     secret::version::Which,
@@ -131,6 +132,10 @@ pub enum Event {
         token_serial: String,
         /// Whether it is a throw-away daemon.
         development: bool,
+        /// The kernel's id of this boot of the machine, by which processes of one boot
+        /// are told from those of another.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        boot: Option<String>,
     },
     /// The daemon stops in an orderly way.
     Stop,
@@ -184,9 +189,12 @@ pub enum Event {
         uid: u32,
         /// What is wrong with it, or changed since it connected.
         doubt: Drift,
+        /// What it asked for, if it got as far as asking.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        operation: Option<&'static str>,
     },
-    /// A caller asked, or came without being attested, too often. There is one when that begins, and then now and then
-    /// while it lasts: never one for each request.
+    /// A caller asked, or came without being attested, too often. There is one when that
+    /// begins, and then now and then while it lasts: never one for each request.
     Throttled {
         /// Its user id.
         uid: u32,
@@ -242,6 +250,16 @@ pub enum Event {
     Tampering {
         /// The thing, and what is wrong with it.
         what: String,
+    },
+    /// Secrets fell foul of the rules of their group, or comply with them again.
+    Findings {
+        /// The group.
+        group: GroupName,
+        /// What is found of which, and what is no more.
+        secrets: Vec<Shift>,
+        /// How many others there are.
+        #[serde(skip_serializing_if = "is_zero")]
+        more: u64,
     },
     /// The token's worker began or ceased to serve.
     Token {
@@ -300,7 +318,35 @@ pub enum Surface {
     Provider,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 impl Event {
+    /// The name of its kind, as it is written.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Segment { .. } => "segment",
+            Self::Start { .. } => "start",
+            Self::Stop => "stop",
+            Self::Allow { .. } => "allow",
+            Self::Deny { .. } => "deny",
+            Self::Undelivered { .. } => "undelivered",
+            Self::Unattested { .. } => "unattested",
+            Self::Throttled { .. } => "throttled",
+            Self::Manage { .. } => "manage",
+            Self::Refuse { .. } => "refuse",
+            Self::Prepare { .. } => "prepare",
+            Self::Commit { .. } => "commit",
+            Self::Abort { .. } => "abort",
+            Self::Tampering { .. } => "tampering",
+            Self::Findings { .. } => "findings",
+            Self::Token { .. } => "token",
+            Self::Checkpoint { .. } => "checkpoint",
+        }
+    }
+
     fn of<Op: Operation>(decision: &Decision<Op>) -> Self {
         match decision {
             Ok(grant) => Self::Allow {

@@ -22,11 +22,13 @@
 pub mod caller;
 pub mod canonical;
 pub mod change;
+pub mod compliance;
 pub mod envelope;
 pub mod group;
 pub mod journal;
 pub mod lint;
 pub mod name;
+pub mod outlook;
 pub mod policy;
 pub mod reference;
 pub mod release;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::{
-    caller::fact::Need,
+    caller::cgroup::{self, is_session},
     policy::rule::{Patterns, Selectors},
     role::{Assignment, Role},
     selector::Selector,
@@ -78,6 +78,18 @@ pub fn role(
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
     let demanded = Demanded::of(selectors);
+    if demanded.invocation.is_some() {
+        let finding = match role {
+            // Once it is over there may be no other, and the last cannot be taken back.
+            Role::CryptoOfficer => hopeless,
+            _ => weak,
+        };
+        findings.push(finding(
+            "one-run",
+            "a run of a unit ends, and whoever holds the role by it is nobody then",
+            "name the unit or the user instead of systemd:invocation_id",
+        ));
+    }
     demanded.executables(&mut findings, surroundings);
     let shared = demanded.shared_user(surroundings);
     if let Some(name) = shared.filter(|_| demanded.unit.is_none()) {
@@ -111,13 +123,12 @@ pub fn role(
 struct Demanded<'a> {
     uid: Option<u32>,
     unit: Option<&'a str>,
-    fragment: bool,
+    fragment: Option<&'a str>,
     invocation: Option<&'a str>,
     user_unit: bool,
     contained: bool,
     path: Option<&'a str>,
-    hash: Option<&'a str>,
-    measured: bool,
+    digest: Option<&'a str>,
 }
 
 impl<'a> Demanded<'a> {
@@ -127,22 +138,26 @@ impl<'a> Demanded<'a> {
             match selector {
                 Selector::Uid(uid) => demanded.uid = Some(*uid),
                 Selector::Unit(unit) => demanded.unit = Some(unit),
-                Selector::Fragment(_) => demanded.fragment = true,
+                Selector::Fragment(path) => demanded.fragment = Some(path),
                 Selector::Invocation(id) => demanded.invocation = Some(id),
                 Selector::UserUnit(_) => demanded.user_unit = true,
                 Selector::Container(_) | Selector::Pod(_) => demanded.contained = true,
                 Selector::Path(path) => demanded.path = Some(path),
-                Selector::Sha256(hash) => demanded.hash = Some(hash),
+                Selector::Sha256(digest) | Selector::Verity(digest) => {
+                    demanded.digest = Some(digest);
+                }
                 _ => {}
             }
         }
-        demanded.measured = selectors.ask(Need::Verity) || demanded.hash.is_some();
         demanded
     }
 
     /// Whether only root can put a process in the place that is demanded.
     fn is_placed(&self) -> bool {
-        self.unit.is_some() || self.fragment || self.invocation.is_some() || self.contained
+        self.unit.is_some()
+            || self.fragment.is_some()
+            || self.invocation.is_some()
+            || self.contained
     }
 
     fn shared_user<'s>(&self, surroundings: &'s Surroundings) -> Option<&'s str> {
@@ -187,14 +202,20 @@ impl<'a> Demanded<'a> {
     }
 
     fn units(&self, findings: &mut Vec<Finding>, surroundings: &Surroundings) {
-        let Some(unit) = self.unit else {
+        let Some(unit) = self.place() else {
             return;
         };
-        if unit.starts_with("user@") || unit.starts_with("session-") {
+        if is_session(unit) {
             findings.push(weak(
                 "session-unit",
                 format!("{unit} holds whatever a user starts"),
                 "name the service's own unit",
+            ));
+        } else if self.uid.is_none() && runs_for_others(unit) {
+            findings.push(weak(
+                "others-code",
+                format!("{unit} runs what its users tell it to run"),
+                "name the user as well, or give what is meant a unit of its own",
             ));
         }
         let Some(known) = &surroundings.unit else {
@@ -225,6 +246,14 @@ impl<'a> Demanded<'a> {
         }
     }
 
+    /// The unit that is demanded, by whichever says which it is.
+    fn place(&self) -> Option<&str> {
+        let of_run = || self.invocation.map(|_| "of that run");
+        self.unit
+            .or_else(|| self.fragment.and_then(defined_in))
+            .or_else(of_run)
+    }
+
     fn executables(&self, findings: &mut Vec<Finding>, surroundings: &Surroundings) {
         if let Some(path) = self.path {
             match &surroundings.exe {
@@ -237,9 +266,11 @@ impl<'a> Demanded<'a> {
                 None => {}
             }
         }
-        let by_hash = self.hash.and_then(|hash| surroundings.interpreter_of(hash));
+        let by_digest = self
+            .digest
+            .and_then(|digest| surroundings.interpreter_of(digest));
         let by_path = self.path.filter(|path| is_interpreter(path));
-        if let Some(interpreter) = by_hash.or(by_path) {
+        if let Some(interpreter) = by_digest.or(by_path) {
             findings.push(weak(
                 "interpreter",
                 format!("{interpreter} runs whatever script it is given"),
@@ -291,10 +322,44 @@ const SHARED: [&str; 12] = [
     "nogroup", "operator",
 ];
 
+/// Units that run what several users tell them to, in their own control group.
+const FOR_OTHERS: [&str; 17] = [
+    "anacron",
+    "atd",
+    "buildkit",
+    "containerd",
+    "cri-o",
+    "crio",
+    "cron",
+    "crond",
+    "docker",
+    "fcron",
+    "gitlab-runner",
+    "inetd",
+    "jenkins",
+    "podman",
+    "ssh",
+    "sshd",
+    "xinetd",
+];
+
+fn runs_for_others(unit: &str) -> bool {
+    let stem = unit.split(['.', '@']).next().unwrap_or(unit);
+    FOR_OTHERS.contains(&stem)
+}
+
+/// The unit that the file at `path` defines, if that is one.
+pub fn defined_in(path: &str) -> Option<&str> {
+    let name = path.rsplit('/').next()?;
+    // A template defines as many as there are instances.
+    (cgroup::is_unit(name) && !name.contains("@.")).then_some(name)
+}
+
 /// Programs that do what they are told by someone's file.
-pub const INTERPRETERS: [&str; 24] = [
-    "ash", "awk", "bash", "busybox", "csh", "dash", "deno", "env", "fish", "gawk", "java", "ksh",
-    "lua", "mawk", "node", "perl", "php", "python", "ruby", "sh", "tclsh", "uwsgi", "wish", "zsh",
+pub const INTERPRETERS: [&str; 33] = [
+    "ash", "awk", "bash", "busybox", "csh", "dash", "deno", "dotnet", "env", "fish", "gawk", "gdb",
+    "java", "ksh", "lua", "luajit", "mawk", "mono", "node", "perl", "php", "php-cgi", "php-fpm",
+    "pwsh", "python", "ruby", "sh", "strace", "tclsh", "uwsgi", "wish", "xargs", "zsh",
 ];
 
 /// Whether `path` is of a program that does what someone's file says. Versions are not

@@ -126,6 +126,27 @@ pub enum Reason {
     KeyState(KeyState),
 }
 
+impl Reason {
+    /// The name in the journal; one for all states of keys.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NoGrant => "no-grant",
+            Self::NotYet => "not-yet",
+            Self::Expired => "expired",
+            Self::UsedUp => "used-up",
+            Self::TooOften => "too-often",
+            Self::OtherType => "other-type",
+            Self::OtherFields => "other-fields",
+            Self::NoSuchSecret => "no-such-secret",
+            Self::NoSuchVersion => "no-such-version",
+            Self::Disabled => "disabled",
+            Self::Destroyed => "destroyed",
+            Self::Outlived => "outlived",
+            Self::KeyState(_) => "key-state",
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

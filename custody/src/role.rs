@@ -119,6 +119,9 @@ pub enum Operation {
     SuggestGrant,
     ListConsumers,
     ListReferences,
+    ListExpiring,
+    SetRules,
+    ListFindings,
     AssignRole,
     ListRoles,
     RevokeRole,
@@ -129,7 +132,7 @@ pub enum Operation {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 30] = [
         Self::CreateGroup,
         Self::ListGroups,
         Self::GetGroup,
@@ -151,6 +154,9 @@ impl Operation {
         Self::SuggestGrant,
         Self::ListConsumers,
         Self::ListReferences,
+        Self::ListExpiring,
+        Self::SetRules,
+        Self::ListFindings,
         Self::AssignRole,
         Self::ListRoles,
         Self::RevokeRole,
@@ -181,6 +187,10 @@ impl Operation {
                 &[Reader, GroupAdministrator, Auditor]
             }
             Self::ListReferences => &[Reader, GroupAdministrator],
+            Self::SetRules => &[GroupAdministrator],
+            Self::ListExpiring | Self::ListFindings => {
+                &[Reader, Writer, GroupAdministrator, Auditor]
+            }
             Self::ExplainGrant => &[GroupAdministrator, Auditor],
             Self::AssignRole | Self::RevokeRole => &[CryptoOfficer, GroupAdministrator],
             Self::ListRoles => &[CryptoOfficer, Auditor, GroupAdministrator],
@@ -213,6 +223,9 @@ impl Operation {
             Self::SuggestGrant => "suggest-grant",
             Self::ListConsumers => "list-consumers",
             Self::ListReferences => "list-references",
+            Self::ListExpiring => "list-expiring",
+            Self::SetRules => "set-rules",
+            Self::ListFindings => "list-findings",
             Self::AssignRole => "assign-role",
             Self::ListRoles => "list-roles",
             Self::RevokeRole => "revoke-role",

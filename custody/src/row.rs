@@ -10,6 +10,7 @@ use aws_lc_rs::{constant_time, hmac};
 
 use crate::{
     canonical::Encoder,
+    compliance::rules::Adopted,
     envelope::{Content, PlaintextDek, WrappedDek, Wrapping},
     group::{Group, MasterKey, Millis},
     journal::chain::Head,
@@ -55,6 +56,7 @@ pub enum Row {
     Version(Version),
     Wrap(Wrap),
     Rule(Rule),
+    Compliance(Adopted),
     Assignment(Assignment),
 }
 
@@ -68,6 +70,7 @@ pub enum RowId {
     Version(VersionId),
     Wrap(VersionId, KeyId),
     Rule(GroupName, RuleId),
+    Compliance(GroupName),
     Assignment(RuleId),
 }
 
@@ -82,6 +85,7 @@ impl fmt::Display for RowId {
             Self::Version(id) => write!(f, "version {id}"),
             Self::Wrap(version, gmk) => write!(f, "wrap of {version} under {gmk}"),
             Self::Rule(group, id) => write!(f, "grant {id} of group {group}"),
+            Self::Compliance(group) => write!(f, "rules of group {group}"),
             Self::Assignment(id) => write!(f, "role {id}"),
         }
     }
@@ -287,6 +291,7 @@ impl Row {
             Self::Version(version) => RowId::Version(version.id.clone()),
             Self::Wrap(wrap) => RowId::Wrap(wrap.version.clone(), wrap.gmk),
             Self::Rule(rule) => RowId::Rule(rule.group.clone(), rule.id),
+            Self::Compliance(adopted) => RowId::Compliance(adopted.group.clone()),
             Self::Assignment(held) => RowId::Assignment(held.id),
         }
     }
@@ -344,6 +349,11 @@ impl Row {
             )
             .u64(rule.created)
             .u32(rule.created_by),
+            Self::Compliance(adopted) => start("compliance")
+                .text(adopted.group.as_str())
+                .text(&adopted.rules.to_json())
+                .u64(adopted.set)
+                .u32(adopted.set_by),
             Self::Assignment(held) => start("role")
                 .bytes(held.id.as_bytes())
                 .text(held.role.name())

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, fmt, ptr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::envelope::Content;
+use crate::{envelope::Content, group::Millis};
 
 mod api_key;
 mod basic_auth;
@@ -85,6 +85,16 @@ trait Type: Sync {
 
     /// Names of all properties that it may have. One called like a field has its value.
     fn publishes(&self) -> &'static [&'static str];
+
+    /// Name of the property that says when it ends, if it does.
+    fn ends(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Names of the properties that say from when to when it is valid, if it is for a time.
+    fn validity(&self) -> Option<(&'static str, &'static str)> {
+        None
+    }
 
     /// Brings what was given, fields and inputs, into the one form that is stored.
     fn take(&self, given: Fields) -> Result<Fields, Refused> {
@@ -228,6 +238,22 @@ impl Kind {
         self.0.publishes()
     }
 
+    /// Name of the property that says when such a secret ends, if it does.
+    pub fn end_property(self) -> Option<&'static str> {
+        self.0.ends()
+    }
+
+    /// When a secret with these properties ends: the first of what is in it to do so.
+    pub fn ends(self, properties: &Properties) -> Option<Millis> {
+        time_of(properties, self.end_property()?)
+    }
+
+    /// From when to when a secret with these properties is valid, if it says both.
+    pub fn validity(self, properties: &Properties) -> Option<(Millis, Millis)> {
+        let (from, to) = self.0.validity()?;
+        Some((time_of(properties, from)?, time_of(properties, to)?))
+    }
+
     /// Whether the value of the field called `name` is public metadata.
     pub fn is_public(self, name: &str) -> bool {
         match self.shape() {
@@ -319,6 +345,12 @@ impl Kind {
         }
         Ok(())
     }
+}
+
+/// The time that the property called `wanted` is.
+fn time_of(properties: &Properties, wanted: &str) -> Option<Millis> {
+    let found = properties.iter().find(|(name, _)| name == wanted);
+    time::millis(&found?.1)
 }
 
 impl TryFrom<String> for Kind {

@@ -168,18 +168,19 @@ impl Selector {
     }
 
     /// Whether a caller can be told from others by this alone: an executable can be
-    /// run, a group joined and a name claimed by too many.
+    /// run, a group joined and a name claimed by too many, and whom no security module
+    /// confines has a label all the same.
     pub fn identifies(&self) -> bool {
-        matches!(
-            self,
+        match self {
+            Self::Label(label) => is_confined(label),
             Self::Uid(_)
-                | Self::Unit(_)
-                | Self::Fragment(_)
-                | Self::Invocation(_)
-                | Self::Container(_)
-                | Self::Pod(_)
-                | Self::Label(_)
-        )
+            | Self::Unit(_)
+            | Self::Fragment(_)
+            | Self::Invocation(_)
+            | Self::Container(_)
+            | Self::Pod(_) => true,
+            _ => false,
+        }
     }
 
     /// Whether a caller may have several of the kind.
@@ -233,6 +234,16 @@ impl Selector {
             Self::Untraced => "a tracer can leave before it is looked for",
         }
     }
+}
+
+/// Whether who has this label is held to a policy of its own: under AppArmor it is in no
+/// profile otherwise, or in one that only complains; under SELinux in the type of all that
+/// have none; under Smack it is the system's floor, star or hat.
+fn is_confined(label: &str) -> bool {
+    let is_free = |part: &str| part.starts_with("unconfined");
+    let complains = label.ends_with("(complain)");
+    let parts = label.split([':', ' ', '(', '/', '&']);
+    !complains && !parts.into_iter().any(is_free) && !matches!(label, "_" | "*" | "^")
 }
 
 #[cfg(test)]

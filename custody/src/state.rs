@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::{
+    compliance::rules::Adopted,
     envelope::Content,
     group::{Group, MasterKey},
     journal::chain::Head,
@@ -60,6 +61,7 @@ struct InGroup {
     keys: BTreeMap<u32, Held<MasterKey>>,
     secrets: BTreeMap<SecretName, InSecret>,
     rules: BTreeMap<RuleId, Held<Rule>>,
+    compliance: Option<Held<Adopted>>,
 }
 
 #[derive(Debug)]
@@ -212,6 +214,7 @@ impl State {
                 wraps.iter().find(|wrap| wrap.row.gmk == *gmk)?.tag
             }
             RowId::Rule(group, id) => self.groups.get(group)?.rules.get(id)?.tag,
+            RowId::Compliance(group) => self.groups.get(group)?.compliance.as_ref()?.tag,
             RowId::Assignment(id) => self.assignments.get(id)?.tag,
         })
     }
@@ -261,6 +264,10 @@ impl State {
                 let rules = &mut self.groups.get_mut(&row.group)?.rules;
                 rules.insert(row.id, Held { row, tag });
             }
+            Row::Compliance(row) => {
+                let group = self.groups.get_mut(&row.group)?;
+                group.compliance = Some(Held { row, tag });
+            }
             Row::Assignment(row) => {
                 self.assignments.insert(row.id, Held { row, tag });
             }
@@ -299,6 +306,9 @@ impl State {
             RowId::Rule(group, id) => {
                 self.groups.get_mut(group)?.rules.remove(id);
             }
+            RowId::Compliance(group) => {
+                self.groups.get_mut(group)?.compliance = None;
+            }
             RowId::Assignment(id) => {
                 self.assignments.remove(id);
             }
@@ -314,6 +324,7 @@ impl InGroup {
             keys: BTreeMap::new(),
             secrets: BTreeMap::new(),
             rules: BTreeMap::new(),
+            compliance: None,
         }
     }
 

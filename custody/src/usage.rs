@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    caller::Evidence,
+    caller::{Evidence, cgroup::is_session},
     group::Millis,
     journal::Receipt,
     name::{RuleId, SecretId},
@@ -19,8 +19,11 @@ use crate::{
 };
 
 pub mod noted;
+mod triples;
+pub mod visits;
 
 use noted::{Noted, NotedChange};
+use visits::Visits;
 
 /// The grants and secrets there are: nothing is remembered of others.
 #[derive(Clone, Debug)]
@@ -45,8 +48,11 @@ impl Known {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
     rules: BTreeMap<RuleId, Uses>,
-    #[serde(with = "pairs")]
+    #[serde(with = "triples")]
     secrets: BTreeMap<SecretId, BTreeMap<Consumer, Visits>>,
+    /// How often each secret was delivered by each grant.
+    #[serde(with = "triples")]
+    grants: BTreeMap<SecretId, BTreeMap<RuleId, u64>>,
     /// Deliveries that may yet turn out not to have happened, by their entries.
     open: BTreeMap<u64, Open>,
     since: Since,
@@ -88,25 +94,15 @@ pub struct Consumer {
     pub what: Option<Selector>,
 }
 
-/// What a consumer fetched of one secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Visits {
-    /// The newest version it fetched.
-    pub version: u32,
-    /// How often.
-    pub fetches: u64,
-    /// When first.
-    pub first: Millis,
-    /// When last.
-    pub last: Millis,
-}
-
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Open {
     rule: RuleId,
     secret: SecretId,
     consumer: Consumer,
+    version: u32,
     at: Millis,
+    /// When this consumer had fetched this version before.
+    before: Option<Millis>,
 }
 
 /// A delivery that is on record.
@@ -153,12 +149,12 @@ impl Consumer {
         exe: Option<&str>,
     ) -> Self {
         // A login session is another one each time.
-        let session = |unit: &&str| !unit.starts_with("session-") && !unit.starts_with("user@");
+        let lasting = |unit: &&str| !is_session(unit);
         let what = pod
             .map(|pod| Selector::Pod(pod.to_owned()))
             .or_else(|| container.map(|id| Selector::Container(id.to_owned())))
             .or_else(|| {
-                unit.filter(session)
+                unit.filter(lasting)
                     .map(|unit| Selector::Unit(unit.to_owned()))
             })
             .or_else(|| exe.map(|path| Selector::Path(path.to_owned())));
@@ -175,6 +171,12 @@ impl Usage {
     /// Who fetched `secret`.
     pub fn of_secret(&self, secret: &SecretId) -> impl Iterator<Item = (&Consumer, &Visits)> {
         self.secrets.get(secret).into_iter().flatten()
+    }
+
+    /// Whether any of `secret` was ever delivered by `rule`.
+    pub fn gave(&self, rule: &RuleId, secret: &SecretId) -> bool {
+        let given = self.grants.get(secret).and_then(|by| by.get(rule));
+        given.is_some_and(|count| *count > 0)
     }
 
     /// From where on all use is known.
@@ -254,19 +256,21 @@ impl Usage {
             }
         }
         let visits = consumers.entry(consumer.clone()).or_insert(Visits {
-            version,
+            versions: Vec::new(),
             fetches: 0,
             first: at,
             last: at,
         });
-        visits.fetches += 1;
-        visits.last = visits.last.max(at);
-        visits.version = visits.version.max(version);
+        let before = visits.fetch(version, at);
+        let given = self.grants.entry(secret.clone()).or_default();
+        *given.entry(rule).or_default() += 1;
         let open = Open {
             rule,
             secret,
             consumer,
+            version,
             at,
+            before,
         };
         self.open.insert(receipt.seq(), open);
         while self.open.len() > MAX_OPEN {
@@ -280,21 +284,30 @@ impl Usage {
             return;
         };
         self.give_back(&open.rule, open.at);
+        let given = self.grants.get_mut(&open.secret);
+        if let Some(count) = given.and_then(|by| by.get_mut(&open.rule)) {
+            *count = count.saturating_sub(1);
+        }
         let consumers = self.secrets.get_mut(&open.secret);
         if let Some(visits) = consumers.and_then(|all| all.get_mut(&open.consumer)) {
-            visits.fetches = visits.fetches.saturating_sub(1);
+            visits.unfetch(open.version, open.at, open.before);
         }
     }
 
     /// Forgets who fetched `secret`, which is no more: another of its name is not theirs.
     pub fn forget_secret(&mut self, secret: &SecretId) {
         self.secrets.remove(secret);
+        self.grants.remove(secret);
     }
 
     /// Forgets what there no longer is.
     pub fn forget(&mut self, known: &Known) {
         self.rules.retain(|id, _| known.rules.contains_key(id));
         self.secrets.retain(|id, _| known.secrets.contains(id));
+        self.grants.retain(|id, by| {
+            by.retain(|rule, _| known.rules.contains_key(rule));
+            known.secrets.contains(id)
+        });
     }
 
     /// Follows an entry of the journal that was written by an earlier life of the daemon.
@@ -333,38 +346,6 @@ impl Usage {
             }),
             Noted::Allow { .. } | Noted::Prepare { .. } | Noted::Other => {}
         }
-    }
-}
-
-/// A map whose keys are no text, as a list of pairs.
-mod pairs {
-    use std::collections::BTreeMap;
-
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    use super::{Consumer, Visits};
-    use crate::name::SecretId;
-
-    type Secrets = BTreeMap<SecretId, BTreeMap<Consumer, Visits>>;
-
-    #[derive(Serialize, Deserialize)]
-    struct Pair(SecretId, Consumer, Visits);
-
-    pub(super) fn serialize<S: Serializer>(map: &Secrets, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_seq(map.iter().flat_map(|(id, consumers)| {
-            let pair = |(consumer, visits): (&Consumer, &Visits)| {
-                Pair(id.clone(), consumer.clone(), visits.clone())
-            };
-            consumers.iter().map(pair)
-        }))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Secrets, D::Error> {
-        let mut map = Secrets::new();
-        for Pair(id, consumer, visits) in Vec::<Pair>::deserialize(from)? {
-            map.entry(id).or_default().insert(consumer, visits);
-        }
-        Ok(map)
     }
 }
 

@@ -42,6 +42,15 @@ pub(crate) struct Settings {
     pub(crate) legacy_kernel: bool,
     /// The largest executable that is hashed, in bytes.
     pub(crate) hash_limit: u64,
+    /// What becomes of those that another process traces.
+    pub(crate) tracers: Tracers,
+}
+
+/// What becomes of callers that another process traces, which reads what they receive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tracers {
+    Refused,
+    Allowed,
 }
 
 impl Default for Settings {
@@ -49,6 +58,7 @@ impl Default for Settings {
         Self {
             legacy_kernel: false,
             hash_limit: 256 << 20,
+            tracers: Tracers::Refused,
         }
     }
 }
@@ -105,6 +115,11 @@ impl Attestor {
             systemd: Systemd::default(),
             _helper: helper,
         })
+    }
+
+    /// What becomes of peers that are traced.
+    fn tracers(&self) -> Tracers {
+        self.settings.tracers
     }
 
     /// How peers are pinned.
@@ -176,7 +191,8 @@ impl Attestor {
             match &evidence.unit {
                 Some(unit) if needs.has(Need::Fragment) => {
                     let invocation = evidence.invocation.as_deref();
-                    self.systemd.fragment(unit, invocation).await
+                    let uid = evidence.uid;
+                    self.systemd.fragment(uid, unit, invocation).await
                 }
                 _ => None,
             }
@@ -239,6 +255,11 @@ impl Attestor {
     /// A unit, as the system's service manager has it; `None` if that does not say.
     pub(crate) async fn unit(&self, name: &str) -> Option<UnitFacts> {
         self.systemd.unit(name).await
+    }
+
+    /// The unit that is in a run.
+    pub(crate) async fn in_run(&self, invocation: &str) -> Option<UnitFacts> {
+        self.systemd.in_run(invocation).await
     }
 }
 

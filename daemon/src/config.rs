@@ -25,6 +25,8 @@ pub(crate) struct Config {
     pub(crate) state_directory: PathBuf,
     pub(crate) manager: PathBuf,
     pub(crate) provider: PathBuf,
+    /// Where monitoring asks, if it may.
+    pub(crate) metrics: Option<PathBuf>,
     pub(crate) token: Token,
     pub(crate) segment_size: u64,
     pub(crate) attestation: Attestation,
@@ -114,7 +116,7 @@ enum Problem {
     Toml(Box<toml::de::Error>),
     #[error("{0} must be an absolute path, not {1:?}")]
     Relative(&'static str, PathBuf),
-    #[error("listen.manager and listen.provider must be two sockets")]
+    #[error("listen.manager, listen.provider and metrics.socket must be different sockets")]
     OneSocket,
     #[error("token needs label and serial, or uri; not both and not neither")]
     TokenName,
@@ -177,6 +179,7 @@ impl Config {
                 "listen",
                 (&self.manager, &self.provider) == (&other.manager, &other.provider),
             ),
+            ("metrics.socket", self.metrics == other.metrics),
             (
                 "token",
                 format!("{:?}", self.token) == format!("{:?}", other.token),
@@ -234,6 +237,7 @@ mod tests {
     use std::{io::Write as _, os::unix::fs::PermissionsExt as _};
 
     use super::*;
+    use crate::attest::Tracers;
 
     const FINE: &str = r#"
         state-directory = "/s"
@@ -260,13 +264,24 @@ mod tests {
         assert_eq!(config.token.deadline, Duration::from_secs(5));
         assert_eq!(config.token.wrappings, Wrapping::ALL);
         assert_eq!(config.attestation.senders, Senders::Checked);
+        assert_eq!(config.attestation.attestor.tracers, Tracers::Refused);
     }
 
     #[test]
     fn what_is_wrong_is_named() {
         for (from, to, named) in [
             ("\"/s\"", "\"s\"", "state-directory"),
-            ("\"/p\"", "\"/m\"", "two sockets"),
+            ("\"/p\"", "\"/m\"", "different sockets"),
+            (
+                "[token]",
+                "[metrics]\nsocket = \"/p\"\n[token]",
+                "different sockets",
+            ),
+            (
+                "[token]",
+                "[metrics]\nsocket = \"p\"\n[token]",
+                "metrics.socket",
+            ),
             ("[token]", "[operators]\nuids = [0]\n[token]", "operators"),
             ("serial = \"1\"", "", "label and serial"),
             ("{ credential = \"pin\" }", "\"1234\"", "token.pin"),

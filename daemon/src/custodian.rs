@@ -10,11 +10,12 @@ use custody::{
     caller::{
         Caller, Evidence,
         fact::{Need, Needs},
-        observation::Drift,
+        observation::{Credentials, Drift},
     },
     journal::{self, Event, Journal as _, Receipt, Surface},
     name::SecretId,
-    policy::{Deliver, Notify, Permit, Wanted},
+    outlook::Outlook,
+    policy::{Deliver, Notify, Operation as _, Permit, Wanted},
     release::{Delivery, Withheld},
     role::{Act, Operator},
     row::System,
@@ -26,6 +27,7 @@ use tokio::sync::{Mutex, broadcast};
 use crate::{
     attest::{Attestor, Peer},
     journal::Journal,
+    metrics::Requests,
     store::{Database, Failed as DatabaseFailed},
 };
 
@@ -36,14 +38,17 @@ mod consumers;
 mod error;
 mod judge;
 mod look;
+mod outlook;
 mod secrets;
 
 pub(crate) use changes::{Writer, now};
 pub(crate) use consumers::{InUse, Use, Watching};
 pub(crate) use error::Error;
 
+use changes::to_its_end;
 use consumers::Watchers;
 use judge::Tally;
+use outlook::News;
 
 /// How many changes a slow watcher may fall behind before it is told to look again.
 const BEHIND: usize = 256;
@@ -54,6 +59,9 @@ pub(crate) struct Custodian {
     attestor: Attestor,
     system: System,
     state: RwLock<State>,
+    outlook: std::sync::Mutex<Outlook>,
+    news: News,
+    requests: Requests,
     tally: Tally,
     journal: Journal,
     database: Database,
@@ -84,6 +92,9 @@ impl Custodian {
         Arc::new(Self {
             attestor: parts.attestor,
             system: parts.system,
+            outlook: std::sync::Mutex::new(Outlook::of(&parts.state, now())),
+            news: News::default(),
+            requests: Requests::default(),
             state: RwLock::new(parts.state),
             tally: Tally::of(parts.usage),
             journal: parts.journal,
@@ -98,10 +109,19 @@ impl Custodian {
 
     /// Releases what `peer` wants, if a grant says so, after that is on record.
     ///
-    /// Dropping this future is harmless: what can be left behind is a permit on record
-    /// that was never spent, or one use of a grant that counts as used until a restart.
-    pub(crate) async fn deliver(&self, peer: &Peer, wanted: Wanted) -> Result<Delivery, Error> {
-        let caller = self.caller(peer, &wanted).await?;
+    /// Dropping this future is harmless: what has been decided is carried to its end, so
+    /// that it is on record if the caller has gone meanwhile.
+    pub(crate) async fn deliver(
+        self: &Arc<Self>,
+        peer: &Arc<Peer>,
+        wanted: Wanted,
+    ) -> Result<Delivery, Error> {
+        let caller = self.caller(peer, &wanted, Deliver::NAME).await?;
+        let (this, peer) = (Arc::clone(self), Arc::clone(peer));
+        to_its_end(async move { this.decide(&peer, caller, wanted).await }).await
+    }
+
+    async fn decide(&self, peer: &Peer, caller: Caller, wanted: Wanted) -> Result<Delivery, Error> {
         let traced = caller.evidence().facts.traced.is_some();
         let again = if traced {
             Needs::default().with(Need::Tracer)
@@ -153,15 +173,20 @@ impl Custodian {
 
     /// Tells which version `peer` would get, if a grant says so, after that is on record.
     pub(crate) async fn current(&self, peer: &Peer, wanted: Wanted) -> Result<u32, Error> {
-        let caller = self.caller(peer, &wanted).await?;
+        let caller = self.caller(peer, &wanted, Notify::NAME).await?;
         let decision = self.tally.may_know(&self.state(), caller, wanted, now());
         let permit = journal::record::<Notify, _>(decision, &self.journal).await?;
         Ok(permit.version().number)
     }
 
     /// Who `peer` is, as far as it takes to decide whether it may have what it wants.
-    async fn caller(&self, peer: &Peer, wanted: &Wanted) -> Result<Caller, Error> {
-        let evidence = self.evidence(peer, Surface::Provider).await?;
+    async fn caller(
+        &self,
+        peer: &Peer,
+        wanted: &Wanted,
+        operation: &'static str,
+    ) -> Result<Caller, Error> {
+        let evidence = self.evidence(peer, Surface::Provider, operation).await?;
         let needs = self.state().needs(&evidence, wanted);
         Ok(Caller::attested(self.learn(peer, evidence, needs).await))
     }
@@ -179,32 +204,39 @@ impl Custodian {
         self.changed.subscribe()
     }
 
-    /// What `peer` is now. If that is in doubt, the doubt goes on record.
-    pub(crate) async fn evidence(&self, peer: &Peer, surface: Surface) -> Result<Evidence, Error> {
+    /// What `peer` is now, which asks for `operation`. If that is in doubt, the doubt goes
+    /// on record.
+    pub(crate) async fn evidence(
+        &self,
+        peer: &Peer,
+        surface: Surface,
+        operation: &'static str,
+    ) -> Result<Evidence, Error> {
         match peer.evidence(&self.attestor).await {
             Ok(evidence) => Ok(evidence),
             Err(doubt) => {
-                let connected = peer.connected();
-                self.unattested(surface, connected.pid, connected.uid, doubt)
+                self.unattested(surface, peer.connected(), doubt, Some(operation))
                     .await?;
                 Err(Error::Unattested(doubt))
             }
         }
     }
 
-    /// Records that a peer could not be attested.
+    /// Records that a peer could not be attested, when it asked for `operation` or before it
+    /// asked for anything.
     pub(crate) async fn unattested(
         &self,
         surface: Surface,
-        pid: i32,
-        uid: u32,
+        connected: Credentials,
         doubt: Drift,
+        operation: Option<&'static str>,
     ) -> Result<(), Error> {
         let event = Event::Unattested {
             surface,
-            pid,
-            uid,
+            pid: connected.pid,
+            uid: connected.uid,
             doubt,
+            operation,
         };
         self.record(event).await?;
         Ok(())
@@ -212,7 +244,8 @@ impl Custodian {
 
     /// Lets `peer` do `act`, if it holds a role that may; either goes on record.
     pub(crate) async fn admit(&self, peer: &Peer, act: Act) -> Result<Operator, Error> {
-        let evidence = self.evidence(peer, Surface::Manager).await?;
+        let operation = act.operation.name();
+        let evidence = self.evidence(peer, Surface::Manager, operation).await?;
         let needs = self.state().role_needs(&evidence);
         let evidence = self.learn(peer, evidence, needs).await;
         let decision = self.state().admit(evidence, act);
@@ -222,7 +255,8 @@ impl Custodian {
     /// Whether `peer` still holds a role for what it was admitted to. No entry: that it was
     /// admitted is on record.
     pub(crate) async fn still_admits(&self, peer: &Peer, act: &Act) -> Result<(), Error> {
-        let evidence = self.evidence(peer, Surface::Manager).await?;
+        let operation = act.operation.name();
+        let evidence = self.evidence(peer, Surface::Manager, operation).await?;
         let needs = self.state().role_needs(&evidence);
         let evidence = self.learn(peer, evidence, needs).await;
         let admitted = self.state().admit(evidence, act.clone());
@@ -241,6 +275,11 @@ impl Custodian {
     /// Who used which grant how often.
     pub(crate) fn usage(&self) -> MutexGuard<'_, Usage> {
         self.tally.usage()
+    }
+
+    /// What is counted of the answers to requests.
+    pub(crate) fn requests(&self) -> &Requests {
+        &self.requests
     }
 
     pub(crate) fn attestor(&self) -> &Attestor {

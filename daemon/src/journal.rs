@@ -9,6 +9,7 @@ use std::{
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     thread::{self, JoinHandle},
+    time::Instant,
 };
 
 use custody::{
@@ -21,9 +22,11 @@ use custody::{
 };
 use tokio::sync::{Notify, oneshot, watch};
 
+mod meter;
 mod read;
 mod segment;
 
+use meter::Meters;
 pub(crate) use read::Reading;
 pub(crate) use segment::Segments;
 
@@ -94,6 +97,7 @@ struct Shared {
     /// A checkpoint is wanted after so many entries without one.
     checkpoint_entries: AtomicU64,
     checkpoint_due: Notify,
+    meters: Meters,
 }
 
 /// How far the journal has come.
@@ -128,6 +132,7 @@ impl Journal {
             heads: watch::Sender::new(segments.position().head.seq),
             checkpoint_entries: AtomicU64::new(checkpoint_entries),
             checkpoint_due: Notify::new(),
+            meters: Meters::default(),
         });
         let (queue, jobs) = sync_channel(DEPTH);
         let thread = {
@@ -147,6 +152,11 @@ impl Journal {
             .position
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is counted of what is written.
+    pub(crate) fn meters(&self) -> &Meters {
+        &self.shared.meters
     }
 
     /// Whose it is.
@@ -213,8 +223,10 @@ fn write_all(mut segments: Segments, jobs: &Receiver<Job>, shared: &Shared) {
             events.push(job.event);
             waiting.push(job.done);
         }
+        let began = Instant::now();
         match segments.append(&events) {
             Ok(first) => {
+                shared.meters.written(&events, began.elapsed());
                 publish(&segments, shared);
                 for (done, seq) in waiting.drain(..).zip(first..) {
                     // Whoever asked may have stopped waiting; the entry stands.
@@ -222,6 +234,7 @@ fn write_all(mut segments: Segments, jobs: &Receiver<Job>, shared: &Shared) {
                 }
             }
             Err(error) => {
+                shared.meters.failed();
                 tracing::error!(
                     error = &error as &dyn std::error::Error,
                     entries = events.len(),

@@ -29,7 +29,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{
     attest::Peer,
-    config::{Attestation, Limits, Senders},
+    config::{Attestation, Config, Limits, Senders},
     custodian::Custodian,
     throttle::{Asker, Throttle},
 };
@@ -52,27 +52,44 @@ pub(crate) struct Error {
     source: io::Error,
 }
 
-/// Finds each of `paths` among the sockets that systemd handed over, or binds it.
-pub(crate) fn sockets<const N: usize>(
-    paths: [&Path; N],
-    senders: Senders,
-) -> Result<[UnixListener; N], Error> {
-    let mut handed = handed_over();
-    let mut listeners = Vec::with_capacity(N);
-    for path in paths {
-        let found = handed.iter().position(|(bound, _)| bound == path);
-        let listener = match found {
-            Some(at) => handed.swap_remove(at).1,
-            None => bind(path)?,
+/// The sockets that are listened on.
+#[derive(Debug)]
+pub(crate) struct Sockets {
+    pub(crate) manager: UnixListener,
+    pub(crate) provider: UnixListener,
+    /// For monitoring, if it is wanted.
+    pub(crate) metrics: Option<UnixListener>,
+}
+
+impl Sockets {
+    /// Finds each that `config` names among the sockets that systemd handed over, or binds it.
+    pub(crate) fn open(config: &Config) -> Result<Self, Error> {
+        let mut handed = handed_over();
+        let mut take = |path: &Path, mode| {
+            let found = handed.iter().position(|(bound, _)| bound == path);
+            match found {
+                Some(at) => Ok(handed.swap_remove(at).1),
+                None => bind(path, mode),
+            }
         };
-        listeners.push(adopt(listener, path, senders)?);
+        let (manager, provider) = (&config.manager, &config.provider);
+        let senders = config.attestation.senders;
+        let sockets = Self {
+            manager: adopt(take(manager, MODE)?, manager, senders)?,
+            provider: adopt(take(provider, MODE)?, provider, senders)?,
+            metrics: match &config.metrics {
+                Some(path) => {
+                    let listener = take(path, METRICS_MODE)?;
+                    Some(adopt(listener, path, Senders::Unchecked)?)
+                }
+                None => None,
+            },
+        };
+        for (path, _) in handed {
+            tracing::warn!(socket = %path.display(), "a socket was handed over that the configuration does not name");
+        }
+        Ok(sockets)
     }
-    for (path, _) in handed {
-        tracing::warn!(socket = %path.display(), "a socket was handed over that the configuration does not name");
-    }
-    Ok(listeners
-        .try_into()
-        .unwrap_or_else(|_| unreachable!("one for each path")))
 }
 
 fn handed_over() -> Vec<(PathBuf, StdListener)> {
@@ -89,7 +106,10 @@ fn handed_over() -> Vec<(PathBuf, StdListener)> {
 /// Anyone may knock: who is let in is decided by attestation, not by the file's mode.
 const MODE: u32 = 0o666;
 
-fn bind(path: &Path) -> Result<StdListener, Error> {
+/// Whoever asks for metrics is not attested, so that here the mode decides.
+const METRICS_MODE: u32 = 0o660;
+
+fn bind(path: &Path, mode: u32) -> Result<StdListener, Error> {
     let failed = |what| {
         move |source| Error {
             what,
@@ -104,7 +124,7 @@ fn bind(path: &Path) -> Result<StdListener, Error> {
         fs::remove_file(path).map_err(failed("replaced"))?;
     }
     let listener = StdListener::bind(path).map_err(failed("bound"))?;
-    fs::set_permissions(path, Permissions::from_mode(MODE)).map_err(failed("opened to all"))?;
+    fs::set_permissions(path, Permissions::from_mode(mode)).map_err(failed("given its mode"))?;
     Ok(listener)
 }
 
@@ -167,6 +187,11 @@ impl Doors {
         self.attestation
     }
 
+    /// How many connections are open.
+    pub(crate) fn connections(&self) -> usize {
+        self.places.taken()
+    }
+
     /// What holds those up who ask too often.
     pub(crate) fn throttle(&self) -> &Arc<Throttle> {
         &self.throttle
@@ -201,11 +226,6 @@ impl Doors {
                 return None;
             }
         };
-        if let Err(error) = spare_descriptors(&stream) {
-            self.not_accepted(&error);
-            tokio::time::sleep(REST).await;
-            return None;
-        }
         let peer = match Peer::of(&stream, self.custodian.attestor()).await {
             Ok(peer) => peer,
             Err((connected, doubt)) => {
@@ -237,7 +257,7 @@ impl Doors {
         tracing::warn!(?surface, ?connected, %doubt, "a peer was turned away");
         let recorded = self
             .custodian
-            .unattested(surface, connected.pid, connected.uid, doubt)
+            .unattested(surface, connected, doubt, None)
             .await;
         if let Err(error) = recorded {
             tracing::warn!(%error, "a refusal is not on record");
@@ -282,8 +302,12 @@ pub(crate) fn connections(
                 accepted = listener.accept() => accepted,
                 () = sender.closed() => return,
             };
+            let accepted = accepted.and_then(|(stream, _)| {
+                // Without them it is hung up on, which frees one.
+                spare_descriptors(&stream).map(|()| stream)
+            });
             match accepted {
-                Ok((stream, _)) => {
+                Ok(stream) => {
                     let (this, sender) = (Arc::clone(&doors), sender.clone());
                     doors.at_the_door.spawn(async move {
                         if let Some(connection) = this.let_in(stream, surface).await {

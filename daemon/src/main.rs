@@ -18,6 +18,7 @@ mod init;
 mod journal;
 mod listen;
 mod log;
+mod metrics;
 mod names;
 mod run;
 mod store;

@@ -23,8 +23,9 @@ use crate::{
     custodian::Custodian,
     history::When,
     journal,
-    listen::{self, Doors},
+    listen::{Doors, Sockets},
     log,
+    metrics::{self, Metrics},
 };
 
 mod failure;
@@ -124,16 +125,14 @@ async fn serve(config: Config, helper: Option<Helper>, about: About) -> Result<(
     } = open(&config, attestor).await?;
     // Until here a signal just ends the process. From here on it is served, and told so.
     let told = Told::listen();
-    let [manager, provider] = listen::sockets(
-        [&config.manager, &config.provider],
-        config.attestation.senders,
-    )?;
+    let sockets = Sockets::open(&config)?;
     let token = custodian.hsm().token();
     let start = Event::Start {
         version: env!("CARGO_PKG_VERSION"),
         token_label: token.label,
         token_serial: token.serial,
         development: about.is_development(),
+        boot: boot(),
     };
     custodian.journal().append(start).await?;
     // So that what is there can be verified from the first moment on.
@@ -164,12 +163,21 @@ async fn serve(config: Config, helper: Option<Helper>, about: About) -> Result<(
         let custodian = Arc::clone(&custodian);
         async move { custodian.keep_promises_to_destroy().await }
     });
+    let looking = tokio::spawn({
+        let custodian = Arc::clone(&custodian);
+        async move { custodian.keep_looking_ahead().await }
+    });
     let (stop, stopping) = watch::channel(false);
+    let about = Arc::new(about);
+    let measuring = sockets.metrics.map(|socket| {
+        let metrics = Metrics::of(&custodian, &doors, &about);
+        tokio::spawn(metrics::serve(socket, metrics))
+    });
     let servers = tokio::spawn(servers::both(
         Arc::clone(&custodian),
-        Arc::new(about),
-        manager,
-        provider,
+        about,
+        sockets.manager,
+        sockets.provider,
         Arc::clone(&doors),
         stopping,
     ));
@@ -197,6 +205,12 @@ async fn serve(config: Config, helper: Option<Helper>, about: About) -> Result<(
     }
     signing.abort();
     shredding.abort();
+    looking.abort();
+    if let Some(measuring) = measuring {
+        measuring.abort();
+        // What it holds must be gone before the journal can close.
+        drop(measuring.await);
+    }
     throttling.abort();
     doors.throttle().finish_records(&custodian).await;
     finish(&custodian).await;
@@ -261,6 +275,12 @@ impl Told {
             hang_up: handled(SignalKind::hangup()),
         }
     }
+}
+
+/// The kernel's id of this boot of the machine.
+fn boot() -> Option<String> {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(id.trim_end().to_owned())
 }
 
 /// Waits for SIGTERM or SIGINT; at each SIGHUP reads the configuration again.

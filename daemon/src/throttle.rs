@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use custody::{caller::Evidence, journal::Event};
+use custody::{
+    caller::{Evidence, cgroup::is_session},
+    journal::Event,
+};
 use governor::{
     Quota, RateLimiter,
     clock::{Clock as _, DefaultClock},
@@ -43,9 +46,11 @@ impl Asker {
 
 impl From<&Evidence> for Asker {
     fn from(evidence: &Evidence) -> Self {
+        // A user may have as many sessions as it likes.
+        let unit = evidence.unit.as_ref().filter(|unit| !is_session(unit));
         Self {
             uid: evidence.uid,
-            unit: evidence.unit.clone(),
+            unit: unit.cloned(),
         }
     }
 }
@@ -167,6 +172,7 @@ mod tests {
     use std::num::NonZeroU32;
 
     use super::*;
+    use crate::attest::{Attestor, Peer};
 
     fn throttle(burst: u32) -> Throttle {
         Throttle::new(rate(burst))
@@ -197,6 +203,24 @@ mod tests {
         let throttle = throttle(2);
         let TooMany(after) = exhaust(&throttle, &asker(7, None));
         assert!(!after.is_zero() && after <= Duration::from_secs(1));
+    }
+
+    #[tokio::test]
+    async fn all_sessions_of_a_user_have_one_bucket() {
+        let (ours, _theirs) = tokio::net::UnixStream::pair().unwrap();
+        let peer = Peer::of(&ours, &Attestor::alone()).await.unwrap();
+        let within = |unit: &str| {
+            let unit = Some(unit.to_owned());
+            Asker::from(&Evidence {
+                unit,
+                ..peer.accepted().clone()
+            })
+        };
+        let uid = peer.accepted().uid;
+        for session in ["session-1.scope", "session-2.scope", "user@7.service"] {
+            assert_eq!(within(session), asker(uid, None));
+        }
+        assert_eq!(within("a.service"), asker(uid, Some("a.service")));
     }
 
     #[test]

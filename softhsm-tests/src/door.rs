@@ -2,14 +2,14 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Write as _},
+    io::{BufReader, Write as _},
     process::{Child, ChildStdout, Command, Stdio},
 };
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::{Site, command, daemon::Daemon, until};
+use crate::{Site, command, daemon::Daemon, line, until};
 
 /// A running `door-intruder`. Killed when dropped; what it leaves behind ends with its
 /// input or with the connection that it was given.
@@ -38,9 +38,7 @@ impl Intruder {
 
     /// The next line that it, or a child that it left behind, prints.
     pub fn tells(&mut self) -> Value {
-        let mut line = String::new();
-        self.told.read_line(&mut line).expect("text");
-        serde_json::from_str(&line).expect("a line of JSON")
+        serde_json::from_str(&line(&mut self.told)).expect("a line of JSON")
     }
 
     /// Has it go on.

@@ -2,14 +2,15 @@
 
 use std::{
     fs,
-    io::Write as _,
+    io::{BufReader, Write as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
+use nix::{sys::stat::Mode, unistd::mkfifo};
 use serde_json::Value;
 
-use crate::{Site, command, daemon::Daemon, text, until};
+use crate::{Site, command, daemon::Daemon, line, text, until};
 
 /// The user that owns nothing.
 pub const NOBODY: u32 = 65534;
@@ -74,6 +75,42 @@ impl Lender {
     }
 }
 
+/// What the JSON of `client`, a `peer-intruder`, says that is traced from before it connects.
+pub fn told_traced(site: &Site, client: &Command) -> Value {
+    let pipe = site.path("traced");
+    mkfifo(&pipe, Mode::S_IRWXU).expect("a pipe");
+    // What is traced becomes the client once the tracer is there.
+    let traced = Command::new("sh")
+        .args(["-c", "read -r line <\"$0\"; exec \"$@\""])
+        .arg(&pipe)
+        .arg(client.get_program())
+        .args(client.get_args())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("sh runs");
+    let mut tracer = trace(traced.id());
+    fs::write(&pipe, "\n").expect("it listens");
+    let output = traced.wait_with_output().expect("it ends");
+    tracer.wait().expect("it ends");
+    fs::remove_file(&pipe).expect("a pipe");
+    serde_json::from_slice(&output.stdout).expect("a line of JSON")
+}
+
+/// Has a process traced until it ends, by a process that then ends, too.
+pub fn trace(process: u32) -> Child {
+    let tracer = Command::new(command("peer-intruder"))
+        .args(["trace", &process.to_string()])
+        .spawn()
+        .expect("peer-intruder runs");
+    let status = format!("/proc/{process}/status");
+    until("it is traced", || {
+        let status = fs::read_to_string(&status).expect("it lives");
+        let line = format!("TracerPid:\t{}\n", tracer.id());
+        status.contains(&line).then_some(())
+    });
+    tracer
+}
+
 /// What the JSON of `peer-intruder` says.
 pub fn told(command: &mut Command) -> Value {
     let output = command.output().expect("the command runs");
@@ -92,6 +129,12 @@ impl Lender {
         stdin.write_all(b"\n").expect("it listens");
     }
 
+    /// Kills it; who borrows its connection lives on.
+    pub fn kill(&mut self) {
+        self.0.kill().expect("it is ours");
+        self.0.wait().expect("it ends");
+    }
+
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.0.id()
@@ -104,11 +147,8 @@ impl Lender {
 
     /// What the borrower of its connection was answered; then both are gone.
     pub fn answer(mut self) -> Value {
-        use std::io::BufRead as _;
         let stdout = self.0.stdout.take().expect("a pipe");
-        let mut line = String::new();
-        let mut stdout = std::io::BufReader::new(stdout);
-        stdout.read_line(&mut line).expect("text");
+        let line = line(&mut BufReader::new(stdout));
         // At the end of its input it ends, if it has not yet.
         drop(self.0.stdin.take());
         self.0.wait().expect("it ends");

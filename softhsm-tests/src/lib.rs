@@ -10,17 +10,25 @@
 
 use std::{
     env, fs,
-    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    io::{BufRead as _, BufReader},
+    os::{
+        fd::AsFd as _,
+        unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    },
     path::{Path, PathBuf},
-    process::{Command, ExitStatus, Output, Stdio},
+    process::{ChildStdout, Command, ExitStatus, Output, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
-use nix::unistd::getuid;
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    unistd::getuid,
+};
 use tempfile::TempDir;
 
 use crate::daemon::Daemon;
+pub use crate::skip::is_root;
 
 pub mod daemon;
 pub mod disk;
@@ -31,6 +39,7 @@ pub mod machine;
 pub mod memory;
 pub mod raw;
 pub mod refusal;
+pub mod skip;
 pub mod terms;
 pub mod token;
 pub mod verdict;
@@ -341,13 +350,29 @@ pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Whether this test may use other uids and namespaces. If not, it says so.
-pub fn is_root(test: &str) -> bool {
-    let root = getuid().is_root();
-    if !root {
-        eprintln!("SKIPPED: {test} needs root");
+/// The next line that a process prints, which may have waited for something itself; empty
+/// if it has ended.
+pub fn line(from: &mut BufReader<ChildStdout>) -> String {
+    let end = Instant::now() + 2 * PATIENCE;
+    let mut line = Vec::new();
+    while !line.ends_with(b"\n") {
+        if from.buffer().is_empty() {
+            let left = end.saturating_duration_since(Instant::now());
+            let left = PollTimeout::try_from(left).expect("it is short");
+            let mut fds = [PollFd::new(from.get_ref().as_fd(), PollFlags::POLLIN)];
+            let spoke = poll(&mut fds, left).expect("a pipe");
+            assert_eq!(spoke, 1, "nothing is printed");
+        }
+        let printed = from.fill_buf().expect("a pipe");
+        if printed.is_empty() {
+            break;
+        }
+        let whole = printed.iter().position(|byte| *byte == b'\n');
+        let taken = whole.map_or(printed.len(), |at| at + 1);
+        line.extend(&printed[..taken]);
+        from.consume(taken);
     }
-    root
+    String::from_utf8(line).expect("text")
 }
 
 /// Everything a command printed.

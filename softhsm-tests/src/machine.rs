@@ -6,7 +6,7 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
+    io::BufReader,
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
@@ -18,7 +18,9 @@ use serde_json::Value;
 use crate::{
     Site, command,
     intruder::within,
-    is_root, text, until,
+    is_root, line,
+    skip::skip,
+    text, until,
     verdict::{CONTENT, granting},
 };
 
@@ -55,9 +57,8 @@ impl Site {
             .process_group(0)
             .spawn()
             .expect("unshare runs");
-        let stdout = outside.stdout.as_mut().expect("a pipe");
-        let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line).expect("text");
+        let stdout = outside.stdout.take().expect("a pipe");
+        let line = line(&mut BufReader::new(stdout));
         let machine = Machine {
             site: self,
             outside,
@@ -67,7 +68,10 @@ impl Site {
             return Some(machine);
         }
         let why = machine.log();
-        eprintln!("SKIPPED: {test} needs a systemd, which cannot be booted here: {why}");
+        skip(
+            test,
+            &format!("a systemd, which cannot be booted here: {why}"),
+        );
         None
     }
 }

@@ -1,20 +1,17 @@
 //! P3 against callers whose executable is not what a grant takes it for.
 #![allow(clippy::unwrap_used, reason = "a test says so by failing")]
 
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::{fs, path::Path, process::Command};
 
 use nix::unistd::getuid;
 use serde_json::Value;
 use softhsm_tests::{
-    Site, command,
+    Site,
     daemon::Daemon,
-    intruder::told,
+    intruder::{told, told_traced, trace},
+    skip::may_trace,
     text, until,
-    verdict::{CONTENT, is_delivered, is_denied},
+    verdict::{CONTENT, is_delivered, is_denied, is_turned_away},
 };
 
 /// A daemon whose `web/key` is granted to our uid with the executable at `path`.
@@ -116,14 +113,17 @@ fn a_program_in_memory_has_no_path_whatever_it_is_called() {
 }
 
 #[test]
-fn a_process_whose_main_thread_has_ended_has_no_executable() {
+fn a_process_whose_main_thread_has_ended_is_turned_away() {
     let site = Site::new();
-    let _daemon = granted_to(&site, "service");
+    let _daemon = site.start();
+    site.furnish_ungranted();
+    // That it executes the right file is not asked.
+    site.grant(&[&format!("unix:uid:{}", getuid())]);
     let service = site.installed("peer-intruder", "service");
     let mut leaderless = Command::new(&service);
     leaderless.env("LD_PRELOAD", site.preload("leaderless.c"));
-    is_denied(&told(leaderless.args(fetch(&site))));
-    has_no_path(&site, "unreadable");
+    is_turned_away(&told(leaderless.args(fetch(&site))));
+    site.is_doubted_as("leaderless");
 
     is_delivered(&told(Command::new(&service).args(fetch(&site))));
 }
@@ -150,36 +150,59 @@ fn a_library_that_the_same_uid_loads_into_the_granted_program_reads_what_that_re
     assert_eq!(allowed["caller"].get("exe_doubt"), None);
 }
 
-/// Documents what cannot be defended without a selector for it: the threat model says so.
 #[test]
-fn a_debugger_of_the_same_uid_does_not_keep_the_granted_program_from_its_content() {
+fn a_caller_that_a_debugger_traces_is_turned_away() {
+    if !may_trace("a_caller_that_a_debugger_traces_is_turned_away") {
+        return;
+    }
     let site = Site::new();
     let _daemon = granted_to(&site, "service");
-    site.installed("peer-intruder", "service");
+    let mut service = Command::new(site.installed("peer-intruder", "service"));
+    service.args(fetch(&site));
+    is_turned_away(&told_traced(&site, &service));
+    site.is_doubted_as("traced");
+
+    is_delivered(&told(&mut service));
+}
+
+#[test]
+fn a_caller_that_is_traced_after_it_connected_is_denied() {
+    if !may_trace("a_caller_that_is_traced_after_it_connected_is_denied") {
+        return;
+    }
+    let site = Site::new();
+    site.configure("[attestation]\nstrict = false\n");
+    let _daemon = site.start();
+    site.furnish_ungranted();
+    site.grant(&[&format!("unix:uid:{}", getuid())]);
     let pipe = site.path("pipe");
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    // What is traced becomes the client once the tracer is there.
-    let script = "read -r line <\"$0\"; exec \"$@\"";
-    let traced = Command::new("sh")
-        .args(["-c", script])
-        .arg(&pipe)
-        .arg(site.path("service"))
-        .args(fetch(&site))
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut tracer = Command::new(command("peer-intruder"))
-        .args(["trace", &traced.id().to_string()])
-        .spawn()
-        .unwrap();
-    let status = format!("/proc/{}/status", traced.id());
-    until("it is traced", || {
-        let status = fs::read_to_string(&status).unwrap();
-        let line = format!("TracerPid:\t{}\n", tracer.id());
-        status.contains(&line).then_some(())
+    let lender = site.lend(pipe.to_str().unwrap(), "nothing");
+    // The server has spoken once its child is there, who asks.
+    until("its child is there", || {
+        let children = format!("/proc/{0}/task/{0}/children", lender.pid());
+        let children = fs::read_to_string(children).ok()?;
+        (!children.is_empty()).then_some(())
     });
+    let mut tracer = trace(lender.pid());
     fs::write(&pipe, "\n").unwrap();
-    let output = traced.wait_with_output().unwrap();
+    is_denied(&lender.answer());
     tracer.wait().unwrap();
-    is_delivered(&serde_json::from_slice(&output.stdout).unwrap());
+    let doubted = site.is_doubted_as("traced");
+    assert_eq!(doubted["operation"], "deliver");
+}
+
+/// Documents what cannot be defended where tracers are allowed: the threat model says so.
+#[test]
+fn a_debugger_of_the_same_uid_does_not_keep_the_granted_program_from_its_content() {
+    let test = "a_debugger_of_the_same_uid_does_not_keep_the_granted_program_from_its_content";
+    if !may_trace(test) {
+        return;
+    }
+    let site = Site::new();
+    site.configure("[attestation]\ntraced = \"allow\"\n");
+    let _daemon = granted_to(&site, "service");
+    let mut service = Command::new(site.installed("peer-intruder", "service"));
+    service.args(fetch(&site));
+    is_delivered(&told_traced(&site, &service));
 }

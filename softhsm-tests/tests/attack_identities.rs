@@ -1,9 +1,5 @@
 //! P3 against callers who become somebody else, or let somebody else ask.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "a test says so by failing, or being skipped"
-)]
+#![allow(clippy::unwrap_used, reason = "a test says so by failing")]
 
 use std::{
     fs,
@@ -16,7 +12,9 @@ use nix::sys::statvfs::{FsFlags, statvfs};
 use softhsm_tests::{
     Site,
     intruder::{Lender, NOBODY, STRANGER, told},
-    is_root, until,
+    is_root,
+    skip::skip,
+    until,
     verdict::{is_delivered, is_denied},
 };
 
@@ -26,7 +24,7 @@ fn programs_may_change_ids(test: &str) -> bool {
     let found = statvfs(&std::env::temp_dir()).unwrap();
     let may = !found.flags().contains(FsFlags::ST_NOSUID);
     if !may {
-        eprintln!("SKIPPED: {test} needs a folder for temporary files that is not nosuid");
+        skip(test, "a folder for temporary files that is not nosuid");
     }
     may
 }
@@ -53,7 +51,7 @@ fn is_doubted_as_soon_as_it_executes(mode: u32, doubt: &str) {
     site.grant(&["unix:uid:0"]);
     let privileged = privileged(&site, mode);
     let client = site.installed("peer-intruder", "client");
-    let lender = site.lender("after", privileged.to_str().unwrap());
+    let lender = site.lender("other-ids", privileged.to_str().unwrap());
     let mut command = Command::new(client);
     command.args(lender.get_args()).uid(STRANGER).gid(STRANGER);
     let mut lender = Lender::run(command);

@@ -1,9 +1,5 @@
 //! P3 against callers in other namespaces than the daemon's.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "a test says so by failing, or being skipped"
-)]
+#![allow(clippy::unwrap_used, reason = "a test says so by failing")]
 
 use std::{os::unix::process::CommandExt as _, process::Command};
 
@@ -11,6 +7,7 @@ use softhsm_tests::{
     Site, command,
     intruder::{STRANGER, told},
     is_root,
+    skip::skip,
     verdict::{is_delivered, is_denied, is_turned_away},
 };
 
@@ -29,7 +26,10 @@ fn users_have_namespaces(test: &str) -> bool {
     let tried = unprivileged("true").output().unwrap();
     if !tried.status.success() {
         let why = String::from_utf8_lossy(&tried.stderr);
-        eprintln!("SKIPPED: {test} needs user namespaces for unprivileged users: {why}");
+        skip(
+            test,
+            &format!("user namespaces for unprivileged users: {why}"),
+        );
     }
     tried.status.success()
 }

@@ -1,20 +1,18 @@
 //! P3 against a process id that is given to another process.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "a test says so by failing, or being skipped"
-)]
+#![allow(clippy::unwrap_used, reason = "a test says so by failing")]
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
+    io::BufReader,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
 use nix::{sys::stat::Mode, unistd::mkfifo};
 use serde_json::Value;
-use softhsm_tests::{Site, intruder::Lender, machine::Machine, until, verdict::is_turned_away};
+use softhsm_tests::{
+    Site, intruder::Lender, line, machine::Machine, skip::skip, until, verdict::is_turned_away,
+};
 
 /// Where root says which process id comes next.
 const LAST_ID: &str = "/proc/sys/kernel/ns_last_pid";
@@ -22,7 +20,7 @@ const LAST_ID: &str = "/proc/sys/kernel/ns_last_pid";
 /// A machine whose `web/key` is granted to a unit.
 fn furnished<'a>(site: &'a Site, test: &str) -> Option<Machine<'a>> {
     if !Path::new(LAST_ID).exists() {
-        eprintln!("SKIPPED: {test} needs a kernel with {LAST_ID}");
+        skip(test, &format!("a kernel with {LAST_ID}"));
         return None;
     }
     let machine = site.machine(test)?;
@@ -100,8 +98,8 @@ impl Successor {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut stdout = BufReader::new(shell.stdout.take().unwrap());
-        stdout.read_line(&mut String::new()).unwrap();
+        let stdout = shell.stdout.take().unwrap();
+        assert_eq!(line(&mut BufReader::new(stdout)), "\n");
         let pid = child_of(child_of(shell.id()).unwrap()).unwrap();
         assert_eq!(id_inside(pid), id);
         Self { shell, pid }

@@ -133,7 +133,7 @@ fn a_daemon_that_loses_the_process_that_looks_at_callers_delivers_nothing_and_en
         return;
     }
     let site = Site::new();
-    site.configure("[attestation]\nstrict = false\n");
+    site.configure("deadline = \"60s\"\n[attestation]\nstrict = false\n");
     let mut daemon = site.start();
     site.furnish_ungranted();
     site.grant(&["unix:uid:0"]);

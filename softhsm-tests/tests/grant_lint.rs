@@ -1,9 +1,5 @@
 //! The linter: what is weak is insisted on or not done, what is hopeless is not done.
-#![allow(
-    clippy::unwrap_used,
-    clippy::print_stderr,
-    reason = "a test says so by failing, or being skipped"
-)]
+#![allow(clippy::unwrap_used, reason = "a test says so by failing")]
 
 use std::{
     fs,
@@ -14,7 +10,7 @@ use std::{
 
 use nix::unistd::User;
 use serde_json::{Value, json};
-use softhsm_tests::{Site, intruder::NOBODY, is_root, text};
+use softhsm_tests::{Site, intruder::NOBODY, is_root, skip::skip, text};
 
 /// A user id that nobody has.
 const SOMEBODY: u32 = 54321;
@@ -95,6 +91,7 @@ fn a_grant_with_nothing_weak_is_added_and_nothing_weak_is_kept() {
 
 #[test]
 fn users_that_many_share_are_found() {
+    let test = "users_that_many_share_are_found";
     let site = Site::new();
     let _daemon = site.start();
     furnish(&site);
@@ -104,7 +101,7 @@ fn users_that_many_share_are_found() {
     for name in ["www-data", "daemon"] {
         match User::from_name(name).unwrap() {
             Some(_) => assert_eq!(found(&site, &["--user", name]), weak("shared-user")),
-            None => eprintln!("SKIPPED: there is no user {name} here"),
+            None => skip(test, &format!("a user {name}")),
         }
     }
     assert_eq!(found(&site, &["--uid", &SOMEBODY.to_string()]), []);
@@ -215,13 +212,14 @@ fn a_path_that_no_process_will_have_is_hopeless_and_refused_though_insisted_on()
 
 #[test]
 fn interpreters_are_found_by_their_path_and_by_their_hash() {
+    let test = "interpreters_are_found_by_their_path_and_by_their_hash";
     let site = Site::new();
     let _daemon = site.start();
     furnish(&site);
     let uid = SOMEBODY.to_string();
     for interpreter in ["/usr/bin/python3", "/usr/bin/perl", "/usr/bin/bash"] {
         let Ok(real) = fs::canonicalize(interpreter) else {
-            eprintln!("SKIPPED: there is no {interpreter} here");
+            skip(test, interpreter);
             continue;
         };
         assert_eq!(

@@ -1,17 +1,16 @@
 //! What a grant can demand of a caller, each with callers that have it and that have not.
 #![allow(clippy::unwrap_used, reason = "a test says so by failing")]
 
-use std::{
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::{os::unix::process::CommandExt as _, path::Path, process::Command};
 
 use nix::{sys::stat::Mode, unistd::getuid};
 use serde_json::json;
 use softhsm_tests::{
     Site, command,
-    intruder::{STRANGER, told},
-    is_root, text, until,
+    intruder::{STRANGER, told, told_traced},
+    is_root,
+    skip::may_trace,
+    text, until,
     verdict::{is_delivered, is_denied},
 };
 
@@ -58,6 +57,26 @@ fn a_supplementary_group_is_had_by_its_members_and_not_by_others_of_the_uid() {
     assert_eq!(denial["caller"]["uid"], STRANGER);
 
     is_delivered(&told(&mut stranger(&client, "--groups=4320,4321")));
+}
+
+#[test]
+fn a_primary_group_is_not_had_by_who_is_in_it_besides() {
+    let test = "a_primary_group_is_not_had_by_who_is_in_it_besides";
+    if !is_root(test) {
+        return;
+    }
+    let site = Site::new();
+    let _daemon = site.start();
+    site.furnish_ungranted();
+    let uid = format!("unix:uid:{STRANGER}");
+    site.grant(&[&uid, &format!("unix:gid:{CREW}")]);
+    let mut client = client(&site, &site.installed("peer-intruder", "client"));
+    is_denied(&told(&mut stranger(&client, "--groups=4321")));
+    site.is_on_record_as("no-grant");
+
+    is_delivered(&told(client.uid(STRANGER).gid(CREW)));
+    let allowed = site.is_on_record_as_allowed();
+    assert_eq!(allowed["caller"]["gid"], CREW);
 }
 
 #[test]
@@ -137,36 +156,16 @@ fn a_hash_is_not_had_by_a_program_that_was_changed() {
 
 #[test]
 fn a_caller_that_is_traced_is_denied_what_is_for_the_untraced() {
+    if !may_trace("a_caller_that_is_traced_is_denied_what_is_for_the_untraced") {
+        return;
+    }
     let site = Site::new();
+    site.configure("[attestation]\ntraced = \"allow\"\n");
     let _daemon = site.start();
     site.furnish_ungranted();
     site.grant(&[&own_uid(), "process:traced:no"]);
-    let pipe = site.path("pipe");
-    nix::unistd::mkfifo(&pipe, Mode::S_IRWXU).unwrap();
     let client = client(&site, &command("peer-intruder"));
-    // What is traced becomes the client once the tracer is there.
-    let traced = Command::new("sh")
-        .args(["-c", "read -r line <\"$0\"; exec \"$@\""])
-        .arg(&pipe)
-        .arg(client.get_program())
-        .args(client.get_args())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut tracer = Command::new(command("peer-intruder"))
-        .args(["trace", &traced.id().to_string()])
-        .spawn()
-        .unwrap();
-    let status = format!("/proc/{}/status", traced.id());
-    until("it is traced", || {
-        let status = std::fs::read_to_string(&status).unwrap();
-        let line = format!("TracerPid:\t{}\n", tracer.id());
-        status.contains(&line).then_some(())
-    });
-    std::fs::write(&pipe, "\n").unwrap();
-    let output = traced.wait_with_output().unwrap();
-    tracer.wait().unwrap();
-    is_denied(&serde_json::from_slice(&output.stdout).unwrap());
+    is_denied(&told_traced(&site, &client));
     site.is_on_record_as("no-grant");
 
     let mut untraced = self::client(&site, &command("peer-intruder"));
@@ -174,8 +173,8 @@ fn a_caller_that_is_traced_is_denied_what_is_for_the_untraced() {
 }
 
 #[test]
-fn a_caller_with_mounts_of_its_own_is_denied_what_is_for_the_host() {
-    let test = "a_caller_with_mounts_of_its_own_is_denied_what_is_for_the_host";
+fn a_caller_with_a_namespace_of_its_own_is_denied_what_is_for_the_host() {
+    let test = "a_caller_with_a_namespace_of_its_own_is_denied_what_is_for_the_host";
     if !is_root(test) {
         return;
     }
@@ -185,13 +184,22 @@ fn a_caller_with_mounts_of_its_own_is_denied_what_is_for_the_host() {
     let host = ["mnt", "user", "pid"].map(|kind| format!("namespace:{kind}:host"));
     site.grant(&[&own_uid(), &host[0], &host[1], &host[2]]);
     let client = client(&site, &command("peer-intruder"));
-    let mut elsewhere = Command::new("unshare");
-    elsewhere
-        .args(["--mount", "--propagation", "private"])
-        .arg(client.get_program())
-        .args(client.get_args());
-    is_denied(&told(&mut elsewhere));
-    site.is_on_record_as("no-grant");
+    // Each differs in one of the three.
+    let elsewhere = [
+        &["--mount", "--propagation", "private"][..],
+        &["--user", "--map-root-user"],
+        &["--pid", "--fork"],
+    ];
+    for (denied, own) in (1..).zip(elsewhere) {
+        let mut elsewhere = Command::new("unshare");
+        elsewhere
+            .args(own)
+            .arg(client.get_program())
+            .args(client.get_args());
+        is_denied(&told(&mut elsewhere));
+        site.is_on_record_as("no-grant");
+        assert_eq!(site.entries("deny").len(), denied, "{own:?}");
+    }
 
     let mut here = self::client(&site, &command("peer-intruder"));
     is_delivered(&told(&mut here));

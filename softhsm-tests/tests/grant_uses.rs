@@ -217,7 +217,7 @@ fn a_delivery_that_the_token_failed_uses_nothing_up_after_a_kill() {
 #[test]
 fn a_caller_that_changes_before_the_reply_uses_nothing_up() {
     let site = Site::new();
-    site.configure("[attestation]\nstrict = false\n");
+    site.configure("deadline = \"60s\"\n[attestation]\nstrict = false\n");
     let daemon = site.start();
     site.furnish_ungranted();
     let grant = site.grant_on("key", &["--uses", "1"]);

@@ -59,7 +59,7 @@ fn put(site: &Site, content: &[u8]) {
 }
 
 #[test]
-fn fetches_are_counted_and_a_version_that_is_not_the_newest_is_said_to_be_outdated() {
+fn fetches_are_counted_and_a_version_that_is_not_the_current_one_is_said_to_be_outdated() {
     let site = Site::new();
     let _daemon = furnished(&site);
     let says = |version, fetches, outdated| {
@@ -81,7 +81,70 @@ fn fetches_are_counted_and_a_version_that_is_not_the_newest_is_said_to_be_outdat
     fetches(&site, None);
     says(2, 3, false);
     fetches(&site, Some(1));
-    says(2, 4, false);
+    says(1, 4, true);
+    let versions = consumer(&site)["versions"].clone();
+    let numbers: Vec<_> = versions.as_array().unwrap().iter().collect();
+    assert_eq!(
+        (&numbers[0]["version"], &numbers[1]["version"]),
+        (&json!(1), &json!(2))
+    );
+    assert!(numbers[1]["last"].as_str() <= numbers[0]["last"].as_str());
+
+    // Back to the one before: who has that is up to date, and who had the other is not.
+    site.ctl(&["secret", "activate", "web/key@1"]);
+    says(1, 4, false);
+    fetches(&site, Some(2));
+    says(2, 5, true);
+}
+
+/// `secret disable` of a version is refused, and nothing of it is done.
+fn stays_enabled(site: &Site, version: &str) {
+    let prepared = site.entries("prepare").len();
+    let refused = site.try_ctl(&["secret", "disable", version]);
+    assert_eq!(refused.status.code(), Some(5), "{}", text(&refused));
+    assert!(text(&refused).contains("--force"), "{}", text(&refused));
+    assert_eq!(site.entries("prepare").len(), prepared);
+}
+
+#[test]
+fn a_version_that_somebody_has_or_would_get_next_is_not_disabled_unless_forced() {
+    let site = Site::new();
+    let _daemon = furnished(&site);
+    fetches(&site, None);
+    put(&site, b"newer");
+    // It has the first, and would get the second.
+    stays_enabled(&site, "web/key@1");
+    stays_enabled(&site, "web/key@2");
+    fetches(&site, None);
+    site.ctl(&["secret", "activate", "web/key@1"]);
+    fetches(&site, None);
+    // It went back with everyone.
+    stays_enabled(&site, "web/key@1");
+    site.ctl(&["secret", "disable", "web/key@2"]);
+    site.ctl(&["secret", "disable", "web/key@1", "--force"]);
+    site.is_withheld("web/key", &[], "disabled");
+}
+
+#[test]
+fn a_grant_that_gave_one_secret_is_among_the_unused_of_another() {
+    let site = Site::new();
+    let _daemon = site.start();
+    site.furnish_ungranted();
+    let all = site.grant_on("*", &[]);
+    let other_type = site.grant_on("*", &["--type", "password"]);
+    assert!(site.put("web/other", b"other").status.success());
+    fetches(&site, None);
+    let unused = |scope: &str| {
+        let shown = site.ctl_json(&["consumers", scope]);
+        let unused = shown["unused"].as_array().unwrap().clone();
+        unused
+            .into_iter()
+            .map(|grant| grant["id"].clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(unused("web/key"), [Value::Null; 0]);
+    assert_eq!(unused("web/other"), [json!(all)]);
+    assert_eq!(unused("web"), [json!(other_type)]);
 }
 
 #[test]

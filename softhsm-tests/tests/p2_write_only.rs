@@ -164,6 +164,23 @@ fn calls(planted: &Planted, made: &Made) -> Vec<(&'static str, Vec<u8>, Option<C
         group: group(),
         name: name(),
     };
+    let expiring = v1::ListExpiringRequest {
+        group: some(),
+        within_seconds: u64::MAX,
+    };
+    let rules = v1::SetRulesRequest {
+        group: group(),
+        rules: Some(v1::Rules {
+            mode: "report".into(),
+            min_rsa_bits: Some(8192),
+            min_ec_bits: Some(521),
+            min_symmetric_bits: Some(512),
+            key_algorithms: vec!["ed25519".into()],
+            max_age_days: Some(1),
+            ..Default::default()
+        }),
+        dry_run: false,
+    };
     let role = v1::AssignRoleRequest {
         role: "reader".into(),
         group: some(),
@@ -222,6 +239,12 @@ fn calls(planted: &Planted, made: &Made) -> Vec<(&'static str, Vec<u8>, Option<C
         ),
         fine("ListConsumers", consumers.encode_to_vec()),
         fine("ListReferences", references.encode_to_vec()),
+        fine("ListExpiring", expiring.encode_to_vec()),
+        fine("SetRules", rules.encode_to_vec()),
+        fine(
+            "ListFindings",
+            v1::ListFindingsRequest { group: some() }.encode_to_vec(),
+        ),
         fine("AssignRole", role.encode_to_vec()),
         fine("ListRoles", v1::ListRolesRequest {}.encode_to_vec()),
         fine(

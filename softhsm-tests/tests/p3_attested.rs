@@ -12,13 +12,13 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::getuid,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use softhsm_tests::{
     Site, command,
     daemon::Daemon,
     intruder::{Lender, NOBODY, told},
     is_root, raw, text, until,
-    verdict::{is_delivered, is_denied},
+    verdict::{is_delivered, is_denied, is_turned_away},
 };
 
 fn grant_own_uid(site: &Site) {
@@ -203,7 +203,8 @@ fn a_file_mounted_on_the_granted_path_in_another_namespace_is_denied() {
 /// A site where a connection may be used by others than who made it.
 fn lenient() -> Site {
     let site = Site::new();
-    site.configure("[attestation]\nstrict = false\n");
+    // A worker that is stopped for a while is not given up.
+    site.configure("deadline = \"60s\"\n[attestation]\nstrict = false\n");
     site
 }
 
@@ -248,27 +249,51 @@ fn a_peer_that_changes_its_uid_after_it_connected_is_denied() {
 fn a_peer_that_changes_between_the_decision_and_the_reply_gets_nothing() {
     let site = lenient();
     let daemon = site.start();
-    site.furnish_ungranted();
-    grant_own_uid(&site);
-    let worker = daemon.worker();
-    let mut lender = site.lend("at-once", "exec");
+    let (mut lender, allowed) = lent_and_allowed(&site, &daemon, "exec");
     let before = lender.exe();
-    kill(worker, Signal::SIGSTOP).unwrap();
-    // If the request got past the worker already, there is nothing to see.
-    let allowed = until("the decision is on record", || site.entries("allow").pop());
-    if site.entries("undelivered").is_empty() {
-        lender.act();
-        until("it executes another program", || {
-            (lender.exe() != before).then_some(())
-        });
-    }
-    kill(worker, Signal::SIGCONT).unwrap();
+    lender.act();
+    until("it executes another program", || {
+        (lender.exe() != before).then_some(())
+    });
+    kill(daemon.worker(), Signal::SIGCONT).unwrap();
     is_denied(&lender.answer());
+    is_undelivered(&site, &allowed, "exe");
+}
+
+#[test]
+fn a_peer_that_is_killed_between_the_decision_and_the_reply_gets_nothing() {
+    let site = lenient();
+    let daemon = site.start();
+    let (mut lender, allowed) = lent_and_allowed(&site, &daemon, "nothing");
+    lender.kill();
+    kill(daemon.worker(), Signal::SIGCONT).unwrap();
+    // It is its child who reads the answer, and still holds the connection.
+    is_turned_away(&lender.answer());
+    let undelivered = until("it is on record that nothing was delivered", || {
+        site.entries("undelivered").pop()
+    });
+    is_undelivered(&site, &allowed, "gone");
+    assert_eq!(site.entries("allow").len(), 1);
+    assert_eq!(undelivered["reason"]["cause"], "drift");
+}
+
+/// A connection that was lent to a child, whose request for `web/key` is allowed and waits
+/// for the token; and the entry that allows it.
+fn lent_and_allowed(site: &Site, daemon: &Daemon<'_>, deed: &str) -> (Lender, Value) {
+    site.furnish_ungranted();
+    grant_own_uid(site);
+    kill(daemon.worker(), Signal::SIGSTOP).unwrap();
+    let lender = site.lend("at-once", deed);
+    let allowed = until("the decision is on record", || site.entries("allow").pop());
+    (lender, allowed)
+}
+
+/// What was allowed was not delivered, since the caller was another by then, in `drift`.
+fn is_undelivered(site: &Site, allowed: &Value, drift: &str) {
     let undelivered = site.entries("undelivered").pop().unwrap();
     assert_eq!(undelivered["allowed"], allowed["seq"]);
-    let reason = json!({ "cause": "drift", "drift": "exe" });
+    let reason = json!({ "cause": "drift", "drift": drift });
     assert_eq!(undelivered["reason"], reason);
-    assert_eq!(daemon.worker(), worker);
 }
 
 /// A daemon that sees control groups, whose `web/key` is granted to a unit.

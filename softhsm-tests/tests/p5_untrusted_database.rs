@@ -481,6 +481,39 @@ fn the_database_of_another_installation_is_refused() {
     is_refused_at_start(&site, "two installations");
 }
 
+/// Rules that are enforced in the group `web`.
+fn furnish_with_rules(site: &Site) -> Daemon<'_> {
+    let daemon = furnish(site);
+    let file = site.path("rules.toml");
+    fs::write(&file, "mode = \"enforce\"\nmin-rsa-bits = 3072\n").unwrap();
+    site.ctl(&["group", "rules", "web", file.to_str().unwrap()]);
+    daemon
+}
+
+#[test]
+fn rules_that_are_relaxed_are_noticed_at_start() {
+    let site = Site::new();
+    furnish_with_rules(&site).stop();
+    site.sqlite(r#"UPDATE compliance SET rules = '{"mode":"report"}'"#);
+    is_refused_at_start(&site, "the row of rules of group web does not verify");
+}
+
+#[test]
+fn rules_that_are_removed_are_noticed_at_start() {
+    let site = Site::new();
+    furnish_with_rules(&site).stop();
+    site.sqlite("DELETE FROM compliance");
+    is_refused_at_start(&site, REMOVED_OR_OLDER);
+}
+
+#[test]
+fn rules_that_do_not_parse_are_noticed_at_start() {
+    let site = Site::new();
+    furnish_with_rules(&site).stop();
+    site.sqlite(r#"UPDATE compliance SET rules = '{"min-rsa-bits":0}'"#);
+    is_refused_at_start(&site, "rules does not parse");
+}
+
 #[test]
 fn a_master_key_whose_state_is_changed_is_noticed_at_start() {
     is_noticed(

@@ -261,6 +261,7 @@ async fn a_watcher_hears_of_each_version_until_its_grant_is_gone() {
 #[test]
 fn an_open_request_is_finished_before_the_daemon_stops() {
     let site = Site::new();
+    site.configure_deadline(60_000);
     let daemon = site.start();
     site.furnish(b"one");
     let worker = daemon.worker();

@@ -48,6 +48,8 @@ struct Answers {
     asked: Arc<Mutex<Asked>>,
     /// Whether every grant is found weak.
     weak: Arc<Mutex<bool>>,
+    /// Whether there is nothing to find.
+    clean: Arc<Mutex<bool>>,
     /// Whether the operator has no role.
     no_role: Arc<Mutex<bool>>,
     /// What `read_journal` sends, before it ends.
@@ -62,6 +64,8 @@ pub(crate) struct Asked {
     pub(crate) delete: Option<v1::DeleteSecretRequest>,
     pub(crate) explain: Option<v1::ExplainGrantRequest>,
     pub(crate) consumers: Option<v1::ListConsumersRequest>,
+    pub(crate) expiring: Option<v1::ListExpiringRequest>,
+    pub(crate) rules: Option<v1::SetRulesRequest>,
     pub(crate) fetch: Option<v1::FetchRequest>,
     pub(crate) read: Option<v1::ReadJournalRequest>,
 }
@@ -122,6 +126,11 @@ impl Daemon {
     /// Has every grant be found weak, as if in a dry run.
     pub(crate) fn find_fault(&self) {
         *self.answers.weak.lock().unwrap() = true;
+    }
+
+    /// Has nothing end, and everything comply.
+    pub(crate) fn clean_up(&self) {
+        *self.answers.clean.lock().unwrap() = true;
     }
 
     /// Has the operator hold no role.
@@ -290,6 +299,25 @@ manager! {
     }}
     list_references(this, _ => ListReferencesRequest) -> ListReferencesResponse {
         answers::references()
+    }
+    list_expiring(this, request => ListExpiringRequest) -> ListExpiringResponse {{
+        this.note(|asked| asked.expiring = Some(request));
+        match *this.clean.lock().unwrap() {
+            true => v1::ListExpiringResponse::default(),
+            false => answers::expiring(),
+        }
+    }}
+    set_rules(this, request => SetRulesRequest) -> SetRulesResponse {{
+        this.note(|asked| asked.rules = Some(request.clone()));
+        let clean = *this.clean.lock().unwrap();
+        let found = if clean { Vec::new() } else { answers::findings() };
+        v1::SetRulesResponse { rules: request.rules, findings: found, more: 0 }
+    }}
+    list_findings(this, _ => ListFindingsRequest) -> ListFindingsResponse {
+        match *this.clean.lock().unwrap() {
+            true => v1::ListFindingsResponse::default(),
+            false => v1::ListFindingsResponse { findings: answers::findings(), more: 2 },
+        }
     }
     assign_role(this, request => AssignRoleRequest) -> Role {{
         this.note(|asked| asked.role = Some(request));

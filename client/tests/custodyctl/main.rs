@@ -2,6 +2,8 @@
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
 mod canned;
+mod compliance;
+mod expiring;
 mod failing;
 mod grant;
 mod journal;

@@ -90,6 +90,9 @@ fn every_command_has_a_manual_page() {
         "custodyctl-grant-explain",
         "custodyctl-role-assign",
         "custodyctl-consumers",
+        "custodyctl-expiring",
+        "custodyctl-compliance",
+        "custodyctl-group-rules",
     ] {
         assert!(daemon.path(&format!("{page}.1")).exists(), "{page}");
     }

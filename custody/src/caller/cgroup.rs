@@ -178,6 +178,13 @@ pub(crate) fn is_unit(name: &str) -> bool {
             })
 }
 
+/// Whether a unit of the system's manager is one user's: a login session, or all that the
+/// user's own manager starts.
+pub fn is_session(unit: &str) -> bool {
+    let between = |start, end| unit.starts_with(start) && unit.ends_with(end);
+    between("session-", ".scope") || between("user@", ".service")
+}
+
 fn is_unit_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte)
 }
@@ -190,6 +197,16 @@ mod tests {
 
     fn unit(path: &str) -> Option<String> {
         Place::of(path).unit
+    }
+
+    #[test]
+    fn sessions_are_told_from_services_that_are_called_alike() {
+        for session in ["session-3.scope", "session-c1.scope", "user@1000.service"] {
+            assert!(is_session(session));
+        }
+        for other in ["session-3.service", "user.service", "nginx.service"] {
+            assert!(!is_session(other));
+        }
     }
 
     #[test]

@@ -135,6 +135,12 @@ pub enum Doubt {
     /// Likewise for gids.
     #[error("the process's group ids are not all the same")]
     MixedGids,
+    /// Its main thread has ended, and with it the executable.
+    #[error("the process's main thread has ended")]
+    Leaderless,
+    /// Another process traces it, and may see and do whatever it does.
+    #[error("the process is traced by another")]
+    Traced,
     /// The process ended before it could be observed.
     #[error("the process has ended")]
     Gone,

@@ -65,18 +65,30 @@ fn a_plain_service_is_evidence() {
 #[test]
 fn any_doubt_is_no_evidence() {
     type Bend = fn(&mut Observation);
-    let doubts: [(Bend, Doubt); 6] = [
+    let doubts: [(Bend, Doubt); 5] = [
         (|s| s.connected.pid = 0, Doubt::OutsidePidNamespace),
+        (|s| s.connected.pid = -1, Doubt::OutsidePidNamespace),
         (|s| s.process.pid = 8, Doubt::OtherProcess),
-        (|s| s.process.uids[1] = 0, Doubt::MixedUids),
-        (|s| s.process.uids[3] = 0, Doubt::MixedUids),
-        (|s| s.process.gids[2] = 0, Doubt::MixedGids),
         (|s| s.connected.uid = 0, Doubt::MixedUids),
+        (|s| s.connected.gid = 0, Doubt::MixedGids),
     ];
     for (bend, doubt) in doubts {
         let mut seen = seen();
         bend(&mut seen);
         assert_eq!(Evidence::examine(seen), Err(doubt));
+    }
+    // Real, effective, saved and filesystem id.
+    for at in 0..4 {
+        for other in [0, 33 + 1] {
+            let mut mixed = seen();
+            mixed.process.uids[at] = other;
+            assert_eq!(Evidence::examine(mixed), Err(Doubt::MixedUids));
+        }
+        for other in [0, 34 + 1] {
+            let mut mixed = seen();
+            mixed.process.gids[at] = other;
+            assert_eq!(Evidence::examine(mixed), Err(Doubt::MixedGids));
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! The life of versions: which is current, which are delivered, which are destroyed.
 
-use super::{DAY, Error, put::outlive};
+use super::{DAY, Error, compliance::comply, put::outlive};
 use crate::{
+    compliance::Subject,
     group::Millis,
     journal::change::{Change, Fate},
     name::SecretId,
@@ -54,8 +55,8 @@ fn version<'a>(view: SecretView<'a>, which: Which) -> Result<VersionView<'a>, Er
 ///
 /// # Errors
 ///
-/// If there is no such version, it is not delivered, or a reference to the secret would be
-/// left without a version.
+/// If there is no such version, it is not delivered, the group's rules refuse it, or a
+/// reference to the secret would be left without a version.
 pub fn activate(
     state: &State,
     id: &SecretId,
@@ -73,6 +74,7 @@ pub fn activate(
         });
     }
     let before = view.row();
+    comply(state, &chosen.id, Subject::of(before.kind, chosen), now)?;
     let number = Some(chosen.id.number);
     let after = Secret {
         current: number,
@@ -108,8 +110,8 @@ pub fn activate(
 ///
 /// # Errors
 ///
-/// If there is no such version, its state does not allow that, or a reference would be left
-/// without what it means.
+/// If there is no such version, its state does not allow that, it is to be delivered and the
+/// group's rules refuse it, or a reference would be left without what it means.
 pub fn live(
     state: &State,
     id: &SecretId,
@@ -120,6 +122,9 @@ pub fn live(
     let view = secret(state, id)?;
     let row = version(view, which)?.row();
     let (after, fate) = next(row, deed, now)?;
+    if after == VersionState::Enabled {
+        comply(state, &row.id, Subject::of(view.row().kind, row), now)?;
+    }
     let change = Change::VersionFate {
         group: id.group.clone(),
         secret: id.name.clone(),

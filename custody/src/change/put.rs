@@ -2,8 +2,9 @@
 
 use std::num::NonZeroU32;
 
-use super::Error;
+use super::{Error, compliance::comply};
 use crate::{
+    compliance::Subject,
     envelope::{SealedContent, WrappedDek},
     group::{KeyState, Millis},
     journal::change::Change,
@@ -124,8 +125,8 @@ pub struct Written<'a> {
 ///
 /// # Errors
 ///
-/// If it refers to what is not there, or to what `operator` may not see, or a reference to
-/// the secret would be left without a version.
+/// If the group's rules refuse it, it refers to what is not there, or to what `operator` may
+/// not see, or a reference to the secret would be left without a version.
 pub fn put_secret(
     state: &State,
     place: Place,
@@ -136,6 +137,12 @@ pub fn put_secret(
 ) -> Result<(Edit, Change), Error> {
     let uid = operator.evidence().uid;
     let id = place.version;
+    let subject = Subject {
+        kind: place.kind,
+        properties: &written.accepted.properties,
+        written: now,
+    };
+    comply(state, &id, subject, now)?;
     let secret = Secret {
         keep: match terms.keep {
             Some(keep) => NonZeroU32::new(keep),

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::{
+    compliance::rules::Rules,
     group::Millis,
     name::{GroupName, KeyId, RuleId, SecretName},
     policy::rule::Terms,
@@ -82,6 +83,12 @@ pub enum Change {
     },
     /// A grant, taken back.
     RevokeGrant { grant: RuleId, group: GroupName },
+    /// What the secrets of a group have to comply with; nothing if it is missing.
+    SetRules {
+        group: GroupName,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        rules: Option<Rules>,
+    },
     /// A role, given.
     AssignRole {
         assignment: RuleId,

@@ -12,15 +12,15 @@ pub struct Surroundings {
     pub exe: Option<File>,
     /// Whether a file that is not here was looked for, and is not there.
     pub is_complete: bool,
-    /// Interpreters of this machine: SHA-256 in hexadecimal, and path.
+    /// Interpreters of this machine: SHA-256 in hexadecimal or fs-verity digest, and path.
     pub interpreters: Vec<(String, String)>,
 }
 
 impl Surroundings {
-    /// The interpreter whose file has this hash.
-    pub(super) fn interpreter_of(&self, hash: &str) -> Option<&str> {
+    /// The interpreter whose file has this digest.
+    pub(super) fn interpreter_of(&self, digest: &str) -> Option<&str> {
         let mut known = self.interpreters.iter();
-        known.find_map(|(known, path)| (known == hash).then_some(path.as_str()))
+        known.find_map(|(known, path)| (known == digest).then_some(path.as_str()))
     }
 }
 

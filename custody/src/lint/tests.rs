@@ -239,6 +239,73 @@ fn executables_that_say_nothing_are_weak_or_hopeless() {
 }
 
 #[test]
+fn units_that_run_what_they_are_told_are_weak_without_a_user() {
+    let nothing = Surroundings::default();
+    let weak = [("others-code", false)];
+    for unit in [
+        "systemd:id:cron.service",
+        "systemd:id:sshd@3-1.2.3.4:22.service",
+        "systemd:fragment_path:/usr/lib/systemd/system/atd.service",
+    ] {
+        assert_eq!(findings("tls", &[unit], &nothing), weak, "{unit}");
+        assert_eq!(findings("tls", &["unix:uid:1000", unit], &nothing), []);
+    }
+    assert_eq!(
+        findings("tls", &["systemd:id:cronie-web.service"], &nothing),
+        []
+    );
+}
+
+#[test]
+fn delegation_is_weak_however_the_unit_is_named() {
+    let delegated = unit(|unit| unit.is_delegated = true);
+    let weak = [("delegated-unit", false)];
+    for named in [
+        NGINX,
+        "systemd:id:run-3.scope",
+        "systemd:fragment_path:/etc/systemd/system/nginx.service",
+        "systemd:invocation_id:0123456789abcdef0123456789abcdef",
+    ] {
+        assert_eq!(findings("tls", &[named], &delegated), weak, "{named}");
+    }
+    let template = "systemd:fragment_path:/etc/systemd/system/web@.service";
+    assert_eq!(findings("tls", &[template], &delegated), []);
+}
+
+#[test]
+fn an_interpreter_is_known_by_either_digest() {
+    let sha256 = "0".repeat(64);
+    let verity = format!("sha256:{sha256}");
+    let known = Surroundings {
+        interpreters: vec![
+            (sha256.clone(), "/usr/bin/sh".into()),
+            (verity.clone(), "/usr/bin/sh".into()),
+        ],
+        ..Surroundings::default()
+    };
+    for digest in [
+        format!("unix:sha256:{sha256}"),
+        format!("unix:verity:{verity}"),
+    ] {
+        let found = findings("tls", &["unix:uid:1000", &digest], &known);
+        assert_eq!(found, [("interpreter", false)], "{digest}");
+    }
+}
+
+#[test]
+fn nobody_is_crypto_officer_for_one_run_of_a_unit() {
+    let run = selectors(&["systemd:invocation_id:0123456789abcdef0123456789abcdef"]);
+    let hopeless = |of| {
+        let found = role(of, &run, &[], &Surroundings::default());
+        let codes: Vec<_> = found.iter().map(|one| one.code).collect();
+        assert_eq!(codes, ["one-run"]);
+        found[0].hopeless
+    };
+    assert!(hopeless(Role::CryptoOfficer));
+    assert!(!hopeless(Role::Reader));
+}
+
+#[test]
 fn interpreters_are_known_by_any_version() {
     for path in [
         "/usr/bin/python3.11",

@@ -5,10 +5,7 @@ use std::{collections::BTreeSet, fmt, num::NonZeroU64, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    caller::{
-        Evidence,
-        fact::{Need, Needs},
-    },
+    caller::{Evidence, fact::Needs},
     group::Millis,
     name::{self, GroupName, RuleId, SecretName},
     secret::Kind,
@@ -221,11 +218,6 @@ impl Selectors {
     /// The selectors, sorted.
     pub fn as_slice(&self) -> &[Selector] {
         &self.0
-    }
-
-    /// Whether a fact of this kind is asked for.
-    pub fn ask(&self, need: Need) -> bool {
-        self.0.iter().any(|selector| selector.need() == Some(need))
     }
 }
 

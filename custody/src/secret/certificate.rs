@@ -37,11 +37,21 @@ impl Type for Certificate {
             "not-before",
             "not-after",
             "key-algorithm",
+            "signature-algorithm",
             "sha256",
             "pin",
             "certificates",
             "chain",
+            "chain-not-after",
         ]
+    }
+
+    fn ends(&self) -> Option<&'static str> {
+        Some("chain-not-after")
+    }
+
+    fn validity(&self) -> Option<(&'static str, &'static str)> {
+        Some(("not-before", "not-after"))
     }
 
     fn inspect(&self, values: &Fields) -> Result<Properties, Refused> {
@@ -54,6 +64,7 @@ impl Type for Certificate {
         properties.push(describe::property("pin", describe::pin(&certificates[0])));
         properties.push(describe::property("certificates", found.len().to_string()));
         properties.push(describe::property("chain", chain::extent(&certificates)));
+        properties.extend(describe::first_end("chain-not-after", &certificates));
         Ok(properties)
     }
 }

@@ -53,6 +53,10 @@ impl Type for CrlDistributor {
         &["crls", "next-update", "crl", POINTS]
     }
 
+    fn ends(&self) -> Option<&'static str> {
+        Some("next-update")
+    }
+
     fn inspect(&self, values: &Fields) -> Result<Properties, Refused> {
         let issuers = values.get(ISSUERS).unwrap_or_default();
         let issuers = read(ISSUERS, issuers, MAX_COLLECTION)?;

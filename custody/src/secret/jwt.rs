@@ -58,6 +58,14 @@ impl Type for Jwt {
         &["alg", "kid", "iss", "sub", "aud", "iat", "nbf", "exp"]
     }
 
+    fn ends(&self) -> Option<&'static str> {
+        Some("exp")
+    }
+
+    fn validity(&self) -> Option<(&'static str, &'static str)> {
+        Some(("iat", "exp"))
+    }
+
     fn inspect(&self, values: &Fields) -> Result<Properties, Refused> {
         let (header, claims, is_signed) = parse(values.get(TOKEN).unwrap_or_default())?;
         let alg = words("alg", header.alg)?;

@@ -75,10 +75,20 @@ impl Type for Keystore {
             "not-before",
             "not-after",
             "key-algorithm",
+            "signature-algorithm",
             "sha256",
             "certificates",
             "chain",
+            "chain-not-after",
         ]
+    }
+
+    fn ends(&self) -> Option<&'static str> {
+        Some("chain-not-after")
+    }
+
+    fn validity(&self) -> Option<(&'static str, &'static str)> {
+        Some(("not-before", "not-after"))
     }
 
     fn inspect(&self, values: &Fields) -> Result<Properties, Refused> {
@@ -96,6 +106,7 @@ impl Type for Keystore {
         let mut properties = describe::certificate(leaf);
         properties.push(describe::property("certificates", ders.len().to_string()));
         properties.push(describe::property("chain", chain::extent(&certificates)));
+        properties.extend(describe::first_end("chain-not-after", &certificates));
         Ok(properties)
     }
 }

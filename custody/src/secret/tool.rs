@@ -1,6 +1,6 @@
 //! The tools that people make key stores with, for tests, and what they are given.
 
-use std::{fs, process::Command};
+use std::{env, fs, io::Write as _, process::Command, thread};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SignatureAlgorithm,
@@ -60,14 +60,29 @@ pub(super) fn leaf(issuer: &Authority, algorithm: &'static SignatureAlgorithm) -
     (certificate.pem(), key.serialize_pem())
 }
 
+/// Takes note that a test is not run for want of `tool`, where `make test` lists that. Where
+/// every test must be run, fails.
+fn skip(tool: &str) {
+    let no_skips = env::var_os("CUSTODYD_NO_SKIPS").is_some();
+    assert!(!no_skips, "a test must be run here, and needs {tool}");
+    if let Some(list) = env::var_os("CUSTODYD_SKIPPED") {
+        let list = fs::OpenOptions::new().create(true).append(true).open(list);
+        let thread = thread::current();
+        // Each test has a thread that is called by its name.
+        let line = format!("{} needs {tool}\n", thread.name().unwrap_or("a test"));
+        list.and_then(|mut list| list.write_all(line.as_bytes()))
+            .unwrap();
+    }
+}
+
 /// A folder to run a tool in.
 pub(super) struct Bench(TempDir);
 
 impl Bench {
-    /// `None`, said aloud, if `tool` is not installed here.
+    /// `None`, and the test is skipped, if `tool` is not installed here.
     pub(super) fn with(tool: &str) -> Option<Self> {
         if Command::new(tool).arg("-help").output().is_err() {
-            eprintln!("SKIPPED: {tool} is not installed");
+            skip(tool);
             return None;
         }
         Some(Self(tempfile::tempdir().unwrap()))

@@ -49,7 +49,17 @@ impl Type for Truststore {
     }
 
     fn publishes(&self) -> &'static [&'static str] {
-        &["certificates", "not-after", "subjects", "sha256"]
+        &[
+            "certificates",
+            "not-after",
+            "key-algorithms",
+            "subjects",
+            "sha256",
+        ]
+    }
+
+    fn ends(&self) -> Option<&'static str> {
+        Some("not-after")
     }
 
     fn inspect(&self, values: &Fields) -> Result<Properties, Refused> {

@@ -71,6 +71,30 @@ fn what_is_no_selector_is_refused() {
 }
 
 #[test]
+fn a_label_that_all_have_whom_nothing_confines_tells_nobody_from_others() {
+    let identifies = |label: &str| Selector::Label(label.to_owned()).identifies();
+    for free in [
+        "unconfined",
+        "nginx (complain)",
+        "nginx (unconfined)",
+        "nginx//&unconfined (enforce)",
+        "unconfined_u:unconfined_r:unconfined_t:s0-s0:c0.c1023",
+        "system_u:system_r:unconfined_service_t:s0",
+        "_",
+    ] {
+        assert!(!identifies(free), "{free}");
+    }
+    for confined in [
+        "nginx (enforce)",
+        "/usr/sbin/nginx (enforce)",
+        "system_u:system_r:httpd_t:s0",
+        "Web",
+    ] {
+        assert!(identifies(confined), "{confined}");
+    }
+}
+
+#[test]
 fn names_stand_for_numbers_to_be_looked_up() {
     assert_eq!(
         "unix:user:www-data".parse(),

@@ -1,8 +1,10 @@
 //! Changes of a state: what is to change, and that change made ready to be written.
 
+use std::collections::BTreeSet;
+
 use crate::{
     envelope::SealedContent,
-    name::VersionId,
+    name::{SecretId, VersionId},
     row::{Digest, Row, RowId, SetHash, Tagged},
 };
 
@@ -36,4 +38,21 @@ pub struct Plan {
     /// The digest of the state after it.
     pub digest: Digest,
     pub(super) set: SetHash,
+}
+
+impl Plan {
+    /// The secrets that it makes, changes or deletes, themselves or a version of them.
+    pub fn secrets(&self) -> BTreeSet<&SecretId> {
+        let written = self.rows.iter().filter_map(|tagged| match &tagged.row {
+            Row::Secret(secret) => Some(&secret.id),
+            Row::Version(version) => Some(&version.id.secret),
+            _ => None,
+        });
+        let deleted = self.deletes.iter().filter_map(|id| match id {
+            RowId::Secret(id) => Some(id),
+            RowId::Version(id) => Some(&id.secret),
+            _ => None,
+        });
+        written.chain(deleted).collect()
+    }
 }

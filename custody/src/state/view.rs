@@ -1,7 +1,10 @@
 //! What of a state may be looked at: all of it, and nothing to change.
 
+use std::ops::Bound;
+
 use super::{InGroup, InSecret, InVersion};
 use crate::{
+    compliance::rules::Adopted,
     group::{Group, MasterKey},
     name::{RuleId, SecretName},
     policy::rule::Rule,
@@ -31,6 +34,21 @@ impl<'a> GroupView<'a> {
     /// One of its grants.
     pub fn rule(self, id: &RuleId) -> Option<&'a Rule> {
         self.0.rules.get(id).map(|held| &held.row)
+    }
+
+    /// The rules that its secrets have to comply with, if there are any.
+    pub fn compliance(self) -> Option<&'a Adopted> {
+        self.0.compliance.as_ref().map(|held| &held.row)
+    }
+
+    /// Its secrets by name, after the one called `name`; all if `None`.
+    pub fn secrets_after(self, name: Option<&SecretName>) -> impl Iterator<Item = SecretView<'a>> {
+        let after = name.map_or(Bound::Unbounded, Bound::Excluded);
+        let secrets = self
+            .0
+            .secrets
+            .range::<SecretName, _>((after, Bound::Unbounded));
+        secrets.map(|(_, secret)| SecretView(secret))
     }
 
     /// Its secrets, by name.

@@ -8,6 +8,7 @@ use std::{
 
 use super::Store;
 use crate::{
+    compliance::rules::Adopted,
     envelope::{PlaintextDek, SealedContent, SealedDigest, WrappedDek, Wrapping},
     group::{Group, KeyState, MasterKey},
     name::{GroupName, InstanceId, KeyId, RuleId, SecretId, VersionId},
@@ -66,7 +67,10 @@ pub fn keeps<S: Store<Error: Debug>>(mut store: S) {
     group.description = "changed".into();
     let second = state.plan(
         Edit {
-            puts: vec![Row::Group(group)],
+            puts: vec![
+                Row::Group(group),
+                Row::Compliance(adopted("{\"mode\":\"enforce\"}")),
+            ],
             ..Edit::default()
         },
         2,
@@ -184,6 +188,7 @@ fn rows() -> Vec<Row> {
         Row::Wrap(wrap),
         Row::Rule(rule(1, Terms::default())),
         Row::Rule(rule(2, every_term())),
+        Row::Compliance(adopted("{\"min-rsa-bits\":3072}")),
         Row::Assignment(assignment(1, Role::Auditor, None)),
         Row::Assignment(assignment(2, Role::Writer, Some(group().name))),
     ]
@@ -219,6 +224,15 @@ fn every_term() -> Terms {
             uses: 4,
             seconds: 5,
         }),
+    }
+}
+
+fn adopted(rules: &str) -> Adopted {
+    Adopted {
+        group: group().name,
+        rules: serde_json::from_str(rules).expect("rules"),
+        set: 1,
+        set_by: 7,
     }
 }
 

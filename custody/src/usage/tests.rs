@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::*;
+use super::{visits::MAX_VERSIONS, *};
 use crate::{
     envelope::PlaintextDek,
     group::Group,
@@ -104,7 +104,55 @@ fn what_was_not_delivered_is_taken_back_once() {
         let secret = secret();
         let (_, visits) = usage.of_secret(&secret).next().unwrap();
         assert_eq!((visits.fetches, visits.first, visits.last), (1, 7, 8));
+        assert_eq!(visits.version(), Some(1));
+        assert!(usage.gave(&rule.id, &secret));
     }
+    usage.undelivered(Receipt::of_durable(7));
+    assert!(!usage.gave(&rule.id, &secret()));
+}
+
+#[test]
+fn the_version_that_was_fetched_last_is_known_and_those_before_it() {
+    let mut usage = Usage::default();
+    let versions = |usage: &Usage| {
+        let secret = secret();
+        let (_, visits) = usage.of_secret(&secret).next().unwrap();
+        let known = visits.versions.iter();
+        known
+            .map(|one| (one.version, one.fetches, one.last))
+            .collect::<Vec<_>>()
+    };
+    for (seq, version) in [(10, 1), (20, 2), (30, 1)] {
+        usage.delivered(delivered(seq, version, seq));
+    }
+    assert_eq!(versions(&usage), [(2, 1, 20), (1, 2, 30)]);
+    // What was not delivered was not fetched: the other is the last again.
+    usage.undelivered(Receipt::of_durable(30));
+    assert_eq!(versions(&usage), [(1, 1, 10), (2, 1, 20)]);
+    usage.undelivered(Receipt::of_durable(20));
+    assert_eq!(versions(&usage), [(1, 1, 10)]);
+    for version in 1..=20 {
+        let seq = 100 + u64::from(version);
+        usage.delivered(delivered(seq, version, seq));
+    }
+    assert_eq!(versions(&usage).len(), MAX_VERSIONS);
+    assert_eq!(versions(&usage).last(), Some(&(20, 1, 120)));
+}
+
+#[test]
+fn a_grant_that_gave_one_secret_did_not_give_another() {
+    let mut usage = Usage::default();
+    usage.delivered(delivered(7, 1, 7));
+    let rule = rule(Terms::default()).id;
+    let other = SecretId {
+        name: "other".parse().unwrap(),
+        ..secret()
+    };
+    assert!(usage.gave(&rule, &secret()));
+    assert!(!usage.gave(&rule, &other));
+    assert!(!usage.gave(&RuleId::from_bytes(&[2; 8]).unwrap(), &secret()));
+    usage.forget_secret(&secret());
+    assert!(!usage.gave(&rule, &secret()));
 }
 
 #[test]

@@ -1,13 +1,8 @@
-//! Small universes: callers, demands, terms, secrets.
+//! Small universes of terms, secrets and versions.
 
 use std::num::NonZeroU64;
 
 use custody::{
-    caller::{
-        Evidence,
-        fact::Facts,
-        observation::{Cgroup, Credentials, Exe, Namespaces, Observation, Pinned, Process},
-    },
     envelope::{PlaintextDek, SealedContent, WrappedDek, Wrapping},
     group::{Group, KeyState, MasterKey},
     name::{KeyId, RuleId, SecretId, VersionId},
@@ -24,118 +19,7 @@ use custody::{
 };
 
 pub(crate) const NOW: u64 = 1_000_000;
-pub(crate) const UIDS: [u32; 2] = [33, 34];
-pub(crate) const UNITS: [Option<&str>; 2] = [None, Some("nginx.service")];
 pub(crate) const SECRETS: [&str; 3] = ["key", "kex", "pw"];
-
-/// A caller in few words.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Who {
-    pub(crate) uid: u32,
-    pub(crate) unit: Option<&'static str>,
-    pub(crate) exe: &'static str,
-    pub(crate) traced: Option<bool>,
-}
-
-pub(crate) fn callers() -> Vec<Who> {
-    let mut callers = Vec::new();
-    for uid in UIDS {
-        for unit in UNITS {
-            for exe in ["/bin/a", "/bin/b"] {
-                for traced in [None, Some(false), Some(true)] {
-                    callers.push(Who {
-                        uid,
-                        unit,
-                        exe,
-                        traced,
-                    });
-                }
-            }
-        }
-    }
-    callers
-}
-
-pub(crate) fn evidence(who: Who) -> Evidence {
-    let path = who
-        .unit
-        .map_or("/".to_owned(), |unit| format!("/system.slice/{unit}"));
-    let seen = Observation {
-        connected: Credentials {
-            pid: 7,
-            uid: who.uid,
-            gid: 5,
-        },
-        groups: vec![6],
-        label: None,
-        process: Process {
-            id: 70,
-            pid: 7,
-            uids: [who.uid; 4],
-            gids: [5; 4],
-            cgroup: 1,
-        },
-        pinned: Pinned::AtConnect,
-        cgroup: Some(Cgroup {
-            path,
-            id: Some(1),
-            invocation: None,
-        }),
-        namespaces: Namespaces {
-            mnt: Some(true),
-            user: None,
-            pid: Some(false),
-        },
-        exe: Ok(Exe {
-            device: 1,
-            inode: 2,
-            path: Ok(who.exe.to_owned()),
-        }),
-    };
-    let facts = Facts {
-        traced: who.traced,
-        ..Facts::default()
-    };
-    Evidence::examine(seen).unwrap().with(facts)
-}
-
-/// What the oracle thinks of a selector's text.
-pub(crate) fn holds(selector: &str, who: Who) -> bool {
-    match selector {
-        "unix:gid:5" | "unix:supplementary_gid:6" | "namespace:mnt:host" => true,
-        "namespace:user:host" | "namespace:pid:host" | "unix:gid:6" => false,
-        "process:traced:no" => who.traced == Some(false),
-        _ => {
-            let uid = format!("unix:uid:{}", who.uid);
-            let path = format!("unix:path:{}", who.exe);
-            let unit = who.unit.map(|unit| format!("systemd:id:{unit}"));
-            [Some(uid), Some(path), unit]
-                .iter()
-                .flatten()
-                .any(|held| held == selector)
-        }
-    }
-}
-
-/// Every way to be selected that is worth trying, each of which makes a grant.
-pub(crate) fn demands() -> Vec<Vec<&'static str>> {
-    let identities = ["unix:uid:33", "systemd:id:nginx.service"];
-    let more = [
-        "unix:path:/bin/a",
-        "unix:gid:5",
-        "unix:gid:6",
-        "unix:supplementary_gid:6",
-        "namespace:mnt:host",
-        "namespace:user:host",
-        "process:traced:no",
-    ];
-    let mut demands = vec![identities.to_vec()];
-    for identity in identities {
-        demands.push(vec![identity]);
-        demands.extend(more.map(|one| vec![identity, one]));
-    }
-    demands
-}
 
 pub(crate) fn terms() -> Vec<Terms> {
     let none = Terms::default;
@@ -183,13 +67,15 @@ pub(crate) fn terms() -> Vec<Terms> {
     ]
 }
 
-pub(crate) fn rule(id: u8, pattern: &str, selectors: &[&str], terms: Terms) -> Rule {
+/// A grant of the secrets in `patterns`, with blanks between them, of the group `web`.
+pub(crate) fn rule<S: AsRef<str>>(id: u8, patterns: &str, selectors: &[S], terms: Terms) -> Rule {
+    let patterns = patterns.split(' ').map(|pattern| pattern.parse().unwrap());
+    let selectors = selectors.iter().map(|text| text.as_ref().parse().unwrap());
     Rule {
         id: RuleId::from_bytes(&[id; 8]).unwrap(),
         group: "web".parse().unwrap(),
-        patterns: Patterns::new(vec![pattern.parse().unwrap()]).unwrap(),
-        selectors: Selectors::new(selectors.iter().map(|text| text.parse().unwrap()).collect())
-            .unwrap(),
+        patterns: Patterns::new(patterns.collect()).unwrap(),
+        selectors: Selectors::new(selectors.collect()).unwrap(),
         terms,
         created: 0,
         created_by: 0,
@@ -200,70 +86,55 @@ pub(crate) fn kind_of(name: &str) -> Kind {
     Kind::from_name(if name == "pw" { "password" } else { "blob" }).unwrap()
 }
 
-/// A state with the secrets `key`, `kex` (blobs) and `pw` (a password), and `rules`.
+/// The versions of `key` besides the current one: the state of each, when it ends, and the
+/// state of the master key that wraps it.
+fn others() -> Vec<(VersionState, Option<u64>, KeyState)> {
+    let plain = (VersionState::Enabled, None, KeyState::Active);
+    let mut others = vec![
+        plain,
+        plain,
+        (VersionState::Disabled, None, KeyState::Active),
+        (VersionState::Doomed(NOW + 1), None, KeyState::Active),
+        (VersionState::Destroyed, None, KeyState::Active),
+        (VersionState::Enabled, Some(NOW), KeyState::Active),
+        (VersionState::Enabled, Some(NOW + 1), KeyState::Active),
+    ];
+    others.extend(KeyState::ALL.map(|key| (VersionState::Enabled, None, key)));
+    others
+}
+
+/// A state with the secrets `key`, `kex` (blobs) and `pw` (a password), and `rules`; and with
+/// another `key` in the group `app`.
 pub(crate) fn state(rules: &[Rule]) -> State {
-    let gmk = KeyId::from_bytes(&[9; 16]).unwrap();
     let mut state = State::empty(RowKey::take(PlaintextDek::take(&mut [3; 32]).unwrap()));
-    let group = Group {
-        name: "web".parse().unwrap(),
-        description: String::new(),
-        created: 0,
-        created_by: 0,
-    };
-    let key = MasterKey {
-        id: gmk,
-        group: group.name.clone(),
-        generation: 1,
-        state: KeyState::Active,
-        wrapping: Wrapping::Aes256Gcm,
-        canary: WrappedDek::from_blob([1; 60]),
-        token_label: String::new(),
-        token_serial: String::new(),
-        created: 0,
-    };
-    let mut puts = vec![Row::Group(group.clone()), Row::MasterKey(key)];
-    for name in SECRETS {
-        let id = SecretId {
-            group: group.name.clone(),
-            name: name.parse().unwrap(),
-        };
-        let version = VersionId {
-            secret: id.clone(),
-            number: 1,
-        };
-        let sealed = SealedContent {
-            nonce: [0; 12],
-            ciphertext: Vec::new(),
-        };
-        puts.extend([
-            Row::Secret(Secret {
-                id,
-                kind: kind_of(name),
-                current: Some(1),
-                previous: None,
-                pending: None,
-                keep: None,
+    let mut puts = Vec::new();
+    for (number, group) in (1..).zip(["web", "app"]) {
+        puts.push(Row::Group(Group {
+            name: group.parse().unwrap(),
+            description: String::new(),
+            created: 0,
+            created_by: 0,
+        }));
+        let keys = (1..).zip(KeyState::ALL);
+        puts.extend(keys.map(|(generation, state)| {
+            Row::MasterKey(MasterKey {
+                id: gmk(number, state),
+                group: group.parse().unwrap(),
+                generation,
+                state,
+                wrapping: Wrapping::Aes256Gcm,
+                canary: WrappedDek::from_blob([1; 60]),
+                token_label: String::new(),
+                token_serial: String::new(),
                 created: 0,
-                created_by: 0,
-            }),
-            Row::Version(Version {
-                id: version.clone(),
-                size: 0,
-                sealed: sealed.digest(),
-                properties: Vec::new(),
-                fingerprint: Fingerprint::from_bytes([0; 32]),
-                state: VersionState::Enabled,
-                valid_until: None,
-                created: 0,
-                created_by: 0,
-            }),
-            Row::Wrap(Wrap {
-                version,
-                gmk,
-                wrapped: WrappedDek::from_blob([2; 60]),
-            }),
-        ]);
+            })
+        }));
     }
+    for name in SECRETS {
+        let others = if name == "key" { others() } else { Vec::new() };
+        puts.extend(secret(1, "web", name, &others));
+    }
+    puts.extend(secret(2, "app", "key", &[]));
     puts.extend(rules.iter().cloned().map(Row::Rule));
     let plan = state.plan(
         Edit {
@@ -274,6 +145,67 @@ pub(crate) fn state(rules: &[Rule]) -> State {
     );
     state.adopt(&plan);
     state
+}
+
+/// The master key of a group, by its number, that is in a state.
+fn gmk(group: u8, state: KeyState) -> KeyId {
+    let at = KeyState::ALL.iter().position(|one| *one == state).unwrap();
+    let mut id = [group; 16];
+    id[0] = u8::try_from(at).unwrap();
+    KeyId::from_bytes(&id).unwrap()
+}
+
+/// The rows of a secret whose first version is the current one.
+fn secret(
+    number: u8,
+    group: &str,
+    name: &str,
+    others: &[(VersionState, Option<u64>, KeyState)],
+) -> Vec<Row> {
+    let id = SecretId {
+        group: group.parse().unwrap(),
+        name: name.parse().unwrap(),
+    };
+    let there = |number| (!others.is_empty()).then_some(number);
+    let mut rows = vec![Row::Secret(Secret {
+        id: id.clone(),
+        kind: kind_of(name),
+        current: Some(1),
+        previous: there(2),
+        pending: there(3),
+        keep: None,
+        created: 0,
+        created_by: 0,
+    })];
+    let current = (VersionState::Enabled, None, KeyState::Active);
+    let versions = std::iter::once(&current).chain(others);
+    for (version, (state, valid_until, key)) in (1..).zip(versions) {
+        let id = VersionId {
+            secret: id.clone(),
+            number: version,
+        };
+        let sealed = SealedContent {
+            nonce: [0; 12],
+            ciphertext: Vec::new(),
+        };
+        rows.push(Row::Version(Version {
+            id: id.clone(),
+            size: 0,
+            sealed: sealed.digest(),
+            properties: Vec::new(),
+            fingerprint: Fingerprint::from_bytes([0; 32]),
+            state: *state,
+            valid_until: *valid_until,
+            created: 0,
+            created_by: 0,
+        }));
+        rows.push(Row::Wrap(Wrap {
+            version: id,
+            gmk: gmk(number, *key),
+            wrapped: WrappedDek::from_blob([2; 60]),
+        }));
+    }
+    rows
 }
 
 pub(crate) fn wanted(name: &str, fields: &[&str]) -> Wanted {

@@ -1,6 +1,6 @@
 //! The Manager service: what operators do.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use custody::{
     journal::Surface,
@@ -17,7 +17,9 @@ use crate::{
 };
 
 mod aim;
+mod compliance;
 mod daemon;
+mod expiring;
 mod explain;
 mod grant;
 mod group;
@@ -47,7 +49,7 @@ macro_rules! methods {
                 &self,
                 request: Request<$request>,
             ) -> Result<Response<$response>, Status> {
-                let asked = asked(Operation::$operation, peer(&request));
+                let asked = self.asked(Operation::$operation, peer(&request));
                 let result = match self.admit(&asked, Operation::$operation, request).await {
                     Ok((call, request)) => call.$name(request).await,
                     Err(error) => Err(error),
@@ -62,7 +64,7 @@ macro_rules! methods {
                 request: Request<v1::ReadJournalRequest>,
             ) -> Result<Response<journal::Lines>, Status> {
                 let peer = peer(&request);
-                let asked = asked(Operation::ReadJournal, Arc::clone(&peer));
+                let asked = self.asked(Operation::ReadJournal, Arc::clone(&peer));
                 let result = match self.admit(&asked, Operation::ReadJournal, request).await {
                     Ok((call, request)) => call.read_journal(request, peer),
                     Err(error) => Err(error),
@@ -95,6 +97,9 @@ methods! {
     suggest_grant(v1::SuggestGrantRequest) -> v1::SuggestGrantResponse = SuggestGrant;
     list_consumers(v1::ListConsumersRequest) -> v1::ListConsumersResponse = ListConsumers;
     list_references(v1::ListReferencesRequest) -> v1::ListReferencesResponse = ListReferences;
+    list_expiring(v1::ListExpiringRequest) -> v1::ListExpiringResponse = ListExpiring;
+    set_rules(v1::SetRulesRequest) -> v1::SetRulesResponse = SetRules;
+    list_findings(v1::ListFindingsRequest) -> v1::ListFindingsResponse = ListFindings;
     assign_role(v1::AssignRoleRequest) -> v1::Role = AssignRole;
     list_roles(v1::ListRolesRequest) -> v1::ListRolesResponse = ListRoles;
     revoke_role(v1::RevokeRoleRequest) -> v1::RevokeRoleResponse = RevokeRole;
@@ -102,16 +107,18 @@ methods! {
     status(v1::StatusRequest) -> v1::StatusResponse = Status;
 }
 
-fn asked(operation: Operation, peer: Arc<Peer>) -> Asked {
-    Asked {
-        surface: Surface::Manager,
-        operation: operation.name(),
-        peer,
-        secret: None,
-    }
-}
-
 impl Manager {
+    fn asked(&self, operation: Operation, peer: Arc<Peer>) -> Asked {
+        Asked {
+            surface: Surface::Manager,
+            operation: operation.name(),
+            peer,
+            secret: None,
+            since: Instant::now(),
+            requests: self.custodian.requests().clone(),
+        }
+    }
+
     /// Lets the operator do what its request is about. Whether it may comes before what is
     /// wrong with the request.
     async fn admit<T: Aim>(

@@ -38,7 +38,7 @@ impl provider_server::Provider for Provider {
     ) -> Result<Response<FetchResponse>, Status> {
         let peer = peer(&request);
         let request = request.into_inner();
-        let asked = asked("fetch", &peer, Some((&request.group, &request.name)));
+        let asked = self.asked("fetch", &peer, Some((&request.group, &request.name)));
         let result = self.deliver(&peer, &request).await;
         asked.answer(result).map(Response::new)
     }
@@ -51,7 +51,7 @@ impl provider_server::Provider for Provider {
     ) -> Result<Response<Self::WatchStream>, Status> {
         let peer = peer(&request);
         let request = request.into_inner();
-        let asked = asked("watch", &peer, Some((&request.group, &request.name)));
+        let asked = self.asked("watch", &peer, Some((&request.group, &request.name)));
         let wanted = wanted(&request.group, &request.name, Which::Current, &[]);
         // Before the first look, so that nothing is missed in between.
         let changes = self.custodian.watch();
@@ -64,15 +64,17 @@ impl provider_server::Provider for Provider {
             Err(error) => Err(error),
         };
         let (wanted, told) = asked.answer(first)?;
-        let (sender, receiver) = mpsc::channel(1);
-        // There is room for one.
-        drop(sender.try_send(Ok(WatchResponse { version: told })));
         let secret = SecretId {
             group: wanted.group.clone(),
             name: wanted.name.clone(),
         };
+        let watching = self.custodian.watching(secret, asked.peer.accepted());
+        let watching = asked.answer(watching)?;
+        let (sender, receiver) = mpsc::channel(1);
+        // There is room for one.
+        drop(sender.try_send(Ok(WatchResponse { version: told })));
         let watched = Watched {
-            _watching: self.custodian.watching(secret, asked.peer.accepted()),
+            _watching: watching,
             custodian: Arc::clone(&self.custodian),
             asked,
             wanted,
@@ -87,10 +89,10 @@ impl provider_server::Provider for Provider {
         &self,
         request: Request<WhoAmIRequest>,
     ) -> Result<Response<WhoAmIResponse>, Status> {
-        let asked = asked("whoami", &peer(&request), None);
+        let asked = self.asked("whoami", &peer(&request), None);
         let result = self
             .custodian
-            .evidence(&asked.peer, Surface::Provider)
+            .evidence(&asked.peer, Surface::Provider, asked.operation)
             .await;
         let evidence = asked.answer(result)?;
         let evidence = self
@@ -105,7 +107,27 @@ impl provider_server::Provider for Provider {
 }
 
 impl Provider {
-    async fn deliver(&self, peer: &Peer, request: &FetchRequest) -> Result<FetchResponse, Error> {
+    fn asked(
+        &self,
+        operation: &'static str,
+        peer: &Arc<Peer>,
+        secret: Option<(&str, &str)>,
+    ) -> Asked {
+        Asked {
+            surface: Surface::Provider,
+            operation,
+            peer: Arc::clone(peer),
+            secret: secret.map(|(group, name)| (group.to_owned(), name.to_owned())),
+            since: std::time::Instant::now(),
+            requests: self.custodian.requests().clone(),
+        }
+    }
+
+    async fn deliver(
+        &self,
+        peer: &Arc<Peer>,
+        request: &FetchRequest,
+    ) -> Result<FetchResponse, Error> {
         let FetchRequest {
             group,
             name,
@@ -129,15 +151,6 @@ impl Provider {
                 .collect(),
             receipt: delivery.receipt.seq(),
         })
-    }
-}
-
-fn asked(operation: &'static str, peer: &Arc<Peer>, secret: Option<(&str, &str)>) -> Asked {
-    Asked {
-        surface: Surface::Provider,
-        operation,
-        peer: Arc::clone(peer),
-        secret: secret.map(|(group, name)| (group.to_owned(), name.to_owned())),
     }
 }
 
@@ -175,7 +188,8 @@ impl Watched {
                 () = sender.closed() => return,
                 _ = look.tick() => {
                     let peer = &self.asked.peer;
-                    let looked = self.custodian.evidence(peer, Surface::Provider).await;
+                    let (surface, operation) = (self.asked.surface, self.asked.operation);
+                    let looked = self.custodian.evidence(peer, surface, operation).await;
                     if let Err(status) = self.asked.answer(looked) {
                         drop(sender.send(Err(status)).await);
                         return;

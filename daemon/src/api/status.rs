@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use custody::{
@@ -16,7 +16,7 @@ use custody::{
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use crate::{attest::Peer, custodian::Error, throttle::TooMany};
+use crate::{attest::Peer, custodian::Error, metrics::Requests, throttle::TooMany};
 
 /// When a client may try again what failed for want of something that comes back.
 const RETRY: Duration = Duration::from_millis(200);
@@ -32,12 +32,22 @@ pub(crate) struct Asked {
     pub(crate) peer: Arc<Peer>,
     /// Group and name, if it is about a secret.
     pub(crate) secret: Option<(String, String)>,
+    pub(crate) since: Instant,
+    /// Where the answer is counted.
+    pub(crate) requests: Requests,
 }
 
 impl Asked {
     /// Turns what it came to into an answer. Loses detail on purpose: the log has it,
     /// under the request's id, which the client gets.
     pub(crate) fn answer<T>(&self, result: Result<T, Error>) -> Result<T, Status> {
+        let code = match &result {
+            Ok(_) => Code::Ok,
+            Err(error) => known(self.surface, error).0,
+        };
+        let took = self.since.elapsed();
+        self.requests
+            .answered(self.surface, self.operation, code, took);
         result.map_err(|error| {
             let request = REQUESTS.fetch_add(1, Ordering::Relaxed);
             let (code, sentence) = known(self.surface, &error);
@@ -124,6 +134,7 @@ fn known(surface: Surface, error: &Error) -> (Code, String) {
         Error::Hopeless(findings) => (Code::InvalidArgument, lines(findings)),
         Error::Weak(findings) => (Code::FailedPrecondition, lines(findings)),
         Error::InUse(_) => (Code::FailedPrecondition, error.to_string()),
+        Error::TooManyWatches => (Code::ResourceExhausted, error.to_string()),
         Error::NoProcess(_) | Error::NobodyInUnit(_) => (Code::NotFound, error.to_string()),
         Error::Change(change) => (code_of(change), change.to_string()),
     }
@@ -185,6 +196,7 @@ fn code_of(error: &change::Error) -> Code {
         | change::Error::ReferredTo { .. }
         | change::Error::LastCryptoOfficer(_)
         | change::Error::NotCurrent { .. }
+        | change::Error::Noncompliant { .. }
         | change::Error::Life { .. } => Code::FailedPrecondition,
     }
 }
@@ -226,6 +238,8 @@ mod tests {
             operation: "fetch",
             peer: Arc::new(Peer::of(&ours, &Attestor::alone()).await.unwrap()),
             secret: None,
+            since: Instant::now(),
+            requests: Requests::default(),
         };
         let status = asked.answer::<()>(Err(Error::Stopping)).unwrap_err();
         let details = status.get_error_details();

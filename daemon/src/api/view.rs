@@ -1,9 +1,13 @@
 //! Rows and evidence as the wire shows them.
 
-use std::num::{NonZeroU32, NonZeroU64};
+use std::{
+    collections::BTreeSet,
+    num::{NonZeroU32, NonZeroU64},
+};
 
 use custody::{
     caller::{Evidence, observation::Pinned},
+    compliance::rules::Rules,
     group::{MasterKey, Millis},
     lint::Finding,
     policy::rule::{Rule, Terms},
@@ -11,7 +15,10 @@ use custody::{
     secret::version::Secret,
     selector::Selector,
     state::view::{GroupView, SecretView, VersionView},
-    usage::Usage,
+    usage::{
+        Usage,
+        visits::{Fetched, Visits},
+    },
 };
 use prost_types::Timestamp;
 use proto::v1;
@@ -89,18 +96,29 @@ pub(super) fn role(held: &Assignment) -> v1::Role {
 
 pub(super) fn consumer(secret: &Secret, used: &Use) -> v1::Consumer {
     let visits = used.visits.as_ref();
-    let version = visits.map_or(0, |visits| visits.version);
+    let version = visits.and_then(Visits::version);
     v1::Consumer {
         name: secret.id.name.to_string(),
         uid: used.consumer.uid,
         what: used.consumer.what.as_ref().map(ToString::to_string),
-        version,
-        outdated: visits.is_some() && Some(version) < secret.current,
+        version: version.unwrap_or(0),
+        outdated: version.is_some() && version != secret.current,
         fetches: visits.map_or(0, |visits| visits.fetches),
         first: visits.map(|visits| timestamp(visits.first)),
         last: visits.map(|visits| timestamp(visits.last)),
         watching: used.is_watching,
         recent: used.is_recent,
+        versions: visits.map_or_else(Vec::new, |visits| {
+            let newest_first = visits.versions.iter().rev();
+            newest_first.map(fetched).collect()
+        }),
+    }
+}
+
+fn fetched(fetched: &Fetched) -> v1::FetchedVersion {
+    v1::FetchedVersion {
+        version: fetched.version,
+        last: Some(timestamp(fetched.last)),
     }
 }
 
@@ -117,7 +135,29 @@ pub(super) fn group(group: GroupView<'_>, custodian: &Custodian) -> v1::Group {
         master_keys: group.keys().map(|key| master_key(key, custodian)).collect(),
         secrets: group.secrets().len() as u64,
         grants: group.rules().len() as u64,
+        rules: group.compliance().map(|adopted| rules(&adopted.rules)),
     }
+}
+
+pub(super) fn rules(rules: &Rules) -> v1::Rules {
+    let number = |number: Option<NonZeroU32>| number.map(NonZeroU32::get);
+    v1::Rules {
+        mode: rules.mode.name().to_owned(),
+        min_rsa_bits: number(rules.min_rsa_bits),
+        min_ec_bits: number(rules.min_ec_bits),
+        min_symmetric_bits: number(rules.min_symmetric_bits),
+        key_algorithms: texts_of(&rules.key_algorithms),
+        signature_algorithms: texts_of(&rules.signature_algorithms),
+        symmetric_algorithms: texts_of(&rules.symmetric_algorithms),
+        min_tls_version: rules.min_tls_version.map(|version| version.to_string()),
+        max_validity_days: number(rules.max_validity_days),
+        warn_before_days: number(rules.warn_before_days),
+        max_age_days: number(rules.max_age_days),
+    }
+}
+
+fn texts_of<T: ToString>(items: &BTreeSet<T>) -> Vec<String> {
+    items.iter().map(ToString::to_string).collect()
 }
 
 fn master_key(key: &MasterKey, custodian: &Custodian) -> v1::MasterKey {

@@ -10,7 +10,7 @@ use std::{
 };
 
 use aws_lc_rs::digest;
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fs::{FsWord, Mode, OFlags, fstatfs, open};
 
 use super::{
     desk::Desk,
@@ -60,7 +60,8 @@ impl Key {
 struct Kept {
     digests: HashMap<Key, String>,
     order: VecDeque<Key>,
-    awaited: HashMap<Key, Vec<Reply>>,
+    /// Who waits for it, on account of which user.
+    awaited: HashMap<Key, Vec<(u32, Reply)>>,
 }
 
 /// How many digests are kept.
@@ -115,18 +116,25 @@ impl Digests {
             if stamp.size > limit {
                 return;
             }
-            if let Some(others) = kept.awaited.get_mut(&key) {
-                others.push(reply);
+            let awaited = kept.awaited.entry(key).or_default();
+            let is_waiting = awaited.iter().any(|(other, _)| *other == uid);
+            awaited.push((uid, reply));
+            if is_waiting {
                 return;
             }
-            kept.awaited.insert(key, vec![reply]);
         }
+        // Whoever waits behind another user's jobs would wait for those, too: each user has
+        // a job for it, and the first that is done answers all.
         let job = Job {
             digests: Arc::clone(self),
             key: Some(key),
+            uid,
         };
         let settled = self.settled;
         self.desk.submit(uid, move || {
+            if !job.is_awaited() {
+                return;
+            }
             let file = open(&link, READ, Mode::empty());
             job.done(file.ok().and_then(|file| hashed(&file, &key, settled)));
         });
@@ -141,7 +149,8 @@ impl Digests {
             let Ok(file) = open(&link, READ, Mode::empty()) else {
                 return;
             };
-            let digest = pidfd::verity(file.as_fd());
+            let kept = is_kept_by_the_kernel(&file);
+            let digest = kept.then(|| pidfd::verity(file.as_fd())).flatten();
             if let Some((text, stamp)) = digest.zip(Stamp::of(&file)) {
                 let file = stamp.file;
                 reply(Digest { file, text });
@@ -165,13 +174,22 @@ fn executable(pidfd: &OwnedFd) -> Option<String> {
     Some(format!("/proc/{pid}/exe"))
 }
 
-/// Those who wait for one digest. Dropped undone, they are told nothing.
+/// A digest that is to be taken on account of one user. Dropped undone, those who wait on
+/// that account are told nothing.
 struct Job {
     digests: Arc<Digests>,
     key: Option<Key>,
+    uid: u32,
 }
 
 impl Job {
+    /// Whether it was not done on another's account meanwhile.
+    fn is_awaited(&self) -> bool {
+        let kept = self.digests.kept();
+        let awaited = self.key.and_then(|key| kept.awaited.get(&key));
+        awaited.is_some_and(|all| all.iter().any(|(uid, _)| *uid == self.uid))
+    }
+
     fn done(mut self, digest: Option<(String, Keep)>) {
         let (Some(key), Some((text, keep))) = (self.key, digest) else {
             return;
@@ -185,7 +203,7 @@ impl Job {
             }
             kept.awaited.remove(&key).unwrap_or_default()
         };
-        for reply in replies {
+        for (_, reply) in replies {
             let text = text.clone();
             reply(Digest {
                 file: key.file,
@@ -197,10 +215,19 @@ impl Job {
 
 impl Drop for Job {
     fn drop(&mut self) {
-        if let Some(key) = self.key {
-            let undone = self.digests.kept().awaited.remove(&key);
-            drop(undone);
+        let Some(key) = self.key else {
+            return;
+        };
+        let mut kept = self.digests.kept();
+        let awaited = kept.awaited.remove(&key).unwrap_or_default();
+        let own = |(uid, _): &(u32, Reply)| *uid == self.uid;
+        let (undone, others): (Vec<_>, Vec<_>) = awaited.into_iter().partition(own);
+        if !others.is_empty() {
+            kept.awaited.insert(key, others);
         }
+        // To be told takes the lock on something else.
+        drop(kept);
+        drop(undone);
     }
 }
 
@@ -210,9 +237,25 @@ enum Keep {
     No,
 }
 
+/// Whether the kernel keeps what is in `file`. A process that serves a file system tells
+/// each who reads a file what it likes.
+fn is_kept_by_the_kernel(file: &OwnedFd) -> bool {
+    fstatfs(file).is_ok_and(|found| is_kept_there(found.f_type))
+}
+
+/// What a file system in a process says that it is (`FUSE_SUPER_MAGIC` of `linux/magic.h`).
+const FUSE: FsWord = 0x6573_5546;
+
+fn is_kept_there(file_system: FsWord) -> bool {
+    file_system != FUSE
+}
+
 /// The SHA-256 of `file`, which must be and stay what `key` says.
 fn hashed(file: &OwnedFd, key: &Key, settled: Duration) -> Option<(String, Keep)> {
     let now = SystemTime::now();
+    if !is_kept_by_the_kernel(file) {
+        return None;
+    }
     let stamp = Stamp::of(file).filter(|stamp| Key::of(stamp) == *key)?;
     let text = sha256(file, key.size)?;
     let after = Stamp::of(file).filter(|stamp| Key::of(stamp) == *key)?;
@@ -276,79 +319,4 @@ impl std::fmt::Debug for Kept {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{
-        path::Path,
-        process::{Child, Command},
-        sync::mpsc,
-    };
-
-    use rustix::process::{Pid, PidfdFlags, pidfd_open};
-
-    use super::*;
-
-    struct Sleeper(Child, Arc<OwnedFd>);
-
-    impl Drop for Sleeper {
-        fn drop(&mut self) {
-            drop(self.0.kill());
-            drop(self.0.wait());
-        }
-    }
-
-    fn run(path: &Path) -> Sleeper {
-        let child = Command::new(path).arg("60").spawn().unwrap();
-        let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap();
-        Sleeper(child, Arc::new(pidfd))
-    }
-
-    /// Has a shell do what `deed` says to the file at `path`.
-    fn change(path: &Path, deed: &str) {
-        let done = Command::new("sh").args(["-c", deed]).arg(path).status();
-        assert!(done.unwrap().success());
-    }
-
-    /// The hash of what runs, and how many are kept now.
-    fn hash(digests: &Arc<Digests>, sleeper: &Sleeper) -> (String, usize) {
-        let (told, telling) = mpsc::channel();
-        let reply = Box::new(move |digest: Digest| told.send(digest.text).unwrap());
-        digests.sha256(&sleeper.1, 0, u64::MAX, reply);
-        let text = telling.recv_timeout(Duration::from_secs(30)).unwrap();
-        (text, digests.kept().digests.len())
-    }
-
-    #[test]
-    fn a_hash_is_kept_until_anything_about_the_file_changes_and_not_for_one_without_a_name() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("sleeper");
-        change(&path, "cp /bin/sleep \"$0\"");
-        let digests = Arc::new(Digests::open_with(Duration::ZERO).unwrap());
-        let first = run(&path);
-        let (before, kept) = hash(&digests, &first);
-        assert_eq!((hash(&digests, &first), kept), ((before.clone(), 1), 1));
-        drop(first);
-        // As long as before, with its former times; but that of the change is the kernel's.
-        change(
-            &path,
-            "cp -p \"$0\" \"$0.old\" && printf x | \
-                dd of=\"$0\" bs=1 seek=$(($(stat -c %s \"$0\") - 1)) conv=notrunc status=none && \
-                touch -r \"$0.old\" \"$0\"",
-        );
-        let second = run(&path);
-        let (after, kept) = hash(&digests, &second);
-        assert_ne!(after, before);
-        assert_eq!(kept, 2);
-        change(&path, "rm \"$0\"");
-        let (deleted, kept) = hash(&digests, &second);
-        assert_eq!((deleted, kept), (after, 2));
-    }
-
-    #[test]
-    fn the_hash_of_a_file_that_has_just_changed_is_not_kept() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("sleeper");
-        change(&path, "cp /bin/sleep \"$0\"");
-        let digests = Arc::new(Digests::open_with(Duration::from_secs(3600)).unwrap());
-        assert_eq!(hash(&digests, &run(&path)).1, 0);
-    }
-}
+mod tests;

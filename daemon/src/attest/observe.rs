@@ -5,10 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use custody::caller::{cgroup, observation::Cgroup};
+use custody::caller::{
+    cgroup,
+    observation::{Cgroup, Doubt},
+};
 use rustix::fs::{getxattr, stat};
 
-use super::look::identity;
+use super::{Tracers, look::identity};
 
 /// The unified hierarchy of control groups.
 #[derive(Debug)]
@@ -19,6 +22,12 @@ impl Hierarchy {
     pub(super) fn here() -> std::io::Result<Self> {
         let mounts = fs::read_to_string("/proc/self/mountinfo")?;
         Ok(Self(mount_point(&mounts)))
+    }
+
+    /// As if it were mounted there.
+    #[cfg(test)]
+    pub(super) fn at(root: PathBuf) -> Self {
+        Self(Some(root))
     }
 
     /// Where it is.
@@ -56,6 +65,7 @@ impl Hierarchy {
                 .flatten()
         })
     }
+
     /// Ids of at most `most` processes of a unit of the system's manager.
     pub(super) fn members(&self, unit: &str, most: usize) -> Vec<i32> {
         let mut members = Vec::new();
@@ -136,8 +146,27 @@ fn line<'a>(status: &'a str, name: &str) -> Option<&'a str> {
 
 /// Whether another process traces this one.
 pub(super) fn traced(pid: i32) -> Option<bool> {
-    let tracer: i32 = line(&status(pid)?, "TracerPid:")?.trim().parse().ok()?;
+    tracer(&status(pid)?)
+}
+
+fn tracer(status: &str) -> Option<bool> {
+    let tracer: i32 = line(status, "TracerPid:")?.trim().parse().ok()?;
     Some(tracer != 0)
+}
+
+/// Whether a process has its main thread, without which it has no executable, and is
+/// alone with itself, or may be traced; it holds if its pidfd is alive afterwards.
+pub(super) fn stands(pid: i32, tracers: Tracers) -> Result<(), Doubt> {
+    let status = status(pid).ok_or(Doubt::Gone)?;
+    let state = line(&status, "State:").ok_or(Doubt::Unobservable)?;
+    if state.trim_start().starts_with(['Z', 'X']) {
+        return Err(Doubt::Leaderless);
+    }
+    match tracer(&status) {
+        Some(true) if tracers == Tracers::Refused => Err(Doubt::Traced),
+        None => Err(Doubt::Unobservable),
+        Some(_) => Ok(()),
+    }
 }
 
 /// The supplementary groups that a process has now.
@@ -196,5 +225,7 @@ mod tests {
         assert_eq!(super::groups(pid), Some(groups));
         assert_eq!(traced(pid), Some(false));
         assert_eq!(traced(-1), None);
+        assert_eq!(stands(pid, Tracers::Refused), Ok(()));
+        assert_eq!(stands(-1, Tracers::Allowed), Err(Doubt::Gone));
     }
 }

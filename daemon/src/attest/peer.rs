@@ -8,7 +8,7 @@ use std::{
 
 use custody::caller::{
     Evidence,
-    observation::{Credentials, Doubt, Drift, Observation, Pinned, Process},
+    observation::{Cgroup, Credentials, Doubt, Drift, Observation, Pinned, Process},
 };
 use nix::sys::socket::{getsockopt, sockopt};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -39,18 +39,35 @@ impl Subject {
         found(&self.pidfd, self.pinned)
     }
 
+    /// What it is now, with its control group by name. Where the kernel says which one it is, the name that
+    /// was read too early or too late is read again, and not taken for that of another.
+    fn placed(&self, cgroups: &Hierarchy) -> Result<(pidfd::Found, Option<Cgroup>), Doubt> {
+        for _ in 0..2 {
+            let found = self.process()?;
+            let cgroup = cgroups.of(found.pid);
+            // What has no path here is not below what is seen here.
+            let named = cgroup.as_ref().filter(|_| cgroups.root().is_some());
+            let is_other = |id| named.is_some_and(|named| named.id != Some(id));
+            if !found.cgroup.is_some_and(is_other) {
+                return Ok((found, cgroup));
+            }
+        }
+        Err(Doubt::Unobservable)
+    }
+
     /// What `look` and everything else that there is to know prove; and the process that
     /// proves it, if the kernel vouches for all of that.
     fn examine(
         &self,
         look: Look,
-        cgroups: &Hierarchy,
+        attestor: &Attestor,
     ) -> Result<(Evidence, Option<Process>), Doubt> {
-        let found = self.process()?;
-        let cgroup = cgroups.of(found.pid);
+        let (found, cgroup) = self.placed(&attestor.cgroups)?;
+        let standing = observe::stands(found.pid, attestor.tracers());
         if !alive(self.pidfd.as_fd()) {
             return Err(Doubt::Gone);
         }
+        standing?;
         // Without the kernel's word on the control group, its name has to do.
         let named = cgroup.as_ref().and_then(|cgroup| cgroup.id);
         let process = Process {
@@ -91,7 +108,7 @@ impl Subject {
             pidfd,
             eye,
         };
-        let (evidence, _) = subject.examine(look, &attestor.cgroups)?;
+        let (evidence, _) = subject.examine(look, attestor)?;
         Ok((subject, evidence))
     }
 }
@@ -157,7 +174,7 @@ impl Peer {
             pidfd,
             eye,
         };
-        let (accepted, steady) = subject.examine(look, &attestor.cgroups).map_err(doubted)?;
+        let (accepted, steady) = subject.examine(look, attestor).map_err(doubted)?;
         Ok(Self {
             subject,
             accepted,
@@ -172,11 +189,11 @@ impl Peer {
     pub(crate) async fn evidence(&self, attestor: &Attestor) -> Result<Evidence, Drift> {
         let again = self.subject.eye.again().await?;
         let look = match again {
-            None if self.is_steady(&attestor.cgroups) => return Ok(self.accepted.clone()),
+            None if self.is_steady(attestor)? => return Ok(self.accepted.clone()),
             None => self.subject.eye.look().await?,
             Some(look) => look,
         };
-        let (now, _) = self.subject.examine(look, &attestor.cgroups)?;
+        let (now, _) = self.subject.examine(look, attestor)?;
         self.accepted.unchanged(&now)?;
         Ok(now)
     }
@@ -184,9 +201,9 @@ impl Peer {
     /// Whether what a look does not show is as it was. A control group of the unified
     /// hierarchy has one path for life: it cannot be renamed, nor removed while a process
     /// is in it.
-    fn is_steady(&self, cgroups: &Hierarchy) -> bool {
+    fn is_steady(&self, attestor: &Attestor) -> Result<bool, Doubt> {
         let Some(steady) = &self.steady else {
-            return false;
+            return Ok(false);
         };
         let invocation = || match &self.accepted {
             Evidence {
@@ -194,11 +211,16 @@ impl Peer {
             } => true,
             Evidence { cgroup, .. } => {
                 let path = cgroup.as_deref().unwrap_or_default();
-                cgroups.invocation(path) == self.accepted.invocation
+                attestor.cgroups.invocation(path) == self.accepted.invocation
             }
         };
+        let standing = observe::stands(steady.pid, attestor.tracers());
         let process = self.subject.process().map(Process::from);
-        process.as_ref() == Ok(steady) && invocation() && alive(self.subject.pidfd.as_fd())
+        let same = process.as_ref() == Ok(steady) && invocation();
+        if !alive(self.subject.pidfd.as_fd()) {
+            return Ok(false);
+        }
+        standing.map(|()| same)
     }
 
     /// What the process was when its connection was accepted, which may be long ago.
@@ -251,6 +273,54 @@ mod tests {
         assert_eq!(evidence.groups, groups);
         let own = std::env::current_exe().unwrap().canonicalize().unwrap();
         assert_eq!(evidence.exe.as_deref(), own.to_str());
+    }
+
+    /// A process that waits to be killed, pinned, and what was seen of it.
+    async fn met(attestor: &Attestor) -> (std::process::Child, Subject, Look) {
+        let child = Command::new("sleep").arg("60").spawn().unwrap();
+        let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap();
+        let pidfd = Arc::new(pidfd);
+        let process = Process::from(found(&pidfd, Pinned::AtConnect).unwrap());
+        let (look, eye) = attestor.view.meet(&pidfd).await.unwrap();
+        let subject = Subject {
+            connected: Credentials {
+                pid: process.pid,
+                uid: process.uids[1],
+                gid: process.gids[1],
+            },
+            groups: Vec::new(),
+            label: None,
+            pinned: Pinned::AtConnect,
+            pidfd,
+            eye,
+        };
+        (child, subject, look)
+    }
+
+    #[tokio::test]
+    async fn what_was_read_of_a_process_that_has_ended_meanwhile_proves_nobody() {
+        let attestor = Attestor::alone();
+        let (mut child, subject, look) = met(&attestor).await;
+        assert!(subject.examine(look.clone(), &attestor).is_ok());
+        // Until somebody hears of its end, its number and its ids can still be read.
+        child.kill().unwrap();
+        super::super::tests::until("it has ended", || !alive(subject.pidfd.as_fd()));
+        assert!(subject.process().is_ok());
+        let doubt = subject.examine(look, &attestor).unwrap_err();
+        assert_eq!(doubt, Doubt::Gone);
+        child.wait().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_control_group_whose_name_is_not_that_of_the_kernels_proves_nobody() {
+        let mut attestor = Attestor::alone();
+        let folder = tempfile::tempdir().unwrap();
+        attestor.cgroups = Hierarchy::at(folder.path().to_owned());
+        let (mut child, subject, look) = met(&attestor).await;
+        let doubt = subject.examine(look, &attestor).map(|_| ()).unwrap_err();
+        assert_eq!(doubt, Doubt::Unobservable);
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     #[tokio::test]

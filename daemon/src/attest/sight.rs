@@ -86,7 +86,10 @@ mod tests {
 
     use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-    use super::{super::look::Watched, *};
+    use super::{
+        super::{look::Watched, tests::until},
+        *,
+    };
 
     struct Sleeper(Child);
 
@@ -193,11 +196,13 @@ mod tests {
         let go = child.stdin.take().unwrap();
         let sleeper = Sleeper(child);
         let exe = format!("/proc/{}/exe", sleeper.0.id());
-        while fs::read_link(&exe).unwrap() != path {}
+        until("it runs", || fs::read_link(&exe).unwrap() == path);
         let met = Met::at(pidfd);
         assert!(met.is_glanced_at());
         drop(go);
-        while fs::read_link(&exe).unwrap() == path {}
+        until("it executes another program", || {
+            fs::read_link(&exe).unwrap() != path
+        });
         assert!(!met.is_glanced_at());
     }
 }

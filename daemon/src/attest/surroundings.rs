@@ -1,12 +1,16 @@
 //! What a grant's words lead to on this machine: files, folders and units.
 
-use std::{os::fd::OwnedFd, path::PathBuf};
+use std::{
+    os::fd::{AsFd as _, OwnedFd},
+    path::PathBuf,
+};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxFlags, open, statx};
 
 use super::{
     digest::sha256,
     look::{Host, Patience, Stamp},
+    pidfd,
 };
 
 /// A file as the host sees it, and who could replace it.
@@ -18,6 +22,8 @@ pub(crate) struct FileFacts {
     pub(crate) way: Vec<Owned>,
     /// The SHA-256 of its content, if it was asked for and the file is not too large.
     pub(crate) sha256: Option<String>,
+    /// The digest that the kernel keeps it at, if that was asked for as well.
+    pub(crate) verity: Option<String>,
 }
 
 /// Whose a file or folder is.
@@ -45,7 +51,8 @@ pub(crate) struct UnitFacts {
 const DEPTH: usize = 64;
 
 impl Host {
-    /// Looks at the file at `path`. With `limit`, hashes it, if it is no larger.
+    /// Looks at the file at `path`. With `limit`, hashes it, if it is no larger, and asks for
+    /// the kernel's digest.
     pub(super) fn file(&self, path: &str, limit: Option<u64>) -> Option<FileFacts> {
         let canonical = self.real_path(path)?;
         let file = self.open(&canonical, Patience::Unbounded).ok()?;
@@ -63,15 +70,16 @@ impl Host {
             }
         }
         let regular = kind(&file)? == FileType::RegularFile;
-        let hash = |limit| {
-            if !regular || stamp.size > limit {
-                return None;
-            }
-            let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-            sha256(&open(&link, flags, Mode::empty()).ok()?, stamp.size)
-        };
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let opened = limit
+            .filter(|_| regular)
+            .and_then(|_| open(&link, flags, Mode::empty()).ok());
+        let small = opened
+            .as_ref()
+            .filter(|_| limit.is_some_and(|limit| stamp.size <= limit));
         Some(FileFacts {
-            sha256: limit.and_then(hash),
+            sha256: small.and_then(|file| sha256(file, stamp.size)),
+            verity: opened.and_then(|file| pidfd::verity(file.as_fd())),
             path: canonical,
             way,
         })

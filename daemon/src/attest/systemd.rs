@@ -2,8 +2,8 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -18,12 +18,17 @@ use super::surroundings::UnitFacts;
 const DEADLINE: Duration = Duration::from_secs(1);
 /// Questions at a time.
 const AT_ONCE: usize = 8;
+/// Of them, those on account of one user.
+const OF_ONE: usize = 2;
+/// How long it is remembered that there was no answer.
+const UNKNOWN: Duration = Duration::from_secs(2);
 /// How many answers are kept.
 const KEPT: usize = 1024;
 
 const SYSTEMD: &str = "org.freedesktop.systemd1";
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
 const SERVICE: &str = "org.freedesktop.systemd1.Service";
+const SCOPE: &str = "org.freedesktop.systemd1.Scope";
 
 /// The service manager, as far as the bus reaches it. Where there is no bus, nothing is
 /// known.
@@ -34,6 +39,7 @@ const SERVICE: &str = "org.freedesktop.systemd1.Service";
 pub(super) struct Systemd {
     bus: AsyncMutex<Option<Connection>>,
     places: Semaphore,
+    users: Mutex<HashMap<u32, Weak<Semaphore>>>,
     kept: Mutex<Kept>,
 }
 
@@ -42,6 +48,8 @@ pub(super) struct Systemd {
 struct Kept {
     fragments: HashMap<(String, String), String>,
     order: VecDeque<(String, String)>,
+    /// Those about which there was no answer, and when.
+    unknown: HashMap<(String, String), Instant>,
 }
 
 impl Default for Systemd {
@@ -49,50 +57,71 @@ impl Default for Systemd {
         Self {
             bus: AsyncMutex::default(),
             places: Semaphore::new(AT_ONCE),
+            users: Mutex::default(),
             kept: Mutex::default(),
         }
     }
 }
 
 impl Systemd {
-    /// The file that `unit` is defined in, if it is in the run called `invocation`.
-    pub(super) async fn fragment(&self, unit: &str, invocation: Option<&str>) -> Option<String> {
+    /// The file that `unit` is defined in, if it is in the run called `invocation`; asked
+    /// for on account of the user `uid`, who keeps no other waiting.
+    pub(super) async fn fragment(
+        &self,
+        uid: u32,
+        unit: &str,
+        invocation: Option<&str>,
+    ) -> Option<String> {
         let key = invocation.map(|invocation| (unit.to_owned(), invocation.to_owned()));
-        let known = key
-            .as_ref()
-            .and_then(|key| self.kept().fragments.get(key).cloned());
-        if known.is_some() {
+        let user = self.user(uid);
+        let _turn = timeout(DEADLINE, user.acquire()).await.ok()?.ok()?;
+        if let Some(known) = key.as_ref().and_then(|key| self.kept().known(key)) {
             return known;
         }
         let fragment = self.ask(|bus| async move {
-            let path = bus.object("GetUnit", unit).await?;
+            let path = bus.object("GetUnit", &unit).await?;
             let run: Vec<u8> = bus.property(&path, UNIT, "InvocationID").await?;
             let same = invocation.is_none_or(|invocation| invocation == hex::encode(run));
             let fragment: String = bus.fragment(&path, unit).await?;
             Ok((same && !fragment.is_empty()).then_some(fragment))
         });
-        let fragment = fragment.await??;
+        let fragment = fragment.await.flatten();
         if let Some(key) = key {
-            self.kept().keep(key, fragment.clone());
+            match &fragment {
+                Some(fragment) => self.kept().keep(key, fragment.clone()),
+                None => self.kept().miss(key),
+            }
         }
-        Some(fragment)
+        fragment
+    }
+
+    /// As many turns as a user has at a time.
+    fn user(&self, uid: u32) -> Arc<Semaphore> {
+        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(turns) = users.get(&uid).and_then(Weak::upgrade) {
+            return turns;
+        }
+        users.retain(|_, turns| turns.strong_count() > 0);
+        let turns = Arc::new(Semaphore::new(OF_ONE));
+        users.insert(uid, Arc::downgrade(&turns));
+        turns
     }
 
     /// The unit of this name, loaded if need be.
     pub(super) async fn unit(&self, name: &str) -> Option<UnitFacts> {
         self.ask(|bus| async move {
-            let path = bus.object("LoadUnit", name).await?;
-            let state: String = bus.property(&path, UNIT, "LoadState").await?;
-            if state != "loaded" {
-                return Ok(UnitFacts::default());
-            }
-            let run: Vec<u8> = bus.property(&path, UNIT, "InvocationID").await?;
-            let service = name.ends_with(".service");
-            Ok(UnitFacts {
-                exists: true,
-                invocation: (!run.is_empty()).then(|| hex::encode(run)),
-                delegate: service && bus.property(&path, SERVICE, "Delegate").await?,
-            })
+            let path = bus.object("LoadUnit", &name).await?;
+            bus.unit(&path).await
+        })
+        .await
+    }
+
+    /// The unit that is in the run called `invocation`, if any is.
+    pub(super) async fn in_run(&self, invocation: &str) -> Option<UnitFacts> {
+        let run = hex::decode(invocation).ok()?;
+        self.ask(|bus| async move {
+            let path = bus.object("GetUnitByInvocationID", &run).await?;
+            bus.unit(&path).await
         })
         .await
     }
@@ -136,6 +165,20 @@ impl Systemd {
 }
 
 impl Kept {
+    /// What is known: perhaps that there was no answer a moment ago.
+    fn known(&self, key: &(String, String)) -> Option<Option<String>> {
+        let lately = |at: &Instant| at.elapsed() < UNKNOWN;
+        match self.fragments.get(key) {
+            Some(fragment) => Some(Some(fragment.clone())),
+            None => self.unknown.get(key).is_some_and(lately).then_some(None),
+        }
+    }
+
+    fn miss(&mut self, key: (String, String)) {
+        self.unknown.retain(|_, at| at.elapsed() < UNKNOWN);
+        self.unknown.insert(key, Instant::now());
+    }
+
     fn keep(&mut self, key: (String, String), fragment: String) {
         if self.fragments.insert(key.clone(), fragment).is_none() {
             self.order.push_back(key);
@@ -151,12 +194,16 @@ impl Kept {
 struct Bus(Connection);
 
 impl Bus {
-    async fn object(&self, method: &str, unit: &str) -> zbus::Result<OwnedObjectPath> {
+    /// The object that `method` finds a unit at, by what it takes.
+    async fn object<T>(&self, method: &str, by: &T) -> zbus::Result<OwnedObjectPath>
+    where
+        T: serde::Serialize + zbus::DynamicType,
+    {
         let manager = "org.freedesktop.systemd1.Manager";
         let path = "/org/freedesktop/systemd1";
         let answer = self
             .0
-            .call_method(Some(SYSTEMD), path, Some(manager), method, &unit);
+            .call_method(Some(SYSTEMD), path, Some(manager), method, by);
         body(&answer.await?)
     }
 
@@ -176,6 +223,28 @@ impl Bus {
         value.try_into().map_err(other)
     }
 
+    async fn unit(&self, path: &OwnedObjectPath) -> zbus::Result<UnitFacts> {
+        let state: String = self.property(path, UNIT, "LoadState").await?;
+        if state != "loaded" {
+            return Ok(UnitFacts::default());
+        }
+        let run: Vec<u8> = self.property(path, UNIT, "InvocationID").await?;
+        let id: String = self.property(path, UNIT, "Id").await?;
+        let delegates = match id.rsplit('.').next() {
+            Some("service") => Some(SERVICE),
+            Some("scope") => Some(SCOPE),
+            _ => None,
+        };
+        Ok(UnitFacts {
+            exists: true,
+            invocation: (!run.is_empty()).then(|| hex::encode(run)),
+            delegate: match delegates {
+                Some(interface) => self.property(path, interface, "Delegate").await?,
+                None => false,
+            },
+        })
+    }
+
     /// The file that the unit is defined in, if it is the one of this name: one that has
     /// other names is found by those, too.
     async fn fragment(&self, path: &OwnedObjectPath, unit: &str) -> zbus::Result<String> {
@@ -192,4 +261,38 @@ where
     T: for<'de> serde::Deserialize<'de> + zbus::Type,
 {
     message.body().deserialize_ignore_signature()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_user_whose_questions_are_not_answered_keeps_no_other_waiting() {
+        let systemd = Systemd::default();
+        let (first, other) = (systemd.user(1), systemd.user(2));
+        let taken: Vec<_> = (0..OF_ONE).map(|_| first.try_acquire().unwrap()).collect();
+        assert!(systemd.user(1).try_acquire().is_err());
+        assert!(other.try_acquire().is_ok());
+        drop(taken);
+        drop((first, other));
+        // Nobody is remembered who asks nothing.
+        drop(systemd.user(3));
+        assert_eq!(systemd.users.lock().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn what_is_not_known_of_a_run_is_not_asked_again_at_once() {
+        let mut kept = Kept::default();
+        let key = |unit: &str| (unit.to_owned(), "0".repeat(32));
+        assert_eq!(kept.known(&key("a.service")), None);
+        kept.miss(key("a.service"));
+        assert_eq!(kept.known(&key("a.service")), Some(None));
+        assert_eq!(kept.known(&key("b.service")), None);
+        kept.keep(key("a.service"), "/a".to_owned());
+        assert_eq!(kept.known(&key("a.service")), Some(Some("/a".to_owned())));
+        let long_ago = Instant::now().checked_sub(UNKNOWN).unwrap();
+        kept.unknown.insert(key("b.service"), long_ago);
+        assert_eq!(kept.known(&key("b.service")), None);
+    }
 }

@@ -6,11 +6,22 @@ use std::{
     os::unix::process::CommandExt as _,
     path::Path,
     process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 use custody::caller::{fact::Needs, observation::ExeDoubt};
 
 use super::*;
+
+/// Waits for what must happen, but not for ever.
+pub(super) fn until(what: &str, happens: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !happens() {
+        assert!(Instant::now() < end, "it does not happen that {what}");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
 
 struct Killed(Child);
 
@@ -98,10 +109,10 @@ async fn what_executes_memory_has_no_path() {
             .unwrap(),
     );
     let exe = format!("/proc/{}/exe", child.pid());
-    while !fs::read_link(&exe)
-        .unwrap()
-        .starts_with("/memfd:bin (deleted)")
-    {}
+    until("it executes memory", || {
+        let exe = fs::read_link(&exe).unwrap();
+        exe.starts_with("/memfd:bin (deleted)")
+    });
     let evidence = Attestor::alone().process(child.pid()).await.unwrap();
     assert_eq!(evidence.exe, None);
     assert_eq!(evidence.exe_doubt, Some(ExeDoubt::Memory));
@@ -143,7 +154,9 @@ async fn nothing_is_learned_of_a_peer_that_executes_another_program_meanwhile() 
 
     child.0.stdin.take().unwrap().write_all(b"x").unwrap();
     let exe = format!("/proc/{}/exe", child.pid());
-    while !fs::read_link(&exe).unwrap().ends_with("sleep") {}
+    until("it executes another program", || {
+        fs::read_link(&exe).unwrap().ends_with("sleep")
+    });
     let unknown = attestor.learn(&peer, evidence, Needs::ALL).await;
     assert_eq!(unknown.facts, Facts::default());
 }

@@ -29,6 +29,8 @@ pub(super) struct Raw {
     attestation: RawAttestation,
     #[serde(default)]
     limits: RawLimits,
+    #[serde(default)]
+    metrics: RawMetrics,
 }
 
 #[derive(Deserialize)]
@@ -97,6 +99,14 @@ struct RawAttestation {
     recheck: SignedDuration,
     legacy_kernel: bool,
     hash_limit: String,
+    traced: RawTraced,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum RawTraced {
+    Refuse,
+    Allow,
 }
 
 #[derive(Deserialize)]
@@ -108,6 +118,12 @@ struct RawLimits {
     requests_per_second: u32,
     burst: u32,
     drain: SignedDuration,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+struct RawMetrics {
+    socket: Option<PathBuf>,
 }
 
 fn two() -> NonZeroUsize {
@@ -149,6 +165,7 @@ impl Default for RawAttestation {
             recheck: SignedDuration::from_mins(5),
             legacy_kernel: false,
             hash_limit: "256MiB".to_owned(),
+            traced: RawTraced::Refuse,
         }
     }
 }
@@ -171,7 +188,12 @@ impl Raw {
         let state_directory = absolute("state-directory", self.state_directory)?;
         let manager = absolute("listen.manager", self.listen.manager)?;
         let provider = absolute("listen.provider", self.listen.provider)?;
-        if manager == provider {
+        let metrics = self.metrics.socket;
+        let metrics = metrics
+            .map(|socket| absolute("metrics.socket", socket))
+            .transpose()?;
+        let is_other = |socket: &PathBuf| *socket != manager && *socket != provider;
+        if manager == provider || !metrics.as_ref().is_none_or(is_other) {
             return Err(Problem::OneSocket);
         }
         if self.journal.checkpoint_entries == 0 {
@@ -188,6 +210,7 @@ impl Raw {
             state_directory,
             manager,
             provider,
+            metrics,
             token: self.token.check()?,
             segment_size: size("journal.segment-size", &self.journal.segment_size)?,
             attestation: self.attestation.check()?,
@@ -215,6 +238,10 @@ impl RawAttestation {
             attestor: attest::Settings {
                 legacy_kernel: self.legacy_kernel,
                 hash_limit: size("attestation.hash-limit", &self.hash_limit)?,
+                tracers: match self.traced {
+                    RawTraced::Refuse => attest::Tracers::Refused,
+                    RawTraced::Allow => attest::Tracers::Allowed,
+                },
             },
         })
     }

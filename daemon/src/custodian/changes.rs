@@ -146,7 +146,7 @@ impl Custodian {
         let (plan, written) = self.database.apply(plan).await;
         match written {
             Ok(()) => {
-                self.state_mut().adopt(&plan);
+                self.adopt(&plan);
                 writer.unsettled = Some(Unsettled::Made(number));
                 self.settle(writer).await
             }
@@ -165,13 +165,19 @@ impl Custodian {
         }
     }
 
+    /// Follows a change that is in the database.
+    fn adopt(&self, plan: &Plan) {
+        self.state_mut().adopt(plan);
+        self.look_ahead(plan);
+    }
+
     /// Asks the database whether it took the last change, if that is not known.
     async fn find_out(&self, writer: &mut Writer) -> Result<(), Error> {
         if let Some(Unsettled::Unknown(plan)) = &writer.unsettled {
             let newest = self.database.change().await.map_err(Error::Database)?;
             let number = plan.change;
             let settled = if newest == number {
-                self.state_mut().adopt(plan);
+                self.adopt(plan);
                 Unsettled::Made(number)
             } else {
                 Unsettled::NotMade(number)

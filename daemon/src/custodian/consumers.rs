@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use custody::{
@@ -13,7 +13,7 @@ use custody::{
     name::SecretId,
     role::Operator,
     state::{edit::Edit, links::Dangling},
-    usage::Consumer,
+    usage::{Consumer, visits::Visits},
 };
 
 use super::{Custodian, Error, now};
@@ -21,12 +21,49 @@ use super::{Custodian, Error, now};
 /// Who used a secret within this time is thought to need it: 30 days.
 const RECENT: Millis = 30 * 24 * 60 * 60 * 1000;
 
+/// How many watches the services of one user may have.
+const WATCHES: u32 = 1024;
+
 /// How many consumers an error names.
 const NAMED: usize = 5;
 
-/// Who watches what now, and how often.
+/// Who watches what now.
 #[derive(Debug, Default)]
-pub(crate) struct Watchers(Mutex<BTreeMap<(SecretId, Consumer), u32>>);
+pub(crate) struct Watchers(Mutex<Watched>);
+
+#[derive(Debug, Default)]
+struct Watched {
+    /// How often each secret is watched by each consumer.
+    counts: BTreeMap<(SecretId, Consumer), u32>,
+    by_uid: BTreeMap<u32, u32>,
+}
+
+impl Watched {
+    fn add(&mut self, what: &(SecretId, Consumer)) -> Result<(), Error> {
+        let own = self.by_uid.entry(what.1.uid).or_default();
+        if *own >= WATCHES {
+            return Err(Error::TooManyWatches);
+        }
+        *own += 1;
+        *self.counts.entry(what.clone()).or_default() += 1;
+        Ok(())
+    }
+
+    fn remove(&mut self, what: &(SecretId, Consumer)) {
+        less(&mut self.counts, what);
+        less(&mut self.by_uid, &what.1.uid);
+    }
+}
+
+/// Takes one from a count, and forgets it with the last.
+fn less<K: Ord>(counts: &mut BTreeMap<K, u32>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(key);
+        }
+    }
+}
 
 /// One watcher, for as long as it watches.
 #[derive(Debug)]
@@ -37,18 +74,12 @@ pub(crate) struct Watching {
 
 impl Drop for Watching {
     fn drop(&mut self) {
-        let mut watchers = self.custodian.watchers.lock();
-        if let Some(count) = watchers.get_mut(&self.what) {
-            *count -= 1;
-            if *count == 0 {
-                watchers.remove(&self.what);
-            }
-        }
+        self.custodian.watchers.lock().remove(&self.what);
     }
 }
 
 impl Watchers {
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<(SecretId, Consumer), u32>> {
+    fn lock(&self) -> MutexGuard<'_, Watched> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -57,31 +88,36 @@ impl Watchers {
 #[derive(Clone, Debug)]
 pub(crate) struct Use {
     pub(crate) consumer: Consumer,
-    /// Newest version that it fetched, how often it fetched, when first and last; none for
-    /// one that only watches.
-    pub(crate) visits: Option<custody::usage::Visits>,
+    /// The versions that it fetched, how often, when first and last; none for one that
+    /// only watches.
+    pub(crate) visits: Option<Visits>,
     pub(crate) is_watching: bool,
     /// Whether it would be missed.
     pub(crate) is_recent: bool,
 }
 
 impl Use {
-    /// Whether it is a version of this number that it fetched last, or could next.
-    fn uses(&self, version: Option<u32>) -> bool {
-        let fetched = self.visits.as_ref().map(|visits| visits.version);
-        version.is_none() || fetched.is_none() || fetched == version
+    /// Whether it is a version of this number that it fetched last.
+    fn has(&self, version: u32) -> bool {
+        let fetched = self.visits.as_ref().and_then(Visits::version);
+        fetched == Some(version)
     }
 }
 
 impl Custodian {
-    /// Remembers that the process in `evidence` watches `secret`, until that is dropped.
-    pub(crate) fn watching(self: &Arc<Self>, secret: SecretId, evidence: &Evidence) -> Watching {
+    /// Remembers that the process in `evidence` watches `secret`, until that is dropped; if
+    /// its user does not watch too much already.
+    pub(crate) fn watching(
+        self: &Arc<Self>,
+        secret: SecretId,
+        evidence: &Evidence,
+    ) -> Result<Watching, Error> {
         let what = (secret, Consumer::of(evidence));
-        *self.watchers.lock().entry(what.clone()).or_default() += 1;
-        Watching {
+        self.watchers.lock().add(&what)?;
+        Ok(Watching {
             custodian: Arc::clone(self),
             what,
-        }
+        })
     }
 
     /// Who uses `secret`, most recent first.
@@ -89,7 +125,8 @@ impl Custodian {
         let since = now().saturating_sub(RECENT);
         let mut watching: Vec<_> = {
             let watchers = self.watchers.lock();
-            let of_secret = watchers.keys().filter(|(watched, _)| watched == secret);
+            let all = watchers.counts.keys();
+            let of_secret = all.filter(|(watched, _)| watched == secret);
             of_secret.map(|(_, consumer)| consumer.clone()).collect()
         };
         let mut uses: Vec<_> = {
@@ -127,7 +164,8 @@ impl Custodian {
     }
 
     /// Whether nobody would miss `secret`, or that version of it, and nothing that refers to
-    /// it would be delivered no more after `edit`.
+    /// it would be delivered no more after `edit`. The current one is what each gets that
+    /// comes again.
     pub(super) fn check_unused(
         &self,
         operator: &Operator,
@@ -135,10 +173,16 @@ impl Custodian {
         version: Option<u32>,
         edit: &Edit,
     ) -> Result<(), Error> {
+        let current = {
+            let state = self.state();
+            let view = state.group(&secret.group);
+            view.and_then(|group| group.secret(&secret.name)?.row().current)
+        };
+        let other = version.filter(|_| version != current);
         let recent: Vec<_> = self
             .uses(secret)
             .into_iter()
-            .filter(|one| one.is_recent && one.uses(version))
+            .filter(|one| one.is_recent && other.is_none_or(|other| one.has(other)))
             .map(|one| name(&one.consumer))
             .collect();
         let silenced = self.state().silenced(edit);
@@ -208,5 +252,34 @@ fn name(consumer: &Consumer) -> String {
     match &consumer.what {
         Some(what) => format!("unix:uid:{} {what}", consumer.uid),
         None => format!("unix:uid:{}", consumer.uid),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_who_watches_too_much_keeps_no_other_from_watching() {
+        let what = |uid| {
+            let secret = SecretId {
+                group: "web".parse().unwrap(),
+                name: "key".parse().unwrap(),
+            };
+            (secret, Consumer { uid, what: None })
+        };
+        let mut watched = Watched::default();
+        for _ in 0..WATCHES {
+            watched.add(&what(1)).unwrap();
+        }
+        assert!(matches!(watched.add(&what(1)), Err(Error::TooManyWatches)));
+        watched.add(&what(2)).unwrap();
+        watched.remove(&what(1));
+        watched.add(&what(1)).unwrap();
+        for _ in 0..WATCHES {
+            watched.remove(&what(1));
+        }
+        watched.remove(&what(2));
+        assert!(watched.counts.is_empty() && watched.by_uid.is_empty());
     }
 }

@@ -46,6 +46,8 @@ pub(crate) enum Error {
     Names(#[from] names::Error),
     #[error("{0}")]
     InUse(Box<InUse>),
+    #[error("there are too many watches")]
+    TooManyWatches,
     #[error("there is no process {0} that can be looked at")]
     NoProcess(i32),
     #[error("there is no running process of {0}")]

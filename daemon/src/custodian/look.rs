@@ -3,7 +3,7 @@
 use custody::{
     caller::Evidence,
     lint::{
-        INTERPRETERS,
+        self, INTERPRETERS,
         surroundings::{File, Place, Surroundings, Unit},
     },
     policy::rule::Selectors,
@@ -42,12 +42,22 @@ impl Custodian {
                 Selector::Unit(unit) => {
                     found.unit = self.attestor.unit(unit).await.map(Into::into);
                 }
+                Selector::Fragment(path) if found.unit.is_none() => {
+                    if let Some(unit) = lint::defined_in(path) {
+                        found.unit = self.attestor.unit(unit).await.map(Into::into);
+                    }
+                }
+                Selector::Invocation(run) if found.unit.is_none() => {
+                    found.unit = self.attestor.in_run(run).await.map(Into::into);
+                }
                 Selector::Path(path) => {
                     found.exe = self.attestor.file(path).await.map(Into::into);
                     // Without the right to look everywhere, what is not seen may be there.
                     found.is_complete = self.attestor.sees_all();
                 }
-                Selector::Sha256(_) => found.interpreters = self.interpreters().await,
+                Selector::Sha256(_) | Selector::Verity(_) => {
+                    found.interpreters = self.interpreters().await;
+                }
                 _ => {}
             }
         }
@@ -60,7 +70,9 @@ impl Custodian {
         for name in INTERPRETERS.into_iter().chain(["python3"]) {
             let path = format!("/usr/bin/{name}");
             let file = self.attestor.hashed(&path).await;
-            known.extend(file.and_then(|file| file.sha256).map(|hash| (hash, path)));
+            let digests = file.map(|file| [file.sha256, file.verity]);
+            let digests = digests.into_iter().flatten().flatten();
+            known.extend(digests.map(|digest| (digest, path.clone())));
         }
         known
     }

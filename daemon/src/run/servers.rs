@@ -16,6 +16,9 @@ use crate::{
     listen::{Doors, connections},
 };
 
+/// Requests at a time on one connection.
+const STREAMS: u32 = 128;
+
 /// Serves both surfaces until `stopping` says so, and then what is open.
 pub(super) async fn both(
     custodian: Arc<Custodian>,
@@ -41,6 +44,7 @@ pub(super) async fn both(
         recheck: doors.attestation().recheck,
     };
     let manager = Server::builder()
+        .max_concurrent_streams(STREAMS)
         .add_service(health.clone())
         .add_service(managers)
         .serve_with_incoming_shutdown(
@@ -48,6 +52,7 @@ pub(super) async fn both(
             stopped(stopping.clone()),
         );
     let provider = Server::builder()
+        .max_concurrent_streams(STREAMS)
         .add_service(health)
         .add_service(ProviderServer::with_interceptor(providers, gate))
         .serve_with_incoming_shutdown(

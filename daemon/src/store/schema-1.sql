@@ -116,6 +116,15 @@ CREATE TABLE "grant" (
     tag BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE compliance (
+    "group" TEXT PRIMARY KEY REFERENCES "group" (name),
+    rules TEXT NOT NULL,
+    "set" INTEGER NOT NULL,
+    set_by INTEGER NOT NULL,
+    change INTEGER NOT NULL,
+    tag BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE role (
     id BLOB PRIMARY KEY,
     role TEXT NOT NULL,

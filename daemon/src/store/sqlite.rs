@@ -157,6 +157,7 @@ impl Store for Sqlite {
         read::versions(&transaction, each)?;
         read::wraps(&transaction, each)?;
         read::grants(&transaction, each)?;
+        read::compliance(&transaction, each)?;
         read::roles(&transaction, each)
     }
 

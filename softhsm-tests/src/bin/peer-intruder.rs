@@ -7,8 +7,8 @@
 //! - `peer-intruder become PROGRAM SOCKET METHOD[?HEX]…` connects, and once the server has
 //!   spoken executes PROGRAM, which is to call the methods over that connection.
 //! - `peer-intruder lend WHEN DEED SOCKET GROUP NAME` connects and gives the connection to
-//!   a child that asks: `at-once`, or `after` the deed, or when somebody opens the pipe
-//!   `/PATH` for writing. It does so once the server has spoken or, if WHEN begins with
+//!   a child that asks: `at-once`, or `after` the deed, or once it has `other-ids`, or when
+//!   somebody opens the pipe `/PATH` for writing. It does so once the server has spoken or, if WHEN begins with
 //!   "unheard:", before. The deed is done as soon as a line comes from standard
 //!   input: `exec`, or `/PATH` to execute that, or `setuid`, `end` or `nothing`.
 //! - `peer-intruder watch SOCKET GROUP NAME` watches until it is ended, while a child that
@@ -44,7 +44,7 @@ use nix::{
         ptrace,
         wait::{WaitStatus, waitpid},
     },
-    unistd::{Pid, Uid, getppid, setresuid},
+    unistd::{Pid, Uid, getpid, getppid, setresuid},
 };
 use prost::Message as _;
 use proto::v1::provider_client::ProviderClient;
@@ -85,6 +85,10 @@ fn main() {
             let connection = io::stdin().as_fd().try_clone_to_owned().unwrap();
             if let Some(pipe) = before.strip_prefix(PIPE) {
                 drop(fs::File::open(pipe).unwrap());
+            } else if let Some(ids) = before.strip_prefix(IDS) {
+                while ids == self::ids(getppid().as_raw()) {
+                    thread::sleep(Duration::from_millis(2));
+                }
             } else {
                 while before == looks(getppid().as_raw()) {
                     thread::sleep(Duration::from_millis(2));
@@ -99,6 +103,9 @@ fn main() {
 /// Marks a pipe where there could be what a process looks like.
 const PIPE: &str = "pipe:";
 
+/// Marks its ids there, which change only after its executable does.
+const IDS: &str = "ids:";
+
 #[expect(
     clippy::zombie_processes,
     reason = "the child outlives this process, which changes or ends"
@@ -110,7 +117,8 @@ fn lend(when: &str, deed: &str, socket: &str, group: &str, name: &str) {
         None => {
             hear(&connection);
             match when {
-                "after" => looks(i32::try_from(std::process::id()).unwrap()),
+                "after" => looks(getpid().as_raw()),
+                "other-ids" => format!("{IDS}{}", ids(getpid().as_raw())),
                 "at-once" => String::new(),
                 pipe => format!("{PIPE}{pipe}"),
             }
@@ -245,10 +253,17 @@ fn trace(process: &str) {
 /// What of a process a deed, or who moves it, changes.
 fn looks(pid: i32) -> String {
     let exe = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let uid = status.lines().find(|line| line.starts_with("Uid:"));
     let cgroup = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-    format!("{} {} {cgroup}", exe.display(), uid.unwrap_or_default())
+    format!("{} {} {cgroup}", exe.display(), ids(pid))
+}
+
+/// Its user and group ids.
+fn ids(pid: i32) -> String {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let ids = status
+        .lines()
+        .filter(|line| line.starts_with("Uid:") || line.starts_with("Gid:"));
+    ids.collect()
 }
 
 #[tokio::main(flavor = "current_thread")]

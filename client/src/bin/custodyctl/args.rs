@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use client::{MANAGER_SOCKET, Manager, PROVIDER_SOCKET, Provider};
+use custody::name::GroupName;
 
 use crate::{
     element::Scope, failure::Failure, fetch, grant, group, journal, output::Format, role, secret,
+    when::Stretch,
 };
 
 const AFTER_HELP: &str = "\
@@ -22,6 +24,7 @@ Exit codes:
   7  the input is not valid, or the grant cannot do what it says
   8  an integrity check failed
   9  declined at the prompt
+  10 done, and something was found: it ends soon, or falls foul of rules
 
 With --output json a command prints one document with the field names of the
 custody.v1 messages; times are RFC 3339 in UTC, what is missing is null, and
@@ -35,6 +38,7 @@ Examples:
   custodyctl grant add web tls --unit nginx.service --user www-data
   custodyctl grant explain web/tls --pid 4711
   custodyctl consumers web
+  custodyctl expiring --within 30d
   custodyctl role assign auditor --user carol
   custodyctl fetch web/tls --out /run/nginx/
 
@@ -84,6 +88,26 @@ pub(crate) enum Command {
         /// The group, or one secret of it.
         #[arg(value_name = "GROUP[/NAME]")]
         scope: Scope,
+    },
+    /// Show what ends soon: certificates, tokens, CRLs, and versions whose delivery has a
+    /// limit.
+    ///
+    /// Ends with exit code 10 if there is anything, for monitoring. What has ended already
+    /// and is still current or pending comes first.
+    Expiring {
+        /// The group; all that you have a role for when missing.
+        group: Option<GroupName>,
+        /// How far ahead to look, such as 30d or 12h.
+        #[arg(long, value_name = "SPAN", default_value = "30d")]
+        within: Stretch,
+    },
+    /// List what falls foul of the rules of its group.
+    ///
+    /// Ends with exit code 10 if there is anything, for monitoring. 'custodyctl group rules'
+    /// shows and sets the rules.
+    Compliance {
+        /// The group; all that you have a role for when missing.
+        group: Option<GroupName>,
     },
     /// Fetch a secret that is granted to this process.
     Fetch(fetch::Fetch),

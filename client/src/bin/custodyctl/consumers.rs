@@ -34,6 +34,14 @@ pub(crate) struct Consumer {
     last: Option<String>,
     watching: bool,
     recent: bool,
+    /// Last fetched first.
+    versions: Vec<Fetched>,
+}
+
+#[derive(Debug, Serialize)]
+struct Fetched {
+    version: u32,
+    last: Option<String>,
 }
 
 impl From<v1::Consumer> for Consumer {
@@ -49,6 +57,16 @@ impl From<v1::Consumer> for Consumer {
             last: time(consumer.last.as_ref()),
             watching: consumer.watching,
             recent: consumer.recent,
+            versions: consumer.versions.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<v1::FetchedVersion> for Fetched {
+    fn from(fetched: v1::FetchedVersion) -> Self {
+        Self {
+            version: fetched.version,
+            last: time(fetched.last.as_ref()),
         }
     }
 }
@@ -68,6 +86,20 @@ impl Consumer {
             (number, true) => format!("{number} (outdated)"),
             (number, false) => number.to_string(),
         }
+    }
+
+    /// What it fetched before that, and until when.
+    fn earlier(&self) -> String {
+        let earlier = self.versions.iter().skip(1).map(|fetched| {
+            let last = or_dash(fetched.last.as_deref());
+            format!("{} until {last}", fetched.version)
+        });
+        let earlier: Vec<_> = earlier.collect();
+        or_dash(
+            Some(earlier.join(", "))
+                .filter(|text| !text.is_empty())
+                .as_deref(),
+        )
     }
 }
 
@@ -113,6 +145,7 @@ impl View for Consumers {
                 "FIRST",
                 "LAST SEEN",
                 "WATCHES",
+                "EARLIER",
             ],
             self.consumers.iter().map(|consumer| {
                 [
@@ -123,6 +156,7 @@ impl View for Consumers {
                     or_dash(consumer.first.as_deref()),
                     or_dash(consumer.last.as_deref()),
                     if consumer.watching { "yes" } else { "no" }.to_owned(),
+                    consumer.earlier(),
                 ]
             }),
         );

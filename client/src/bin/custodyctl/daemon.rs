@@ -51,6 +51,7 @@ struct Status {
     memory_locked: bool,
     attestation: String,
     attestation_lacks: Vec<String>,
+    findings: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -89,6 +90,7 @@ impl From<v1::StatusResponse> for Status {
             memory_locked: status.memory_locked,
             attestation: status.attestation,
             attestation_lacks: status.attestation_lacks,
+            findings: status.findings,
         }
     }
 }
@@ -144,6 +146,7 @@ impl Status {
             ("groups", Some(self.groups.to_string())),
             ("secrets", Some(self.secrets.to_string())),
             ("grants", Some(self.grants.to_string())),
+            ("findings", Some(self.findings.to_string())),
         ]
     }
 }

@@ -5,7 +5,7 @@ use std::{io, process::ExitCode};
 use client::Error as Call;
 use custody::name::SecretId;
 
-use crate::{content, fetch, files, finding::Refusal, journal, when};
+use crate::{compliance, content, fetch, files, finding::Refusal, journal, when};
 
 /// Exit codes, which scripts can tell apart. Those of the command line are clap's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +20,7 @@ pub(crate) enum Exit {
     Invalid = 7,
     Integrity = 8,
     Declined = 9,
+    Found = 10,
 }
 
 impl From<Exit> for ExitCode {
@@ -55,6 +56,13 @@ pub(crate) enum Failure {
     Files(#[from] files::Error),
     #[error(transparent)]
     Journal(#[from] journal::Error),
+    #[error(transparent)]
+    Noncompliant(#[from] compliance::Refused),
+    #[error(transparent)]
+    Rules(#[from] compliance::Error),
+    /// What was looked for is there, and was shown.
+    #[error("{0}")]
+    Found(String),
     #[error("declined")]
     Declined,
     #[error("cannot ask whether to {question}: standard input is no terminal")]
@@ -107,6 +115,9 @@ impl Failure {
             Self::When(_) => Exit::Usage,
             Self::NoGrant(_) => Exit::NotFound,
             Self::InUse { .. } => Exit::Conflict,
+            Self::Found(_) => Exit::Found,
+            Self::Noncompliant(_) => Exit::Conflict,
+            Self::Rules(error) => error.exit(),
             Self::Declined => Exit::Declined,
             Self::NobodyToAsk { .. } => Exit::Usage,
             Self::Files(_)
@@ -122,6 +133,7 @@ impl Failure {
     pub(crate) fn details(&self) -> &[String] {
         match self {
             Self::Refused(refusal) => &refusal.lines,
+            Self::Noncompliant(refused) => &refused.findings,
             Self::InUse { by, .. } => by,
             _ => &[],
         }
@@ -154,6 +166,7 @@ impl Failure {
             Self::Fetch(error) => error.hint(),
             Self::Journal(error) => error.hint(),
             Self::Refused(refusal) => Some(refusal.hint()),
+            Self::Noncompliant(refused) => Some(refused.hint()),
             Self::NoGrant(_) => Some("'custodyctl grant list' shows those there are".to_owned()),
             Self::InUse {
                 secret,

@@ -1,5 +1,7 @@
 //! `custodyctl group`.
 
+use std::path::PathBuf;
+
 use clap::Subcommand;
 use client::v1;
 use custody::name::GroupName;
@@ -7,6 +9,7 @@ use serde::Serialize;
 
 use crate::{
     args::Global,
+    compliance::{self, Deed},
     failure::Failure,
     output::{self, View, columns, or_dash, properties, time},
 };
@@ -33,6 +36,25 @@ pub(crate) enum Command {
         /// The group.
         name: GroupName,
     },
+    /// Show what the secrets of a group have to comply with, or set it.
+    ///
+    /// The file is TOML; what is shown is one. All rules are optional: mode ("report" or
+    /// "enforce"), min-rsa-bits, min-ec-bits, min-symmetric-bits, key-algorithms,
+    /// signature-algorithms, symmetric-algorithms, min-tls-version, max-validity-days,
+    /// warn-before-days, max-age-days. Lists what falls foul of what is set, and then ends
+    /// with exit code 10.
+    Rules {
+        /// The group.
+        name: GroupName,
+        /// The rules that take the place of those there are.
+        file: Option<PathBuf>,
+        /// Only list what would fall foul of them.
+        #[arg(long, requires = "file")]
+        dry_run: bool,
+        /// Have no rules.
+        #[arg(long, conflicts_with = "file")]
+        clear: bool,
+    },
 }
 
 #[derive(Debug, Serialize)]
@@ -43,6 +65,7 @@ struct Group {
     master_keys: Vec<MasterKey>,
     secrets: u64,
     grants: u64,
+    rules: Option<serde_json::Value>,
 }
 
 #[derive(Debug, Serialize)]
@@ -71,6 +94,7 @@ impl From<v1::Group> for Group {
             master_keys: group.master_keys.into_iter().map(Into::into).collect(),
             secrets: group.secrets,
             grants: group.grants,
+            rules: group.rules.as_ref().map(compliance::document),
         }
     }
 }
@@ -101,6 +125,7 @@ impl View for Group {
             ("created", self.created.clone()),
             ("secrets", Some(self.secrets.to_string())),
             ("grants", Some(self.grants.to_string())),
+            ("rules", self.rules.as_ref().and_then(compliance::lines)),
         ])?;
         let keys = columns(
             ["GENERATION", "STATE", "WRAPPING", "TOKEN", "MASTER KEY"],
@@ -148,6 +173,15 @@ impl View for Groups {
 pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure> {
     let manager = global.manager().await?;
     match command {
+        Command::Rules {
+            name,
+            file,
+            dry_run,
+            clear,
+        } => {
+            let deed = Deed::new(file, dry_run, clear);
+            compliance::rules(global, &manager, name, deed).await
+        }
         Command::Create { name, description } => {
             let request = v1::CreateGroupRequest {
                 name: name.into(),

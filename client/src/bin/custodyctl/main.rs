@@ -3,6 +3,7 @@
 
 mod args;
 mod callers;
+mod compliance;
 mod confirm;
 mod consumers;
 mod content;
@@ -10,6 +11,7 @@ mod daemon;
 mod docs;
 mod element;
 mod evidence;
+mod expiring;
 mod failure;
 mod fetch;
 mod files;
@@ -61,6 +63,10 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Grant(command) => runtime.block_on(grant::run(&global, command)),
         Command::Role(command) => runtime.block_on(role::run(&global, command)),
         Command::Consumers { scope } => runtime.block_on(consumers::run(&global, scope)),
+        Command::Expiring { group, within } => {
+            runtime.block_on(expiring::run(&global, group, within))
+        }
+        Command::Compliance { group } => runtime.block_on(compliance::list(&global, group)),
         Command::Fetch(args) => runtime.block_on(fetch::run(&global, args)),
         Command::Whoami => runtime.block_on(daemon::whoami(&global)),
         Command::Status => runtime.block_on(daemon::status(&global)),

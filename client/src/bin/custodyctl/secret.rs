@@ -13,6 +13,7 @@ use custody::{
 
 use crate::{
     args::Global,
+    compliance,
     confirm::confirm,
     content::{self, Sources},
     element::{self, Wanted},
@@ -206,7 +207,7 @@ async fn put(
     };
     let request = terms.into_request(request)?;
     let answer = global.manager().await?.put_secret(request).await;
-    let version = answer.map_err(Failure::Manager)?;
+    let version = answer.map_err(|call| compliance::explain(call, &secret.group))?;
     output::show(global.output, &Stored::new(&secret, kind, version))
 }
 

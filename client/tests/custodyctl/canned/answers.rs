@@ -52,6 +52,7 @@ pub(super) fn group() -> v1::Group {
         }],
         secrets: 1,
         grants: 1,
+        rules: Some(rules()),
     }
 }
 
@@ -205,6 +206,10 @@ pub(super) fn references() -> v1::ListReferencesResponse {
     }
 }
 
+fn fetched(version: u32, last: Option<prost_types::Timestamp>) -> v1::FetchedVersion {
+    v1::FetchedVersion { version, last }
+}
+
 pub(super) fn consumers() -> v1::ListConsumersResponse {
     let nginx = v1::Consumer {
         name: "tls".into(),
@@ -217,6 +222,7 @@ pub(super) fn consumers() -> v1::ListConsumersResponse {
         last: time(),
         watching: true,
         recent: true,
+        versions: vec![fetched(2, time()), fetched(1, midnight())],
     };
     let old = v1::Consumer {
         what: None,
@@ -225,6 +231,7 @@ pub(super) fn consumers() -> v1::ListConsumersResponse {
         fetches: 1,
         watching: false,
         recent: false,
+        versions: vec![fetched(1, time())],
         ..nginx.clone()
     };
     let watcher = v1::Consumer {
@@ -238,6 +245,7 @@ pub(super) fn consumers() -> v1::ListConsumersResponse {
         last: None,
         watching: true,
         recent: false,
+        versions: Vec::new(),
     };
     v1::ListConsumersResponse {
         consumers: vec![nginx, old, watcher],
@@ -312,6 +320,7 @@ pub(super) fn selectors() -> Vec<v1::Selector> {
 
 pub(super) fn status() -> v1::StatusResponse {
     v1::StatusResponse {
+        findings: 4,
         attestation: "kernel".into(),
         attestation_lacks: Vec::new(),
         version: "0.1.0".into(),
@@ -344,4 +353,61 @@ pub(super) fn journal() -> v1::JournalStatus {
         public_key: "-----BEGIN PUBLIC KEY-----\n".into(),
         directory: "/var/lib/custodyd/journal".into(),
     }
+}
+
+/// A certificate that is over, and a former version whose time is soon.
+pub(super) fn expiring() -> v1::ListExpiringResponse {
+    let over = v1::Expiring {
+        group: "web".into(),
+        name: "tls".into(),
+        r#type: "keystore".into(),
+        version: 2,
+        part: Some("current".into()),
+        ends: time(),
+        property: Some("chain-not-after".into()),
+        ended: true,
+    };
+    let limited = v1::Expiring {
+        version: 1,
+        part: None,
+        ends: midnight(),
+        property: None,
+        ended: false,
+        ..over.clone()
+    };
+    v1::ListExpiringResponse {
+        expiring: vec![over, limited],
+        more: 1,
+    }
+}
+
+pub(super) fn rules() -> v1::Rules {
+    v1::Rules {
+        mode: "enforce".into(),
+        min_rsa_bits: Some(3072),
+        key_algorithms: vec!["rsa".into(), "ec".into()],
+        min_tls_version: Some("TLSv1.3".into()),
+        ..Default::default()
+    }
+}
+
+pub(super) fn findings() -> Vec<v1::RuleFinding> {
+    let small = v1::RuleFinding {
+        group: "web".into(),
+        name: "tls".into(),
+        r#type: "keystore".into(),
+        version: 2,
+        code: "key-size".into(),
+        problem: "a key is RSA 2048, below 3072 bits".into(),
+        remedy: "replace it by one of 3072 bits or more".into(),
+        enforced: true,
+    };
+    let soon = v1::RuleFinding {
+        code: "ends-soon".into(),
+        problem: "it ends within 30 days".into(),
+        remedy: "renew it".into(),
+        enforced: false,
+        ..small.clone()
+    };
+    vec![small, soon]
 }

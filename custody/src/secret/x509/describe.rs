@@ -1,6 +1,6 @@
 //! What anyone may know of certificates and public keys.
 
-use std::{fmt, net::IpAddr};
+use std::{collections::BTreeSet, fmt, net::IpAddr};
 
 use aws_lc_rs::digest;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -30,6 +30,7 @@ pub(in crate::secret) fn certificate(certificate: &X509Certificate<'_>) -> Prope
         property("not-before", time(validity.not_before)),
         property("not-after", time(validity.not_after)),
         property("key-algorithm", algorithm(certificate)),
+        property("signature-algorithm", signature(certificate)),
         property("sha256", fingerprint(certificate.as_raw())),
     ];
     let names = names(certificate);
@@ -47,17 +48,23 @@ pub(in crate::secret) fn collection(certificates: &[X509Certificate<'_>]) -> Pro
         .iter()
         .map(|one| fingerprint(one.as_raw()))
         .collect();
-    let first = certificates
-        .iter()
-        .map(|one| one.validity().not_after)
-        .min();
     let mut properties = vec![property("certificates", certificates.len().to_string())];
-    if let Some(first) = first {
-        properties.push(property("not-after", time(first)));
-    }
+    properties.extend(first_end("not-after", certificates));
+    let keys: BTreeSet<_> = certificates.iter().map(algorithm).collect();
+    let keys: Vec<_> = keys.into_iter().collect();
+    properties.push(property("key-algorithms", keys.join(", ")));
     properties.push(property("subjects", some_of(&subjects, "; ")));
     properties.push(property("sha256", some_of(&prints, " ")));
     properties
+}
+
+/// When the first of `certificates` ends, as a property called `name`.
+pub(in crate::secret) fn first_end(
+    name: &str,
+    certificates: &[X509Certificate<'_>],
+) -> Option<(String, String)> {
+    let ends = certificates.iter().map(|one| one.validity().not_after);
+    ends.min().map(|first| property(name, time(first)))
 }
 
 pub(in crate::secret) fn property(name: &str, value: impl Into<String>) -> (String, String) {
@@ -141,6 +148,26 @@ fn algorithm(certificate: &X509Certificate<'_>) -> String {
     } else {
         text(oid.to_id_string())
     }
+}
+
+/// What the certificate is signed with, by the name that rules have for it; its object
+/// identifier if they have none.
+fn signature(certificate: &X509Certificate<'_>) -> String {
+    let oid = certificate.signature_algorithm.algorithm.to_id_string();
+    match &*oid {
+        "1.2.840.113549.1.1.5" => "rsa-sha1",
+        "1.2.840.113549.1.1.11" => "rsa-sha256",
+        "1.2.840.113549.1.1.12" => "rsa-sha384",
+        "1.2.840.113549.1.1.13" => "rsa-sha512",
+        "1.2.840.113549.1.1.10" => "rsa-pss",
+        "1.2.840.10045.4.1" => "ecdsa-sha1",
+        "1.2.840.10045.4.3.2" => "ecdsa-sha256",
+        "1.2.840.10045.4.3.3" => "ecdsa-sha384",
+        "1.2.840.10045.4.3.4" => "ecdsa-sha512",
+        "1.3.101.112" => "ed25519",
+        _ => return text(oid),
+    }
+    .to_owned()
 }
 
 /// RFC 3339, in UTC, to the second.

@@ -52,6 +52,7 @@ macro_rules! about_group {
 
 about_group! {
     CreateGroupRequest.name GetGroupRequest.name ListSecretsRequest.group AddGrantRequest.group
+    SetRulesRequest.group
 }
 
 /// About a secret.
@@ -87,7 +88,7 @@ macro_rules! about_some {
     };
 }
 
-about_some! { ListGrantsRequest LintGrantsRequest }
+about_some! { ListGrantsRequest LintGrantsRequest ListExpiringRequest ListFindingsRequest }
 
 impl Aim for v1::ListConsumersRequest {
     fn aim(&self, _: &State, act: Act) -> Result<Act, Error> {

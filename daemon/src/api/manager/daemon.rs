@@ -31,6 +31,11 @@ impl Call<'_> {
                 Pinned::ByNumber => "start-time".to_owned(),
             },
             attestation_lacks: custodian.attestor().lacks(),
+            findings: custodian
+                .outlook()
+                .counts()
+                .map(|(_, _, count)| count)
+                .sum(),
         })
     }
 

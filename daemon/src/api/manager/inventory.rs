@@ -3,6 +3,7 @@
 use custody::{
     change,
     name::{GroupName, SecretId, SecretName},
+    policy::rule::Rule,
 };
 use proto::v1;
 
@@ -55,13 +56,18 @@ impl Call<'_> {
             std::cmp::Reverse((last.is_none(), last))
         });
         let usage = custodian.usage();
-        let concerns = |rule: &&custody::policy::rule::Rule| {
-            name.as_ref().is_none_or(|name| rule.patterns.cover(name))
+        let asked = name.as_ref().and_then(|name| view.secret(name));
+        // Of one secret, those that could give it and did not; of a group, those that gave
+        // nothing at all.
+        let is_unused = |rule: &&Rule| match asked.as_ref().map(|secret| secret.row()) {
+            Some(secret) => {
+                let kind = rule.terms.kind.is_none_or(|kind| kind == secret.kind);
+                let covers = rule.patterns.cover(&secret.id.name);
+                kind && covers && !usage.gave(&rule.id, &secret.id)
+            }
+            None => usage.of_rule(&rule.id).is_none_or(|uses| uses.count == 0),
         };
-        let unused = view
-            .rules()
-            .filter(concerns)
-            .filter(|rule| usage.of_rule(&rule.id).is_none_or(|uses| uses.count == 0));
+        let unused = view.rules().filter(is_unused);
         Ok(v1::ListConsumersResponse {
             consumers,
             unused: unused.map(|rule| view::grant(rule, &usage)).collect(),

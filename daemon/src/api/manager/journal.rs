@@ -33,7 +33,7 @@ impl Call<'_> {
         let reading = custodian.journal().read(next).map_err(Error::Unreadable)?;
         let (sender, receiver) = mpsc::channel(1);
         let reader = Reader {
-            asked: super::asked(self.operator.act().operation, peer),
+            asked: self.manager.asked(self.operator.act().operation, peer),
             act: self.operator.act().clone(),
             follow: request.follow,
             custodian,

@@ -137,6 +137,8 @@ pub(super) struct Found {
     way: Vec<Owned>,
     #[prost(string, optional, tag = "3")]
     sha256: Option<String>,
+    #[prost(string, optional, tag = "4")]
+    verity: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Message)]
@@ -253,6 +255,7 @@ impl From<FileFacts> for Found {
             way: way.collect(),
             path: found.path.as_os_str().as_bytes().to_owned(),
             sha256: found.sha256,
+            verity: found.verity,
         }
     }
 }
@@ -275,6 +278,7 @@ impl From<Found> for FileFacts {
             way: way.collect(),
             path,
             sha256: found.sha256,
+            verity: found.verity,
         }
     }
 }
@@ -322,6 +326,7 @@ mod tests {
             path: "/a/b".into(),
             way: vec![owned("/", 0), owned("/a", 1), owned("/a/b", 2)],
             sha256: Some("00".to_owned()),
+            verity: Some("sha256:00".to_owned()),
         };
         let bytes = Found::from(found.clone()).encode_to_vec();
         assert_eq!(FileFacts::from(Found::decode(&bytes[..]).unwrap()), found);

@@ -3,6 +3,7 @@
 use std::num::NonZeroU32;
 
 use custody::{
+    compliance::rules::{Adopted, Rules},
     envelope::{SealedContent, SealedDigest, WrappedDek, Wrapping},
     group::{Group, KeyState, MasterKey},
     name::{SecretId, VersionId},
@@ -270,6 +271,22 @@ pub(in crate::store) fn grants(
             terms: columns.parse("terms", from_json)?,
             created: columns.take()?,
             created_by: columns.take()?,
+        }))
+    })
+}
+
+pub(in crate::store) fn compliance(
+    connection: &Connection,
+    each: &mut dyn FnMut(Tagged),
+) -> Result<(), Error> {
+    let query = r#"SELECT "group", rules, "set", set_by, change, tag
+        FROM compliance"#;
+    read(connection, "compliance", query, each, |columns| {
+        Ok(Row::Compliance(Adopted {
+            group: columns.name("group")?,
+            rules: columns.parse("rules", Rules::from_json)?,
+            set: columns.take()?,
+            set_by: columns.take()?,
         }))
     })
 }

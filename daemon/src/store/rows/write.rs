@@ -152,6 +152,20 @@ pub(in crate::store) fn row(connection: &Connection, tagged: &Tagged) -> Result<
                 tag
             ],
         ),
+        Row::Compliance(adopted) => run(
+            r#"INSERT INTO compliance ("group", rules, "set", set_by, change, tag)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+            ON CONFLICT DO UPDATE SET rules = excluded.rules, "set" = excluded."set",
+                set_by = excluded.set_by, change = excluded.change, tag = excluded.tag"#,
+            params![
+                adopted.group.as_str(),
+                adopted.rules.to_json(),
+                adopted.set,
+                adopted.set_by,
+                change,
+                tag
+            ],
+        ),
         Row::Assignment(held) => run(
             r#"INSERT INTO role (id, role, "group", selectors, created, created_by,
                 change, tag)
@@ -205,6 +219,10 @@ pub(in crate::store) fn delete(connection: &Connection, id: &RowId) -> Result<()
         RowId::Rule(_, id) => run(
             r#"DELETE FROM "grant" WHERE id = ?1"#,
             params![id.as_bytes()],
+        ),
+        RowId::Compliance(group) => run(
+            r#"DELETE FROM compliance WHERE "group" = ?1"#,
+            params![group.as_str()],
         ),
         RowId::Assignment(id) => run("DELETE FROM role WHERE id = ?1", params![id.as_bytes()]),
     }?;

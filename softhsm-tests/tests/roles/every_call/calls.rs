@@ -20,6 +20,8 @@ fn taken(method: &str) -> Option<&'static [Role]> {
         "DeleteSecret" | "AddGrant" | "RevokeGrant" | "SuggestGrant" => &[GroupAdministrator],
         "ListGrants" | "LintGrants" | "ListConsumers" => &[GroupAdministrator, Reader, Auditor],
         "ListReferences" => &[GroupAdministrator, Reader],
+        "SetRules" => &[GroupAdministrator],
+        "ListExpiring" | "ListFindings" => &[GroupAdministrator, Writer, Reader, Auditor],
         "ExplainGrant" => &[GroupAdministrator, Auditor],
         "AssignRole" | "RevokeRole" => &[CryptoOfficer, GroupAdministrator],
         "ListRoles" => &[CryptoOfficer, GroupAdministrator, Auditor],
@@ -67,7 +69,7 @@ impl Call {
     pub(crate) fn changes(&self) -> bool {
         let verbs = [
             "Activate", "Enable", "Disable", "Destroy", "Restore", "Create", "Put", "Delete",
-            "Add", "Revoke", "Assign",
+            "Add", "Revoke", "Assign", "Set",
         ];
         verbs.iter().any(|verb| self.method.starts_with(verb))
     }
@@ -206,6 +208,19 @@ fn calls_about(there: &There) -> Vec<Call> {
     let list = v1::ListSecretsRequest { group: group() };
     let grants = v1::ListGrantsRequest { group: some() };
     let lint = v1::LintGrantsRequest { group: some() };
+    let expiring = v1::ListExpiringRequest {
+        group: some(),
+        within_seconds: 1,
+    };
+    let findings = v1::ListFindingsRequest { group: some() };
+    let rules = v1::SetRulesRequest {
+        group: group(),
+        rules: Some(v1::Rules {
+            mode: "report".into(),
+            ..Default::default()
+        }),
+        dry_run: false,
+    };
     let revoke = v1::RevokeGrantRequest {
         id: id(&there.grant),
     };
@@ -237,6 +252,9 @@ fn calls_about(there: &There) -> Vec<Call> {
         about("ExplainGrant", &|| explain.encode_to_vec()),
         about("ListConsumers", &|| consumers.encode_to_vec()),
         about("ListReferences", &|| references.encode_to_vec()),
+        about("ListExpiring", &|| expiring.encode_to_vec()),
+        about("SetRules", &|| rules.encode_to_vec()),
+        about("ListFindings", &|| findings.encode_to_vec()),
         Call::new("RevokeGrant", of_it, &revoke),
         assign(GroupAdministrator),
         assign(Writer),
@@ -265,6 +283,7 @@ pub(crate) fn calls(there: &[There], fresh: &str, auditor: &str) -> Vec<Call> {
     };
     let grants = v1::ListGrantsRequest { group: None };
     let lint = v1::LintGrantsRequest { group: None };
+    let expiring = v1::ListExpiringRequest::default();
     let take = v1::RevokeRoleRequest { id: auditor.into() };
     let assign = |given| Call::new("AssignRole", None, &assignment(given, None)).of_role(given);
     calls.extend(Role::ALL.map(assign));
@@ -275,6 +294,8 @@ pub(crate) fn calls(there: &[There], fresh: &str, auditor: &str) -> Vec<Call> {
         Call::new("SuggestGrant", None, &suggest),
         Call::new("ListGrants", None, &grants),
         Call::new("LintGrants", None, &lint),
+        Call::new("ListExpiring", None, &expiring),
+        Call::new("ListFindings", None, &v1::ListFindingsRequest::default()),
         Call::new("ListRoles", None, &v1::ListRolesRequest {}),
         Call::new("ReadJournal", None, &v1::ReadJournalRequest::default()),
         Call::new("WhoAmI", None, &v1::OperatorWhoAmIRequest {}),

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::{
     args::Global,
+    compliance,
     confirm::confirm,
     element::Wanted,
     failure::Failure,
@@ -96,7 +97,7 @@ pub(crate) async fn activate(
         overlap_seconds: seconds(overlap)?,
     };
     let answer = global.manager().await?.activate_version(request).await;
-    let secret = answer.map_err(Failure::Manager)?;
+    let secret = answer.map_err(|call| compliance::explain(call, &wanted.secret.group))?;
     output::show(global.output, &super::view::Secret::from(secret))
 }
 
@@ -179,7 +180,7 @@ fn show(
     wanted: &Wanted,
     answer: Result<v1::Version, Call>,
 ) -> Result<(), Failure> {
-    let version = answer.map_err(Failure::Manager)?;
+    let version = answer.map_err(|call| compliance::explain(call, &wanted.secret.group))?;
     let fate = Fate {
         secret: wanted.secret.to_string(),
         version: version.number,

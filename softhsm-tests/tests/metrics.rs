@@ -1,0 +1,167 @@
+//! Metrics: counted and told over a socket, in the format that monitoring reads.
+#![allow(clippy::unwrap_used, reason = "a test says so by failing")]
+
+use std::{
+    collections::BTreeMap,
+    io::{Read as _, Write as _},
+    os::unix::{fs::PermissionsExt as _, net::UnixStream},
+};
+
+use softhsm_tests::{Site, until, verdict::CONTENT};
+
+const CONFIGURED: &str = "[metrics]\nsocket = ";
+
+fn measured() -> Site {
+    let site = Site::new();
+    let socket = site.path("run/metrics.sock");
+    site.configure(&format!("{CONFIGURED}{socket:?}\n"));
+    site
+}
+
+/// Sends a request as it is; gives the answer's head and body.
+fn ask(site: &Site, request: &str) -> (String, String) {
+    let mut stream = UnixStream::connect(site.path("run/metrics.sock")).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.to_owned(), body.to_owned())
+}
+
+/// Each sample by its name and labels.
+fn scrape(site: &Site) -> BTreeMap<String, f64> {
+    let (head, body) = ask(site, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    assert!(head.contains("text/plain; version=0.0.4"), "{head}");
+    let samples = body.lines().filter(|line| !line.starts_with('#'));
+    let sample = |line: &str| {
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        (name.to_owned(), value.parse().unwrap())
+    };
+    samples.map(sample).collect()
+}
+
+#[test]
+fn what_happens_is_counted_and_how_things_stand_is_told() {
+    let site = measured();
+    let daemon = site.start();
+    site.furnish(CONTENT);
+    for _ in 0..3 {
+        assert!(site.fetch("web/key").status.success());
+    }
+    assert_eq!(site.fetch("web/none").status.code(), Some(3));
+    assert_eq!(site.fetch("other/key").status.code(), Some(3));
+    std::fs::write(site.path("rules.toml"), "max-age-days = 1\n").unwrap();
+    let rules = site.path("rules.toml");
+    site.ctl(&["group", "rules", "web", rules.to_str().unwrap()]);
+
+    let samples = scrape(&site);
+    let fetched = |code| {
+        format!(
+            "custodyd_requests_total{{surface=\"provider\",operation=\"fetch\",code=\"{code}\"}}"
+        )
+    };
+    let version = env!("CARGO_PKG_VERSION");
+    for (name, value) in [
+        (fetched("OK"), 3.0),
+        (fetched("PermissionDenied"), 2.0),
+        (
+            "custodyd_request_seconds_count{surface=\"provider\",operation=\"fetch\"}".into(),
+            5.0,
+        ),
+        (
+            "custodyd_denials_total{reason=\"no-such-secret\"}".into(),
+            1.0,
+        ),
+        ("custodyd_denials_total{reason=\"no-grant\"}".into(), 1.0),
+        ("custodyd_journal_entries_total{kind=\"allow\"}".into(), 3.0),
+        ("custodyd_journal_failures_total".into(), 0.0),
+        (format!("custodyd_build{{version=\"{version}\"}}"), 1.0),
+        ("custodyd_groups".into(), 1.0),
+        ("custodyd_secrets".into(), 1.0),
+        ("custodyd_grants".into(), 1.0),
+        ("custodyd_token_serving".into(), 1.0),
+        ("custodyd_token_workers_total".into(), 1.0),
+        ("custodyd_development".into(), 0.0),
+    ] {
+        assert_eq!(samples.get(&name), Some(&value), "{name}: {samples:#?}");
+    }
+    let written = samples["custodyd_journal_sequence"];
+    let newest = site.journal().pop().unwrap()["seq"].as_f64().unwrap();
+    assert_eq!(written, newest);
+    // No name of a secret, and nobody's, stands in it.
+    for name in samples.keys() {
+        assert!(!name.contains("key\"") && !name.contains("uid"), "{name}");
+    }
+
+    // A worker that dies is seen, and so is its successor.
+    nix::sys::signal::kill(daemon.worker(), nix::sys::signal::Signal::SIGKILL).unwrap();
+    until("the next worker serves", || {
+        let samples = scrape(&site);
+        let is = |name: &str, value: f64| samples[name] == value;
+        (is("custodyd_token_workers_total", 2.0) && is("custodyd_token_serving", 1.0)).then_some(())
+    });
+    daemon.stop();
+}
+
+#[test]
+fn findings_and_ends_are_told_by_group() {
+    let site = measured();
+    let _daemon = site.start();
+    site.put_tls("web/tls");
+    std::fs::write(site.path("rules.toml"), "key-algorithms = [\"rsa\"]\n").unwrap();
+    let rules = site.path("rules.toml");
+    let rules = rules.to_str().unwrap();
+    assert_eq!(
+        site.try_ctl(&["group", "rules", "web", rules])
+            .status
+            .code(),
+        Some(10)
+    );
+    let samples = scrape(&site);
+    let finding = "custodyd_findings{group=\"web\",code=\"key-algorithm\",mode=\"report\"}";
+    assert_eq!(samples.get(finding), Some(&1.0), "{samples:#?}");
+    // What rcgen makes ends in 4096.
+    let end = samples["custodyd_soonest_end_timestamp_seconds{group=\"web\"}"];
+    assert_eq!(end, 67_090_118_400.0);
+    site.ctl(&["secret", "delete", "web/tls", "--yes"]);
+    let samples = scrape(&site);
+    assert_eq!(samples.get(finding), Some(&0.0));
+    assert!(!samples.keys().any(|name| name.contains("soonest_end")));
+}
+
+#[test]
+fn there_is_one_thing_to_get_and_not_for_everyone() {
+    let site = measured();
+    let _daemon = site.start();
+    let mode = std::fs::metadata(site.path("run/metrics.sock")).unwrap();
+    assert_eq!(mode.permissions().mode() & 0o777, 0o660);
+    for (request, status) in [
+        ("GET / HTTP/1.1\r\nHost: x\r\n\r\n", "404 Not Found"),
+        (
+            "POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",
+            "405 Method Not Allowed",
+        ),
+        ("nonsense\r\n\r\n", "400 Bad Request"),
+    ] {
+        let (head, body) = ask(&site, request);
+        assert!(
+            head.starts_with(&format!("HTTP/1.1 {status}\r\n")),
+            "{head}"
+        );
+        assert!(!body.contains("custodyd_"));
+    }
+    // Who connects and says nothing keeps nobody else out.
+    let silent: Vec<_> = (0..4)
+        .map(|_| UnixStream::connect(site.path("run/metrics.sock")).unwrap())
+        .collect();
+    assert!(!scrape(&site).is_empty());
+    drop(silent);
+}
+
+#[test]
+fn without_a_word_in_the_configuration_nothing_is_told() {
+    let site = Site::new();
+    let _daemon = site.start();
+    assert!(!site.path("run/metrics.sock").exists());
+}
