@@ -77,8 +77,7 @@ trait Type: Sync {
         &[]
     }
 
-    /// Its fields that refer to other secrets. They are public, so that what refers to what
-    /// is known without opening anything.
+    /// Its fields that refer to other secrets. They are public: nothing is opened to follow.
     fn refers(&self) -> &'static [Refers] {
         &[]
     }

@@ -339,3 +339,6 @@ impl<'a> Overlay<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -145,9 +145,11 @@ const DOMAIN: &str = "custodyd";
 
 /// What depends on that which would go, for programs; and whether it can go by force.
 fn say_what_depends(error: &Error, details: &mut ErrorDetails) {
-    let (reason, consumers, referrers): (_, &[_], &[_]) = match error {
-        Error::InUse(of) => ("IN_USE", &of.consumers, &of.referrers),
-        Error::Change(change::Error::ReferredTo { by, .. }) => ("REFERRED_TO", &[], by),
+    let (reason, consumers, referrers, hidden): (_, &[_], &[_], _) = match error {
+        Error::InUse(of) => ("IN_USE", &of.consumers, &of.referrers, of.hidden),
+        Error::Change(change::Error::ReferredTo { by, hidden, .. }) => {
+            ("REFERRED_TO", &[], by, *hidden)
+        }
         _ => return,
     };
     details.set_error_info(reason, DOMAIN, HashMap::new());
@@ -157,6 +159,10 @@ fn say_what_depends(error: &Error, details: &mut ErrorDetails) {
     for Dangling { link, problem } in referrers {
         let subject = format!("{}#{}", link.from, link.field);
         details.add_precondition_failure_violation("REFERENCE", subject, problem.to_string());
+    }
+    if hidden > 0 {
+        let subject = change::listed(&[], hidden);
+        details.add_precondition_failure_violation("REFERENCE", subject, "");
     }
 }
 
