@@ -4,7 +4,10 @@ use std::{error::Error as _, io, path::PathBuf};
 
 use tonic::{Code, Status};
 
-use crate::retry::names_delay;
+use crate::{
+    detail::{Dependents, dependents},
+    retry::names_delay,
+};
 
 /// Why a call has no answer. The texts are custodyd's own, written for its callers.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +36,16 @@ pub enum Error {
     /// Something else must be done first.
     #[error("{0}")]
     Precondition(String),
+    /// Others depend on what would go.
+    #[error("{message}")]
+    InUse {
+        /// What custodyd says.
+        message: String,
+        /// The services and secrets that do, a line each.
+        by: Vec<String>,
+        /// Whether the call can be made with `force`.
+        can_be_forced: bool,
+    },
     /// The request is malformed; repeating it is pointless.
     #[error("{0}")]
     Invalid(String),
@@ -59,7 +72,17 @@ impl From<Status> for Error {
             Code::PermissionDenied => Self::NoRole(message),
             Code::NotFound => Self::NotFound(message),
             Code::AlreadyExists => Self::Exists(message),
-            Code::FailedPrecondition => Self::Precondition(message),
+            Code::FailedPrecondition => match dependents(status.details()) {
+                Some(Dependents {
+                    can_be_forced,
+                    lines,
+                }) => Self::InUse {
+                    message,
+                    by: lines,
+                    can_be_forced,
+                },
+                None => Self::Precondition(message),
+            },
             Code::InvalidArgument => Self::Invalid(message),
             Code::Unavailable => Self::Unavailable(message),
             Code::ResourceExhausted if names_delay(&status) => Self::Unavailable(message),

@@ -18,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 mod channel;
+mod detail;
 mod error;
 mod manager;
 mod provider;

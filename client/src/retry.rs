@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use prost::Message;
-use prost_types::Any;
 use tokio::time::{Instant, sleep};
 use tonic::{Code, Response, Status};
 
-use crate::{Error, error::is_local};
+use crate::{Error, detail, error::is_local};
 
 /// The delay when custodyd names none.
 const DEFAULT_DELAY: Duration = Duration::from_millis(100);
@@ -15,7 +14,7 @@ const DEFAULT_DELAY: Duration = Duration::from_millis(100);
 /// The longest delay: beyond it the caller is better placed to decide.
 const MAX_DELAY: Duration = Duration::from_secs(2);
 
-const RETRY_INFO: &str = "type.googleapis.com/google.rpc.RetryInfo";
+const RETRY_INFO: &str = "google.rpc.RetryInfo";
 
 /// Makes a call that changes something: as often as it is asked, never more.
 pub(crate) async fn once<T>(
@@ -70,13 +69,6 @@ fn is_passing(status: &Status) -> bool {
     }
 }
 
-/// `google.rpc.Status`, as it is in `grpc-status-details-bin`.
-#[derive(Clone, PartialEq, Message)]
-struct Details {
-    #[prost(message, repeated, tag = "3")]
-    details: Vec<Any>,
-}
-
 /// `google.rpc.RetryInfo`.
 #[derive(Clone, PartialEq, Message)]
 struct RetryInfo {
@@ -94,12 +86,7 @@ fn delay(details: &[u8]) -> Duration {
 }
 
 fn named_delay(details: &[u8]) -> Option<Duration> {
-    let info = Details::decode(details)
-        .ok()?
-        .details
-        .into_iter()
-        .find(|any| any.type_url == RETRY_INFO)?;
-    let delay = RetryInfo::decode(&*info.value).ok()?.retry_delay?;
+    let delay = detail::of::<RetryInfo>(details, RETRY_INFO)?.retry_delay?;
     delay.try_into().ok()
 }
 
@@ -111,18 +98,8 @@ mod tests {
         let info = RetryInfo {
             retry_delay: Some(prost_types::Duration { seconds, nanos }),
         };
-        let other = Any {
-            type_url: "type.googleapis.com/google.rpc.ErrorInfo".into(),
-            value: vec![1, 2, 3],
-        };
-        let info = Any {
-            type_url: RETRY_INFO.into(),
-            value: info.encode_to_vec(),
-        };
-        Details {
-            details: vec![other, info],
-        }
-        .encode_to_vec()
+        let other = ("google.rpc.ErrorInfo", vec![1, 2, 3]);
+        detail::encode([other, (RETRY_INFO, info.encode_to_vec())])
     }
 
     #[test]

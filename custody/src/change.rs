@@ -8,7 +8,7 @@ use crate::{
     role::Role,
     row::Row,
     secret::version::Which,
-    state::{State, edit::Edit},
+    state::{State, edit::Edit, links::Dangling},
 };
 
 mod access;
@@ -103,6 +103,31 @@ pub enum Error {
     /// The time to change one's mind is too long.
     #[error("a version is destroyed within {max} days at the latest", max = life::MAX_GRACE / DAY)]
     LongGrace,
+    /// A version would refer to what is not there.
+    #[error("{0}")]
+    Refers(Box<Dangling>),
+    /// A version would refer to a secret that its writer may not see.
+    #[error(
+        "{field:?} refers to {secret}: referring to a secret of group {} takes the role reader, \
+         writer or group-administrator for it",
+        secret.group
+    )]
+    RefersUnseen {
+        /// The field.
+        field: &'static str,
+        /// The secret.
+        secret: SecretId,
+    },
+    /// Others refer to what would be taken away.
+    #[error("{secret} is referred to: {}", listed(by, *hidden))]
+    ReferredTo {
+        /// The secret.
+        secret: SecretId,
+        /// What would be left without it.
+        by: Vec<Dangling>,
+        /// How many more would be, which the operator may not see.
+        hidden: usize,
+    },
     /// The rules of its group keep the version from being used.
     #[error("the rules of group {group} refuse version {version}:{lines}",
         group = .version.secret.group,
@@ -116,6 +141,19 @@ pub enum Error {
     /// There can be no further version.
     #[error("{0} has had all the versions there can be")]
     NoMoreVersions(SecretId),
+}
+
+/// How many references an error names.
+const NAMED: usize = 5;
+
+/// The first of `by`, and how many there are besides.
+pub fn listed(by: &[Dangling], hidden: usize) -> String {
+    let named: Vec<_> = by.iter().take(NAMED).map(ToString::to_string).collect();
+    let more = by.len() - named.len();
+    let more = (more > 0).then(|| format!("{more} more"));
+    let hidden = (hidden > 0).then(|| format!("{hidden} in groups that you have no role for"));
+    let all: Vec<_> = named.into_iter().chain(more).chain(hidden).collect();
+    all.join("; ")
 }
 
 /// Checks that a group can be made, before a key is made for it.

@@ -118,6 +118,7 @@ pub enum Operation {
     ExplainGrant,
     SuggestGrant,
     ListConsumers,
+    ListReferences,
     ListExpiring,
     SetRules,
     ListFindings,
@@ -131,7 +132,7 @@ pub enum Operation {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::CreateGroup,
         Self::ListGroups,
         Self::GetGroup,
@@ -152,6 +153,7 @@ impl Operation {
         Self::ExplainGrant,
         Self::SuggestGrant,
         Self::ListConsumers,
+        Self::ListReferences,
         Self::ListExpiring,
         Self::SetRules,
         Self::ListFindings,
@@ -184,6 +186,7 @@ impl Operation {
             Self::ListGrants | Self::LintGrants | Self::ListConsumers => {
                 &[Reader, GroupAdministrator, Auditor]
             }
+            Self::ListReferences => &[Reader, GroupAdministrator],
             Self::SetRules => &[GroupAdministrator],
             Self::ListExpiring | Self::ListFindings => {
                 &[Reader, Writer, GroupAdministrator, Auditor]
@@ -219,6 +222,7 @@ impl Operation {
             Self::ExplainGrant => "explain-grant",
             Self::SuggestGrant => "suggest-grant",
             Self::ListConsumers => "list-consumers",
+            Self::ListReferences => "list-references",
             Self::ListExpiring => "list-expiring",
             Self::SetRules => "set-rules",
             Self::ListFindings => "list-findings",

@@ -78,6 +78,11 @@ trait Type: Sync {
         &[]
     }
 
+    /// Its fields that refer to other secrets. They are public: nothing is opened to follow.
+    fn refers(&self) -> &'static [Refers] {
+        &[]
+    }
+
     /// Names of all properties that it may have. One called like a field has its value.
     fn publishes(&self) -> &'static [&'static str];
 
@@ -116,6 +121,15 @@ pub struct Field {
     pub name: &'static str,
     /// Whether every secret of the type has it.
     pub is_required: bool,
+}
+
+/// A field whose value is a reference to another secret.
+#[derive(Clone, Copy, Debug)]
+pub struct Refers {
+    /// Its name.
+    pub field: &'static str,
+    /// Names of the types that the other may have.
+    pub kinds: &'static [&'static str],
 }
 
 /// A field that every secret of its type has.
@@ -212,6 +226,11 @@ impl Kind {
     /// which ends a file is not part of it.
     pub fn is_line(self, name: &str) -> bool {
         self.0.lines().contains(&name)
+    }
+
+    /// The fields of a secret of this type that refer to other secrets.
+    pub fn refers(self) -> &'static [Refers] {
+        self.0.refers()
     }
 
     /// The names of all properties that a secret of this type may have.

@@ -14,12 +14,14 @@ use crate::{
     secret::version::{Fingerprint, Secret, Version, Wrap},
     state::{
         edit::{Edit, Plan},
+        links::Referrers,
         view::{Counts, GroupView},
     },
 };
 
 pub mod decide;
 pub mod edit;
+pub mod links;
 mod roles;
 pub mod view;
 
@@ -44,6 +46,7 @@ pub struct State {
     set: SetHash,
     groups: BTreeMap<GroupName, InGroup>,
     assignments: BTreeMap<RuleId, Held<Assignment>>,
+    referrers: Referrers,
 }
 
 #[derive(Debug)]
@@ -82,6 +85,7 @@ impl State {
             set: SetHash::default(),
             groups: BTreeMap::new(),
             assignments: BTreeMap::new(),
+            referrers: Referrers::default(),
         }
     }
 
@@ -240,7 +244,10 @@ impl State {
                 }
             }
             Row::Version(row) => {
-                let versions = &mut self.in_secret_mut(&row.id.secret)?.versions;
+                let secret = self.groups.get_mut(&row.id.secret.group)?;
+                let secret = secret.secrets.get_mut(&row.id.secret.name)?;
+                self.referrers.follow(secret.secret.row.kind, &row);
+                let versions = &mut secret.versions;
                 let version = Held { row, tag };
                 match place(versions, version.row.id.number) {
                     Ok(at) => versions[at].version = version,
@@ -284,8 +291,12 @@ impl State {
                 self.groups.get_mut(&id.group)?.secrets.remove(&id.name);
             }
             RowId::Version(id) => {
-                let versions = &mut self.in_secret_mut(&id.secret)?.versions;
-                versions.remove(place(versions, id.number).ok()?);
+                let secret = self.groups.get_mut(&id.secret.group)?;
+                let secret = secret.secrets.get_mut(&id.secret.name)?;
+                let at = place(&secret.versions, id.number).ok()?;
+                let removed = secret.versions.remove(at);
+                let kind = secret.secret.row.kind;
+                self.referrers.forget(kind, &removed.version.row);
             }
             RowId::Wrap(version, gmk) => {
                 let secret = self.in_secret_mut(&version.secret)?;

@@ -42,7 +42,7 @@ mod outlook;
 mod secrets;
 
 pub(crate) use changes::{Writer, now};
-pub(crate) use consumers::{Use, Watching};
+pub(crate) use consumers::{InUse, Use, Watching};
 pub(crate) use error::Error;
 
 use changes::to_its_end;

@@ -160,6 +160,10 @@ fn calls(planted: &Planted, made: &Made) -> Vec<(&'static str, Vec<u8>, Option<C
         group: group(),
         name: None,
     };
+    let references = v1::ListReferencesRequest {
+        group: group(),
+        name: name(),
+    };
     let expiring = v1::ListExpiringRequest {
         group: some(),
         within_seconds: u64::MAX,
@@ -234,6 +238,7 @@ fn calls(planted: &Planted, made: &Made) -> Vec<(&'static str, Vec<u8>, Option<C
             .encode_to_vec(),
         ),
         fine("ListConsumers", consumers.encode_to_vec()),
+        fine("ListReferences", references.encode_to_vec()),
         fine("ListExpiring", expiring.encode_to_vec()),
         fine("SetRules", rules.encode_to_vec()),
         fine(
@@ -262,6 +267,9 @@ async fn no_call_of_the_manager_gives_a_byte_of_content_back() {
     let _daemon = site.start();
     site.ctl(&["group", "create", "web"]);
     let channel = raw::connect(site.path("run/manager.sock")).await;
+    let target = planted::target().encode_to_vec();
+    let target = raw::call(&channel, "/custody.v1.Manager/PutSecret", target).await;
+    target.unwrap();
     for planted in planted() {
         // Twice is two versions, so that there are old ones too.
         let first = planted.put(planted.r#type).encode_to_vec();

@@ -305,6 +305,9 @@ manager! {
         this.note(|asked| asked.consumers = Some(request));
         answers::consumers()
     }}
+    list_references(this, _ => ListReferencesRequest) -> ListReferencesResponse {
+        answers::references()
+    }
     list_expiring(this, request => ListExpiringRequest) -> ListExpiringResponse {{
         this.note(|asked| asked.expiring = Some(request));
         match *this.clean.lock().unwrap() {

@@ -189,6 +189,7 @@ fn what_makes_no_sense_never_reaches_custodyd() {
         vec!["role", "assign", "king", "--uid=1"],
         vec!["role", "revoke", "0011"],
         vec!["consumers", "web/tls@1"],
+        vec!["secret", "references", "web/tls@1"],
         vec!["journal", "verify"],
         vec!["secret", "put", "web/tls", "--type=keystore", "tls.pem"],
         vec!["secret", "put", "web/tls", "--type=keystore", "a=-", "b=-"],

@@ -1,8 +1,9 @@
 //! What a grant is written with, and what is said when it is refused.
 
-use std::process::Output;
+use std::{collections::HashMap, process::Output};
 
-use tonic::Status;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
 
 use crate::canned::Daemon;
 
@@ -230,18 +231,55 @@ fn a_draft_can_be_pasted_whole_into_a_shell() {
     assert!(output.stderr.is_empty(), "a name ran as a command");
 }
 
+/// What custodyd says of a secret that others depend on.
+fn depended_on(reason: &str) -> Status {
+    let mut details = ErrorDetails::new();
+    details.set_error_info(reason, "custodyd", HashMap::new());
+    let (unit, disabled) = (
+        "unix:uid:33 systemd:id:nginx.service",
+        "the version is disabled",
+    );
+    details.add_precondition_failure_violation("CONSUMER", unit, "");
+    details.add_precondition_failure_violation("REFERENCE", "web/front@3#keystore", disabled);
+    Status::with_error_details(
+        Code::FailedPrecondition,
+        "for programs that show it",
+        details,
+    )
+}
+
+#[test]
+fn no_force_is_offered_against_a_reference() {
+    let daemon = Daemon::failing([depended_on("REFERRED_TO")]);
+    let output = daemon.run(["secret", "destroy", "web/tls@1", "--yes"]);
+    assert_eq!(output.status.code(), Some(5));
+    let told = stderr(&output);
+    assert!(
+        told.starts_with("custodyctl: web/tls is referred to\n"),
+        "{told}"
+    );
+    assert!(
+        told.contains("  web/front@3#keystore: the version is disabled\n"),
+        "{told}"
+    );
+    assert!(
+        told.contains("delete that first") && !told.contains("--force"),
+        "{told}"
+    );
+}
+
 #[test]
 fn a_secret_in_use_is_deleted_by_force_only() {
-    let message = "web/tls was fetched of late:\n  systemd:id:nginx.service, uid 33";
-    let daemon = Daemon::failing([Status::failed_precondition(message)]);
+    let daemon = Daemon::failing([depended_on("IN_USE")]);
     let output = daemon.run(["secret", "delete", "web/tls", "--yes"]);
     assert_eq!(output.status.code(), Some(5));
     assert_eq!(
         stderr(&output),
-        "custodyctl: web/tls was fetched of late:\n  \
-         systemd:id:nginx.service, uid 33\n  \
-         hint: 'custodyctl consumers web/tls' shows who would miss it; --force deletes it all the \
-         same\n"
+        "custodyctl: web/tls is in use\n  \
+         unix:uid:33 systemd:id:nginx.service\n  \
+         web/front@3#keystore: the version is disabled\n  \
+         hint: 'custodyctl consumers web/tls' and 'custodyctl secret references web/tls' show who \
+         would miss it; --force does it all the same\n"
     );
     assert!(!daemon.asked().delete.unwrap().force);
     assert!(

@@ -9,6 +9,7 @@ const COMMANDS: [&[&str]; 23] = [
     &["secret", "list", "web"],
     &["secret", "show", "web/tls"],
     &["secret", "versions", "web/tls"],
+    &["secret", "references", "web/tls"],
     &["secret", "delete", "web/tls", "--yes"],
     &["grant", "add", "web", "tls", "--uid=33", "--uses=1"],
     &["grant", "add", "web", "tls", "--uid=33", "--dry-run"],

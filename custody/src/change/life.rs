@@ -55,7 +55,8 @@ fn version<'a>(view: SecretView<'a>, which: Which) -> Result<VersionView<'a>, Er
 ///
 /// # Errors
 ///
-/// If there is no such version, it is not delivered, or the group's rules refuse it.
+/// If there is no such version, it is not delivered, the group's rules refuse it, or a
+/// reference to the secret would be left without a version.
 pub fn activate(
     state: &State,
     id: &SecretId,
@@ -101,6 +102,7 @@ pub fn activate(
         puts,
         ..Edit::default()
     };
+    state.check_references(&edit)?;
     Ok((edit, change))
 }
 
@@ -108,8 +110,8 @@ pub fn activate(
 ///
 /// # Errors
 ///
-/// If there is no such version, its state does not allow that, or it is to be delivered and
-/// the group's rules refuse it.
+/// If there is no such version, its state does not allow that, it is to be delivered and the
+/// group's rules refuse it, or a reference would be left without what it means.
 pub fn live(
     state: &State,
     id: &SecretId,
@@ -136,6 +138,7 @@ pub fn live(
         })],
         ..Edit::default()
     };
+    state.check_references(&edit)?;
     Ok((edit, change))
 }
 

@@ -15,7 +15,7 @@ use crate::{
         Accepted, Kind,
         version::{Fingerprint, Secret, Version, VersionState, Wrap},
     },
-    state::{State, edit::Edit, view::SecretView},
+    state::{State, edit::Edit, links, view::SecretView},
 };
 
 /// How a version is to be written.
@@ -133,7 +133,8 @@ pub struct Written<'a> {
 ///
 /// # Errors
 ///
-/// If the group's rules refuse it.
+/// If the group's rules refuse it, it refers to what is not there, or to what `operator` may
+/// not see, or a reference to the secret would be left without a version.
 pub fn put_secret(
     state: &State,
     place: Place,
@@ -190,8 +191,10 @@ pub fn put_secret(
         if !terms.is_pending {
             edit.puts.extend(outlive(view, &secret, terms.overlap, now));
         }
-        retired = retire(view, &secret, &mut edit);
+        retired = retire(state, view, &secret, &mut edit);
     }
+    check_seen(state, operator, place.kind, &edit)?;
+    state.check_references(&edit)?;
     let change = Change::PutSecret {
         group: id.secret.group.clone(),
         secret: id.secret.name.clone(),
@@ -202,6 +205,25 @@ pub fn put_secret(
         retired,
     };
     Ok((edit, change))
+}
+
+/// Whether `operator` may see the secrets of other groups that a new version refers to. Who
+/// may not learns nothing of them, and keeps nobody there from deleting them.
+fn check_seen(state: &State, operator: &Operator, kind: Kind, edit: &Edit) -> Result<(), Error> {
+    for row in &edit.puts {
+        let Row::Version(version) = row else {
+            continue;
+        };
+        for link in links::written(kind, version) {
+            let secret = link.to.secret;
+            let own = version.id.secret.group == secret.group;
+            if !own && !state.is_seen(operator.evidence(), &secret) {
+                let field = link.field;
+                return Err(Error::RefersUnseen { field, secret });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The secret's row after version `id` was written.
@@ -262,20 +284,24 @@ pub(super) fn outlive(
     rows
 }
 
-/// Destroys the versions beyond those that are kept, but for those that have a part to play.
-fn retire(view: SecretView<'_>, after: &Secret, edit: &mut Edit) -> Vec<u32> {
+/// Destroys the versions beyond those that are kept, but for those that have a part to play
+/// or are referred to by number.
+fn retire(state: &State, view: SecretView<'_>, after: &Secret, edit: &mut Edit) -> Vec<u32> {
     let Some(keep) = after.keep else {
         return Vec::new();
     };
+    let pinned = state.pinned(&after.id);
     // The new one is not among those in the state.
     let others = keep.get() as usize - 1;
     let excess = view.versions().len().saturating_sub(others);
     let mut retired = Vec::new();
     for version in view.versions().take(excess) {
         let row = version.row();
-        if !after.names(row.id.number) && row.state != VersionState::Destroyed {
+        let number = row.id.number;
+        let is_kept = after.names(number) || pinned.contains(&number);
+        if !is_kept && row.state != VersionState::Destroyed {
             super::life::destroy(version, edit);
-            retired.push(row.id.number);
+            retired.push(number);
         }
     }
     retired
@@ -285,7 +311,7 @@ fn retire(view: SecretView<'_>, after: &Secret, edit: &mut Edit) -> Vec<u32> {
 ///
 /// # Errors
 ///
-/// If there is none.
+/// If there is none, or another refers to it.
 pub fn delete_secret(state: &State, id: &SecretId) -> Result<(Edit, Change), Error> {
     let secret = state
         .group(&id.group)
@@ -306,6 +332,7 @@ pub fn delete_secret(state: &State, id: &SecretId) -> Result<(Edit, Change), Err
         deletes,
         ..Edit::default()
     };
+    state.check_references(&edit)?;
     let change = Change::DeleteSecret {
         group: id.group.clone(),
         secret: id.name.clone(),

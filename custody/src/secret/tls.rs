@@ -2,10 +2,10 @@
 //! refers to them.
 
 use super::{
-    Fields, Properties, Refused, Shape, Type, optional, required,
+    Fields, Properties, Refers, Refused, Shape, Type, optional, required,
     x509::{describe, invalid},
 };
-use crate::reference::Reference;
+use crate::{reference::Reference, secret::version::Which};
 
 mod suite;
 
@@ -49,6 +49,17 @@ impl Type for TlsContext {
         )
     }
 
+    fn refers(&self) -> &'static [Refers] {
+        const {
+            &[
+                to(KEYSTORE, &["keystore"]),
+                to(TRUSTSTORE, &["truststore"]),
+                to(PIN_SET, &["certificate-pin-set"]),
+                to(CRLS, &["crl-distributor"]),
+            ]
+        }
+    }
+
     fn publishes(&self) -> &'static [&'static str] {
         &[
             KEYSTORE,
@@ -85,11 +96,9 @@ impl Type for TlsContext {
 
     fn inspect(&self, values: &Fields) -> Result<Properties, Refused> {
         let text = |name| str::from_utf8(values.get(name).unwrap_or_default()).unwrap_or_default();
-        for name in [KEYSTORE, TRUSTSTORE, PIN_SET, CRLS] {
-            if values.get(name).is_some() {
-                text(name)
-                    .parse::<Reference>()
-                    .map_err(|error| invalid(format!("{name:?}: {error}")))?;
+        for Refers { field, .. } in self.refers() {
+            if values.get(field).is_some() {
+                reference(field, text(field))?;
             }
         }
         let lowest = version(values, MIN_VERSION)?.unwrap_or(Version::Tls12);
@@ -127,6 +136,29 @@ impl Type for TlsContext {
         }
         Ok(properties)
     }
+}
+
+const fn to(field: &'static str, kinds: &'static [&'static str]) -> Refers {
+    Refers { field, kinds }
+}
+
+/// Whether `text` refers to a whole secret, and to a version of it that stays.
+fn reference(field: &str, text: &str) -> Result<(), Refused> {
+    let reference: Reference = text
+        .parse()
+        .map_err(|error| invalid(format!("{field:?}: {error}")))?;
+    if reference.field.is_some() {
+        return Err(invalid(format!(
+            "{field:?}: the whole secret is wanted; leave #FIELD out"
+        )));
+    }
+    if reference.version == Which::Pending {
+        return Err(invalid(format!(
+            "{field:?}: a pending version is pending no more once it is activated; refer to it by \
+             its number"
+        )));
+    }
+    Ok(())
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

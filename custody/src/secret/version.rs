@@ -76,8 +76,9 @@ impl FromStr for Which {
             "current" => Ok(Self::Current),
             "previous" => Ok(Self::Previous),
             "pending" => Ok(Self::Pending),
+            // One way to write each number, so that equal references are equal texts.
             digits => match digits.parse() {
-                Ok(number) if number > 0 && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                Ok(number) if digits.starts_with(|first: char| matches!(first, '1'..='9')) => {
                     Ok(Self::Number(number))
                 }
                 _ => Err(NoVersion(text.to_owned())),
@@ -223,7 +224,7 @@ mod tests {
         for text in ["current", "previous", "pending", "1", "4294967295"] {
             assert_eq!(text.parse::<Which>().unwrap().to_string(), text);
         }
-        for text in ["", "0", "-1", "+1", "newest", "4294967296"] {
+        for text in ["", "0", "01", "-1", "+1", "newest", "4294967296"] {
             assert!(text.parse::<Which>().is_err(), "{text:?}");
         }
     }

@@ -15,6 +15,7 @@ use custody::{
     usage::Usage,
 };
 
+mod references;
 mod world;
 
 use world::*;

@@ -26,6 +26,7 @@ mod group;
 mod inventory;
 mod journal;
 mod life;
+mod reference;
 mod role;
 mod secret;
 
@@ -95,6 +96,7 @@ methods! {
     explain_grant(v1::ExplainGrantRequest) -> v1::ExplainGrantResponse = ExplainGrant;
     suggest_grant(v1::SuggestGrantRequest) -> v1::SuggestGrantResponse = SuggestGrant;
     list_consumers(v1::ListConsumersRequest) -> v1::ListConsumersResponse = ListConsumers;
+    list_references(v1::ListReferencesRequest) -> v1::ListReferencesResponse = ListReferences;
     list_expiring(v1::ListExpiringRequest) -> v1::ListExpiringResponse = ListExpiring;
     set_rules(v1::SetRulesRequest) -> v1::SetRulesResponse = SetRules;
     list_findings(v1::ListFindingsRequest) -> v1::ListFindingsResponse = ListFindings;

@@ -1,6 +1,7 @@
 //! The one table from what happened to what a client may know of it.
 
 use std::{
+    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -8,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use custody::{caller::observation::Credentials, change, journal::Surface, lint::Finding};
+use custody::{
+    caller::observation::Credentials, change, journal::Surface, lint::Finding,
+    state::links::Dangling,
+};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -50,6 +54,7 @@ impl Asked {
             self.log(request, code, &error);
             let mut details = ErrorDetails::new();
             details.set_request_info(format!("{request}"), "");
+            say_what_depends(&error, &mut details);
             if code == Code::Unavailable {
                 details.set_retry_info(Some(RETRY));
             }
@@ -128,10 +133,36 @@ fn known(surface: Surface, error: &Error) -> (Code, String) {
         }
         Error::Hopeless(findings) => (Code::InvalidArgument, lines(findings)),
         Error::Weak(findings) => (Code::FailedPrecondition, lines(findings)),
-        Error::InUse { .. } => (Code::FailedPrecondition, error.to_string()),
+        Error::InUse(_) => (Code::FailedPrecondition, error.to_string()),
         Error::TooManyWatches => (Code::ResourceExhausted, error.to_string()),
         Error::NoProcess(_) | Error::NobodyInUnit(_) => (Code::NotFound, error.to_string()),
         Error::Change(change) => (code_of(change), change.to_string()),
+    }
+}
+
+/// Whose reasons those are that [`say_what_depends`] gives.
+const DOMAIN: &str = "custodyd";
+
+/// What depends on that which would go, for programs; and whether it can go by force.
+fn say_what_depends(error: &Error, details: &mut ErrorDetails) {
+    let (reason, consumers, referrers, hidden): (_, &[_], &[_], _) = match error {
+        Error::InUse(of) => ("IN_USE", &of.consumers, &of.referrers, of.hidden),
+        Error::Change(change::Error::ReferredTo { by, hidden, .. }) => {
+            ("REFERRED_TO", &[], by, *hidden)
+        }
+        _ => return,
+    };
+    details.set_error_info(reason, DOMAIN, HashMap::new());
+    for consumer in consumers {
+        details.add_precondition_failure_violation("CONSUMER", consumer.clone(), "");
+    }
+    for Dangling { link, problem } in referrers {
+        let subject = format!("{}#{}", link.from, link.field);
+        details.add_precondition_failure_violation("REFERENCE", subject, problem.to_string());
+    }
+    if hidden > 0 {
+        let subject = change::listed(&[], hidden);
+        details.add_precondition_failure_violation("REFERENCE", subject, "");
     }
 }
 
@@ -155,6 +186,7 @@ fn lines(findings: &[Finding]) -> String {
 fn code_of(error: &change::Error) -> Code {
     match error {
         change::Error::GroupExists(_) => Code::AlreadyExists,
+        change::Error::RefersUnseen { .. } => Code::PermissionDenied,
         change::Error::NoSuchGroup(_)
         | change::Error::NoSuchSecret(_)
         | change::Error::NoSuchGrant(_)
@@ -166,6 +198,8 @@ fn code_of(error: &change::Error) -> Code {
         change::Error::OtherKind { .. }
         | change::Error::NoProtectingKey { .. }
         | change::Error::NoMoreVersions(_)
+        | change::Error::Refers(_)
+        | change::Error::ReferredTo { .. }
         | change::Error::LastCryptoOfficer(_)
         | change::Error::NotCurrent { .. }
         | change::Error::Noncompliant { .. }

@@ -2,13 +2,17 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use custody::{
     caller::Evidence,
+    change,
     group::Millis,
     name::SecretId,
+    role::Operator,
+    state::{edit::Edit, links::Dangling},
     usage::{Consumer, visits::Visits},
 };
 
@@ -159,12 +163,15 @@ impl Custodian {
         uses
     }
 
-    /// Whether nobody would miss `secret`, or that version of it. The current one is what
-    /// each gets that comes again.
+    /// Whether nobody would miss `secret`, or that version of it, and nothing that refers to
+    /// it would be delivered no more after `edit`. The current one is what each gets that
+    /// comes again.
     pub(super) fn check_unused(
         &self,
+        operator: &Operator,
         secret: &SecretId,
         version: Option<u32>,
+        edit: &Edit,
     ) -> Result<(), Error> {
         let current = {
             let state = self.state();
@@ -178,18 +185,66 @@ impl Custodian {
             .filter(|one| one.is_recent && other.is_none_or(|other| one.has(other)))
             .map(|one| name(&one.consumer))
             .collect();
-        if recent.is_empty() {
+        let silenced = self.state().silenced(edit);
+        let (referrers, hidden) = self.seen(operator, silenced);
+        if recent.is_empty() && referrers.is_empty() && hidden == 0 {
             return Ok(());
         }
-        let more = recent.len().saturating_sub(NAMED);
-        let mut consumers = recent[..recent.len() - more].join(", ");
-        if more > 0 {
-            consumers.push_str(&format!(" and {more} more"));
+        Err(Error::InUse(Box::new(InUse {
+            secret: secret.clone(),
+            consumers: recent,
+            referrers,
+            hidden,
+        })))
+    }
+
+    /// `error` without what `operator` may not see.
+    pub(super) fn veiled(&self, operator: &Operator, error: change::Error) -> Error {
+        match error {
+            change::Error::ReferredTo { secret, by, .. } => {
+                let (by, hidden) = self.seen(operator, by);
+                change::Error::ReferredTo { secret, by, hidden }.into()
+            }
+            other => other.into(),
         }
-        Err(Error::InUse {
-            secret: secret.to_string(),
-            consumers,
-        })
+    }
+
+    /// Those of `all` that `operator` may see, and how many it may not.
+    fn seen(&self, operator: &Operator, all: Vec<Dangling>) -> (Vec<Dangling>, usize) {
+        let state = self.state();
+        let count = all.len();
+        let is_seen = |one: &Dangling| state.is_seen(operator.evidence(), &one.link.from.secret);
+        let seen: Vec<_> = all.into_iter().filter(is_seen).collect();
+        let hidden = count - seen.len();
+        (seen, hidden)
+    }
+}
+
+/// Who would miss a secret.
+#[derive(Debug)]
+pub(crate) struct InUse {
+    pub(crate) secret: SecretId,
+    pub(crate) consumers: Vec<String>,
+    /// What refers to it.
+    pub(crate) referrers: Vec<Dangling>,
+    /// How many more refer to it, which the operator may not see.
+    pub(crate) hidden: usize,
+}
+
+impl fmt::Display for InUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is in use: ", self.secret)?;
+        let more = self.consumers.len().saturating_sub(NAMED);
+        f.write_str(&self.consumers[..self.consumers.len() - more].join(", "))?;
+        if more > 0 {
+            write!(f, " and {more} more")?;
+        }
+        if !self.referrers.is_empty() || self.hidden > 0 {
+            let between = if self.consumers.is_empty() { "" } else { "; " };
+            let referrers = change::listed(&self.referrers, self.hidden);
+            write!(f, "{between}{referrers}")?;
+        }
+        Ok(())
     }
 }
 

@@ -10,7 +10,7 @@ use custody::{
     secret::Refused,
 };
 
-use super::Custodian;
+use super::{Custodian, InUse};
 use crate::{journal::Error as JournalError, names, store::Failed as DatabaseFailed};
 
 /// Why a request was not answered as it was asked.
@@ -44,8 +44,8 @@ pub(crate) enum Error {
     Hopeless(Vec<Finding>),
     #[error(transparent)]
     Names(#[from] names::Error),
-    #[error("{secret} is in use: {consumers}")]
-    InUse { secret: String, consumers: String },
+    #[error("{0}")]
+    InUse(Box<InUse>),
     #[error("there are too many watches")]
     TooManyWatches,
     #[error("there is no process {0} that can be looked at")]

@@ -87,7 +87,8 @@ impl Custodian {
                 wrapped,
             };
             let (edit, change) =
-                put::put_secret(&this.state(), place, written, terms, &operator, now())?;
+                put::put_secret(&this.state(), place, written, terms, &operator, now())
+                    .map_err(|error| this.veiled(&operator, error))?;
             let written = this.commit(writer, Some(&operator), edit, change).await;
             if was_made(&written) {
                 this.announce(id);
@@ -112,10 +113,12 @@ impl Custodian {
         let this = Arc::clone(self);
         to_its_end(async move {
             let writer = &mut *this.writer().await?;
+            // What refers to it is named first: no force helps against that.
+            let (edit, change) = put::delete_secret(&this.state(), &id)
+                .map_err(|error| this.veiled(&operator, error))?;
             if !force {
-                this.check_unused(&id, None)?;
+                this.check_unused(&operator, &id, None, &edit)?;
             }
-            let (edit, change) = put::delete_secret(&this.state(), &id)?;
             let versions = match &change {
                 Change::DeleteSecret { versions, .. } => *versions,
                 _ => 0,
@@ -142,7 +145,8 @@ impl Custodian {
         let this = Arc::clone(self);
         to_its_end(async move {
             let writer = &mut *this.writer().await?;
-            let (edit, change) = life::activate(&this.state(), &id, which, overlap, now())?;
+            let (edit, change) = life::activate(&this.state(), &id, which, overlap, now())
+                .map_err(|error| this.veiled(&operator, error))?;
             let written = this.commit(writer, Some(&operator), edit, change).await;
             if was_made(&written) {
                 this.announce(id);
@@ -165,14 +169,15 @@ impl Custodian {
         let this = Arc::clone(self);
         to_its_end(async move {
             let writer = &mut *this.writer().await?;
-            let (edit, change) = life::live(&this.state(), &id, which, deed, now())?;
+            let (edit, change) = life::live(&this.state(), &id, which, deed, now())
+                .map_err(|error| this.veiled(&operator, error))?;
             let number = match &change {
                 Change::VersionFate { versions, .. } => versions.first().copied(),
                 _ => None,
             };
             let number = number.unwrap_or(0);
             if matches!(deed, Deed::Disable | Deed::Destroy(_)) && !force {
-                this.check_unused(&id, Some(number))?;
+                this.check_unused(&operator, &id, Some(number), &edit)?;
             }
             let written = this.commit(writer, Some(&operator), edit, change).await;
             if was_made(&written) {

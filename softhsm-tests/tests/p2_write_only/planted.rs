@@ -39,7 +39,7 @@ pub(super) fn planted() -> Vec<Planted> {
             "pins",
             "sha256/47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=",
         ),
-        public("tls-context", "keystore", "custody:web/tls"),
+        public("tls-context", "keystore", "custody:web/target"),
     ];
     for kind in Kind::names() {
         assert!(
@@ -61,6 +61,11 @@ fn plain(r#type: &'static str, field: &'static str, public: &[(&'static str, &st
         traces: vec![canary.clone()],
         fields: [(field, canary)].into_iter().chain(public).collect(),
     }
+}
+
+/// The key store that the TLS context refers to.
+pub(super) fn target() -> v1::PutSecretRequest {
+    keystore().put("target")
 }
 
 fn keystore() -> Planted {

@@ -17,6 +17,7 @@ mod installation;
 mod loss;
 mod officers;
 mod read_out;
+mod references;
 mod selectors;
 mod tampering;
 

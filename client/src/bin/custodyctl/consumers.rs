@@ -21,8 +21,9 @@ struct Consumers {
     scope: Scope,
 }
 
+/// A service that uses a secret.
 #[derive(Debug, Serialize)]
-struct Consumer {
+pub(crate) struct Consumer {
     name: String,
     uid: u32,
     what: Option<String>,
@@ -71,7 +72,7 @@ impl From<v1::FetchedVersion> for Fetched {
 }
 
 impl Consumer {
-    fn who(&self) -> String {
+    pub(crate) fn who(&self) -> String {
         match &self.what {
             Some(what) => format!("uid {} {what}", self.uid),
             None => format!("uid {}", self.uid),

@@ -183,7 +183,8 @@ pub(crate) fn read(secret: &SecretId, kind: &str, sources: Sources) -> Result<Ve
         given.add(field, Zeroizing::new(value.into_bytes()))?;
     }
     let mut files: Vec<_> = sources.files.iter().map(|part| part.split(known)).collect();
-    if files.is_empty() && sources.prompt.is_empty() && sources.dotenv.is_none() {
+    let is_named = !files.is_empty() || !sources.prompt.is_empty() || sources.dotenv.is_some();
+    if !is_named && !given.is_enough() {
         files.push((None, Input::Stdin));
     }
     let from_stdin = files.iter().map(|(_, input)| input).chain(&sources.dotenv);
@@ -230,6 +231,17 @@ struct Given {
 }
 
 impl Given {
+    /// Whether every field is there that must be.
+    fn is_enough(&self) -> bool {
+        let is_given = |name: &str| self.fields.iter().any(|field| field.name == name);
+        match self.kind.map(Kind::shape) {
+            Some(Shape::Fields(known)) => known
+                .iter()
+                .all(|field| !field.is_required || is_given(field.name)),
+            Some(Shape::Free) | None => false,
+        }
+    }
+
     fn has(&self, name: &str) -> bool {
         self.fields.iter().any(|field| field.name == name)
     }

@@ -4,6 +4,7 @@ use std::{fmt, str::FromStr};
 
 use custody::{
     name::{self, GroupName, SecretId, SecretName},
+    reference::{self, Written},
     secret::version::Which,
 };
 
@@ -17,67 +18,89 @@ pub(crate) enum Error {
     #[error("the secret's name is wrong: {0}")]
     Secret(name::Error),
     #[error(
-        "{0:?} is no version; write GROUP/NAME@VERSION with a number, current, previous or \
-         pending, such as web/tls@3"
+        "that is no version; write GROUP/NAME@VERSION with a number, current, previous or pending, \
+         such as web/tls@3"
     )]
-    Version(String),
+    Version,
+    #[error("no version is wanted here, only GROUP/NAME")]
+    NeedlessVersion,
+    #[error("no field is wanted here")]
+    NeedlessField,
+    #[error(transparent)]
+    Reference(reference::Error),
 }
 
-/// `GROUP/NAME`.
+impl From<reference::Error> for Error {
+    fn from(error: reference::Error) -> Self {
+        match error {
+            reference::Error::Form => Self::Shape,
+            reference::Error::Group(error) => Self::Group(error),
+            reference::Error::Secret(error) => Self::Secret(error),
+            reference::Error::Version => Self::Version,
+            error => Self::Reference(error),
+        }
+    }
+}
+
+/// `GROUP/NAME`, with `custody:` in front or without.
 pub(crate) fn secret(text: &str) -> Result<SecretId, Error> {
-    let (group, name) = text.split_once('/').ok_or(Error::Shape)?;
-    Ok(SecretId {
-        group: GroupName::from_str(group).map_err(Error::Group)?,
-        name: SecretName::from_str(name).map_err(Error::Secret)?,
-    })
+    match text.parse::<Wanted>()? {
+        Wanted {
+            version: Some(_), ..
+        } => Err(Error::NeedlessVersion),
+        Wanted { secret, .. } => Ok(secret),
+    }
 }
 
-/// `GROUP/NAME` or `GROUP/NAME@VERSION`.
+/// `GROUP/NAME` or `GROUP/NAME@VERSION`, with `custody:` in front or without.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Wanted {
     pub(crate) secret: SecretId,
-    pub(crate) version: Which,
+    /// The version, if one is named.
+    pub(crate) version: Option<Which>,
 }
 
 impl FromStr for Wanted {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let Some((rest, version)) = text.split_once('@') else {
-            return Ok(Self {
-                secret: secret(text)?,
-                version: Which::Current,
-            });
-        };
-        let which = version.parse();
-        Ok(Self {
-            version: which.map_err(|_| Error::Version(version.to_owned()))?,
-            secret: secret(rest)?,
-        })
+        let written: Written = text.parse()?;
+        match written.field {
+            Some(_) => Err(Error::NeedlessField),
+            None => Ok(Self {
+                secret: written.secret,
+                version: written.version,
+            }),
+        }
+    }
+}
+
+/// The number of a version, if it is named by one.
+pub(crate) fn number(version: Option<Which>) -> Option<u32> {
+    match version {
+        Some(Which::Number(number)) => Some(number),
+        _ => None,
+    }
+}
+
+/// The part of a version, if it is named by one other than current.
+pub(crate) fn part(version: Option<Which>) -> Option<String> {
+    match version {
+        Some(which @ (Which::Previous | Which::Pending)) => Some(which.to_string()),
+        Some(Which::Current | Which::Number(_)) | None => None,
     }
 }
 
 impl Wanted {
-    /// The version's number, if it is named by one.
-    pub(crate) fn number(&self) -> Option<u32> {
-        match self.version {
-            Which::Number(number) => Some(number),
-            _ => None,
-        }
-    }
-
-    /// The version's part, if it is named by one other than current.
-    pub(crate) fn part(&self) -> Option<String> {
-        match self.version {
-            Which::Previous | Which::Pending => Some(self.version.to_string()),
-            Which::Current | Which::Number(_) => None,
-        }
+    /// The version that is meant.
+    pub(crate) fn which(&self) -> Which {
+        self.version.unwrap_or_default()
     }
 }
 
 impl fmt::Display for Wanted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.version {
+        match self.which() {
             Which::Current => write!(f, "{}", self.secret),
             version => write!(f, "{}@{version}", self.secret),
         }
@@ -125,12 +148,14 @@ mod tests {
     fn a_secret_may_come_with_a_version() {
         let plain: Wanted = "web/tls".parse().unwrap();
         assert_eq!(plain.secret.to_string(), "web/tls");
-        assert_eq!(plain.version, Which::Current);
+        assert_eq!((plain.version, plain.which()), (None, Which::Current));
         let third: Wanted = "web/tls@3".parse().unwrap();
         assert_eq!(third.secret, plain.secret);
-        assert_eq!(third.version, Which::Number(3));
+        assert_eq!(number(third.version), Some(3));
         let previous: Wanted = "web/tls@previous".parse().unwrap();
-        assert_eq!(previous.part().as_deref(), Some("previous"));
+        assert_eq!(part(previous.version).as_deref(), Some("previous"));
+        let current: Wanted = "custody:web/tls@current".parse().unwrap();
+        assert_eq!(current.version, Some(Which::Current));
         assert_eq!(
             [plain, third].map(|w| w.to_string()),
             ["web/tls", "web/tls@3"]
@@ -151,20 +176,21 @@ mod tests {
 
     #[test]
     fn what_names_no_secret_is_refused_for_what_is_wrong_with_it() {
-        let version = |text: &str| Error::Version(text.to_owned());
         for (text, error) in [
             ("web", Error::Shape),
             ("", Error::Shape),
             ("/tls", Error::Group(name::Error::Empty)),
             ("web/", Error::Secret(name::Error::Empty)),
             ("web/a/b", Error::Secret(name::Error::Character('/'))),
-            ("web/tls@", version("")),
-            ("web/tls@0", version("0")),
-            ("web/tls@+1", version("+1")),
-            ("web/tls@4294967296", version("4294967296")),
-            ("web/tls@1@2", version("1@2")),
+            ("web/tls@", Error::Version),
+            ("web/tls@0", Error::Version),
+            ("web/tls@+1", Error::Version),
+            ("web/tls@4294967296", Error::Version),
+            ("web/tls@1@2", Error::Version),
+            ("web/tls#private-key", Error::NeedlessField),
         ] {
             assert_eq!(text.parse::<Wanted>(), Err(error), "{text:?}");
         }
+        assert_eq!(secret("web/tls@3"), Err(Error::NeedlessVersion));
     }
 }

@@ -3,6 +3,7 @@
 use std::{io, process::ExitCode};
 
 use client::Error as Call;
+use custody::name::SecretId;
 
 use crate::{compliance, content, fetch, files, finding::Refusal, import, journal, when};
 
@@ -43,12 +44,12 @@ pub(crate) enum Failure {
     When(#[from] when::Error),
     #[error("there is no grant {0} that you may see")]
     NoGrant(String),
-    #[error("{problem}")]
+    #[error("{secret} is {}", if *can_be_forced { "in use" } else { "referred to" })]
     InUse {
-        problem: String,
-        /// Who uses it, a line each, when custodyd says more than a line.
-        users: Vec<String>,
         secret: String,
+        /// Who uses it and what refers to it, a line each.
+        by: Vec<String>,
+        can_be_forced: bool,
     },
     #[error(transparent)]
     Fetch(#[from] fetch::Error),
@@ -85,12 +86,26 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
+    /// Why `secret`, or a version of it, does not go.
+    pub(crate) fn of_use(call: Call, secret: &SecretId) -> Self {
+        match call {
+            Call::InUse {
+                by, can_be_forced, ..
+            } => Self::InUse {
+                secret: secret.to_string(),
+                by,
+                can_be_forced,
+            },
+            call => Self::Manager(call),
+        }
+    }
+
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::Manager(call) | Self::Provider(call) => match call {
                 Call::Denied | Call::NoRole(_) => Exit::Denied,
                 Call::NotFound(_) => Exit::NotFound,
-                Call::Exists(_) | Call::Precondition(_) => Exit::Conflict,
+                Call::Exists(_) | Call::Precondition(_) | Call::InUse { .. } => Exit::Conflict,
                 Call::Connect { .. } | Call::Unavailable(_) => Exit::Unavailable,
                 Call::Invalid(_) => Exit::Invalid,
                 Call::DataLoss(_) => Exit::Integrity,
@@ -123,7 +138,7 @@ impl Failure {
         match self {
             Self::Refused(refusal) => &refusal.lines,
             Self::Noncompliant(refused) => &refused.findings,
-            Self::InUse { users, .. } => users,
+            Self::InUse { by, .. } => by,
             _ => &[],
         }
     }
@@ -158,9 +173,17 @@ impl Failure {
             Self::Refused(refusal) => Some(refusal.hint()),
             Self::Noncompliant(refused) => Some(refused.hint()),
             Self::NoGrant(_) => Some("'custodyctl grant list' shows those there are".to_owned()),
+            Self::InUse {
+                secret,
+                can_be_forced: true,
+                ..
+            } => Some(format!(
+                "'custodyctl consumers {secret}' and 'custodyctl secret references {secret}' show \
+                 who would miss it; --force does it all the same"
+            )),
             Self::InUse { secret, .. } => Some(format!(
-                "'custodyctl consumers {secret}' shows who would miss it; --force deletes it all \
-                 the same"
+                "'custodyctl secret references {secret}' shows them all; write what refers to it \
+                 anew, or delete that first"
             )),
             Self::NobodyToAsk { way_out, .. } => Some((*way_out).to_owned()),
             _ => None,

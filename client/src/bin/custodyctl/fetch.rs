@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::{
     args::Global,
     confirm::confirm,
-    element::Wanted,
+    element::{self, Wanted},
     failure::{Exit, Failure},
     files::{self, Target},
     output::{self, Format, View},
@@ -138,8 +138,8 @@ pub(crate) async fn run(global: &Global, args: Fetch) -> Result<(), Failure> {
         .fetch_with(v1::FetchRequest {
             group: secret.group.to_string(),
             name: secret.name.to_string(),
-            version: args.wanted.number(),
-            which: args.wanted.part(),
+            version: element::number(args.wanted.version),
+            which: element::part(args.wanted.version),
             fields: args.fields.clone(),
         })
         .await

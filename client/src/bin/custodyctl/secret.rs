@@ -1,10 +1,11 @@
 //! `custodyctl secret`: content goes in, metadata comes out.
 
 mod life;
+mod references;
 mod view;
 
 use clap::Subcommand;
-use client::{Error as Call, v1};
+use client::v1;
 use custody::{
     name::{GroupName, SecretId},
     secret::version::Which,
@@ -30,7 +31,7 @@ pub(crate) enum Command {
     /// Content is read from files or from standard input ('-'), never from the command
     /// line; what is public may stand there, with --set. It is 1 MiB at most. A file needs no
     /// FIELD= if one field only is needed and not given, and standard input is read if no
-    /// file is named. 'custodyctl types' lists the types and their fields. From the end of a
+    /// file is named and a field is still needed. 'custodyctl types' lists the types and their fields. From the end of a
     /// file for a field that is one line of text, such as a password, a newline is taken.
     ///
     /// A dotenv file has lines NAME=VALUE, with 'export' or without, comments, and values in
@@ -63,6 +64,14 @@ pub(crate) enum Command {
         #[arg(value_name = "GROUP/NAME", value_parser = element::secret, help = "The secret")]
         secret: SecretId,
     },
+    /// Show what a secret refers to, what refers to it, and who uses that.
+    ///
+    /// What is referred to cannot be deleted, nor the version that is meant be destroyed:
+    /// write what refers to it anew, or delete that first.
+    References {
+        #[arg(value_name = "GROUP/NAME", value_parser = element::secret, help = "The secret")]
+        secret: SecretId,
+    },
     /// Make a version the current one: a pending one, or a former one to roll back to.
     ///
     /// Those who watch the secret are told at once. Without @VERSION, the pending version.
@@ -86,7 +95,8 @@ pub(crate) enum Command {
         /// The secret and the version; the current one unless it is said.
         #[arg(value_name = "GROUP/NAME[@VERSION]")]
         wanted: Wanted,
-        /// Although somebody fetched it of late; 'custodyctl consumers' shows who.
+        /// Although somebody fetched it of late or another secret refers to it;
+        /// 'custodyctl consumers' and 'custodyctl secret references' show who and which.
         #[arg(long)]
         force: bool,
     },
@@ -157,11 +167,9 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
             let versions = answer.map_err(Failure::Manager)?.versions;
             output::show(global.output, &Versions::from(versions))
         }
+        Command::References { secret } => references::run(global, &secret).await,
         Command::Activate { wanted, overlap } => {
-            let version = match wanted.version {
-                Which::Current => Which::Pending,
-                named => named,
-            };
+            let version = wanted.version.or(Some(Which::Pending));
             let wanted = Wanted { version, ..wanted };
             life::activate(global, wanted, overlap).await
         }
@@ -216,17 +224,7 @@ async fn delete(global: &Global, secret: SecretId, yes: bool, force: bool) -> Re
         force,
     };
     let answer = global.manager().await?.delete_secret(request).await;
-    let failed = |call| match call {
-        Call::Precondition(message) if !force => {
-            let mut lines = message.lines().map(|line| line.trim().to_owned());
-            Failure::InUse {
-                problem: lines.next().unwrap_or_default(),
-                users: lines.collect(),
-                secret: secret.to_string(),
-            }
-        }
-        call => Failure::Manager(call),
-    };
-    let versions = answer.map_err(failed)?.versions;
+    let answer = answer.map_err(|call| Failure::of_use(call, &secret))?;
+    let versions = answer.versions;
     output::show(global.output, &Deleted::new(&secret, versions))
 }

@@ -183,6 +183,29 @@ pub(super) fn suggested() -> v1::SuggestGrantResponse {
     }
 }
 
+pub(super) fn references() -> v1::ListReferencesResponse {
+    let reference = |group: &str, name: &str, field: &str, to: &str| v1::Reference {
+        group: group.into(),
+        name: name.into(),
+        version: 3,
+        current: true,
+        field: field.into(),
+        reference: to.into(),
+        ..Default::default()
+    };
+    v1::ListReferencesResponse {
+        refers_to: vec![v1::Reference {
+            problem: Some("the version is disabled".into()),
+            ..reference("web", "tls", "truststore", "custody:web/ca@2")
+        }],
+        referred_by: vec![v1::Reference {
+            consumers: consumers().consumers,
+            ..reference("shop", "front", "keystore", "custody:web/tls")
+        }],
+        hidden: 2,
+    }
+}
+
 fn fetched(version: u32, last: Option<prost_types::Timestamp>) -> v1::FetchedVersion {
     v1::FetchedVersion { version, last }
 }

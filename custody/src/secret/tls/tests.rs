@@ -50,6 +50,18 @@ fn settings_that_cannot_be_meant_are_refused_for_what_is_wrong() {
             "\"pin-set\": the version",
         ),
         (&[(CRLS, "custody:../crls")], "\"crls\": the group"),
+        (
+            &[(CRLS, "custody:web/crls#crls")],
+            "\"crls\": the whole secret is wanted",
+        ),
+        (
+            &[(TRUSTSTORE, "custody:web/authorities@pending")],
+            "\"truststore\": a pending version",
+        ),
+        (
+            &[(TRUSTSTORE, "custody:web/authorities@current")],
+            "leave @current out",
+        ),
         (&[(MIN_VERSION, "TLSv1.1")], "neither TLSv1.2 nor TLSv1.3"),
         (
             &[(MIN_VERSION, "TLSv1.3"), (MAX_VERSION, "TLSv1.2")],

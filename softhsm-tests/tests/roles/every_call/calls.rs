@@ -19,6 +19,7 @@ fn taken(method: &str) -> Option<&'static [Role]> {
         "ListSecrets" | "GetSecret" | "ListVersions" => &[GroupAdministrator, Writer, Reader],
         "DeleteSecret" | "AddGrant" | "RevokeGrant" | "SuggestGrant" => &[GroupAdministrator],
         "ListGrants" | "LintGrants" | "ListConsumers" => &[GroupAdministrator, Reader, Auditor],
+        "ListReferences" => &[GroupAdministrator, Reader],
         "SetRules" => &[GroupAdministrator],
         "ListExpiring" | "ListFindings" => &[GroupAdministrator, Writer, Reader, Auditor],
         "ExplainGrant" => &[GroupAdministrator, Auditor],
@@ -198,6 +199,10 @@ fn calls_about(there: &There) -> Vec<Call> {
         group: group(),
         name: None,
     };
+    let references = v1::ListReferencesRequest {
+        group: group(),
+        name: name(),
+    };
     let (some, id) = (|| Some(group()), |id: &String| id.clone());
     let get_group = v1::GetGroupRequest { name: group() };
     let list = v1::ListSecretsRequest { group: group() };
@@ -246,6 +251,7 @@ fn calls_about(there: &There) -> Vec<Call> {
         about("LintGrants", &|| lint.encode_to_vec()),
         about("ExplainGrant", &|| explain.encode_to_vec()),
         about("ListConsumers", &|| consumers.encode_to_vec()),
+        about("ListReferences", &|| references.encode_to_vec()),
         about("ListExpiring", &|| expiring.encode_to_vec()),
         about("SetRules", &|| rules.encode_to_vec()),
         about("ListFindings", &|| findings.encode_to_vec()),

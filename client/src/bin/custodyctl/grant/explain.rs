@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::view::Grant;
 use crate::{
     args::Global,
-    element::Wanted,
+    element::{self, Wanted},
     evidence::{Evidence, Selector},
     failure::Failure,
     output::{self, View, columns, properties},
@@ -97,7 +97,7 @@ impl View for Explained {
 }
 
 pub(super) async fn run(global: &Global, wanted: Wanted, pid: i32) -> Result<(), Failure> {
-    let (written, number) = (wanted.to_string(), wanted.number());
+    let (written, number) = (wanted.to_string(), element::number(wanted.version));
     let request = v1::ExplainGrantRequest {
         group: wanted.secret.group.into(),
         name: wanted.secret.name.into(),

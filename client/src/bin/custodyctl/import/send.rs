@@ -119,7 +119,9 @@ fn written(version: &v1::Version) -> Outcome {
 
 fn refused(call: Call) -> Result<Outcome, Call> {
     match call {
-        Call::Invalid(why) | Call::Precondition(why) => Ok(Outcome::Refused(why)),
+        Call::Invalid(why) | Call::Precondition(why) | Call::InUse { message: why, .. } => {
+            Ok(Outcome::Refused(why))
+        }
         call => Err(call),
     }
 }

@@ -93,7 +93,7 @@ pub(crate) async fn activate(
     let request = v1::ActivateVersionRequest {
         group: wanted.secret.group.to_string(),
         name: wanted.secret.name.to_string(),
-        which: wanted.version.to_string(),
+        which: wanted.which().to_string(),
         overlap_seconds: seconds(overlap)?,
     };
     let answer = global.manager().await?.activate_version(request).await;
@@ -119,7 +119,7 @@ pub(crate) async fn disable(global: &Global, wanted: Wanted, force: bool) -> Res
         force,
     };
     let answer = global.manager().await?.disable_version(request).await;
-    let answer = answer.map_err(|call| in_use(call, &wanted, force))?;
+    let answer = answer.map_err(|call| Failure::of_use(call, &wanted.secret))?;
     show(global, &wanted, Ok(answer))
 }
 
@@ -133,7 +133,7 @@ pub(crate) async fn destroy(
 ) -> Result<(), Failure> {
     if !yes {
         confirm(
-            &format!("destroy version {} of {}", wanted.version, wanted.secret),
+            &format!("destroy version {} of {}", wanted.which(), wanted.secret),
             "--yes destroys it without asking",
         )?;
     }
@@ -146,7 +146,7 @@ pub(crate) async fn destroy(
         grace_seconds: grace.seconds()?,
     };
     let answer = global.manager().await?.destroy_version(request).await;
-    let answer = answer.map_err(|call| in_use(call, &wanted, force))?;
+    let answer = answer.map_err(|call| Failure::of_use(call, &wanted.secret))?;
     show(global, &wanted, Ok(answer))
 }
 
@@ -162,22 +162,8 @@ fn parts(wanted: &Wanted) -> (String, String, String) {
     (
         wanted.secret.group.to_string(),
         wanted.secret.name.to_string(),
-        wanted.version.to_string(),
+        wanted.which().to_string(),
     )
-}
-
-fn in_use(call: Call, wanted: &Wanted, force: bool) -> Failure {
-    match call {
-        Call::Precondition(message) if !force && message.contains(" is in use: ") => {
-            let mut lines = message.lines().map(|line| line.trim().to_owned());
-            Failure::InUse {
-                problem: lines.next().unwrap_or_default(),
-                users: lines.collect(),
-                secret: wanted.secret.to_string(),
-            }
-        }
-        call => Failure::Manager(call),
-    }
 }
 
 /// What became of a version.
