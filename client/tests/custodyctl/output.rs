@@ -2,7 +2,7 @@
 
 use crate::canned::{CONTENT, Daemon};
 
-const COMMANDS: [&[&str]; 23] = [
+const COMMANDS: &[&[&str]] = &[
     &["group", "create", "web"],
     &["group", "list"],
     &["secret", "put", "web/tls", "--type=password"],
