@@ -11,8 +11,8 @@ fn main() -> io::Result<()> {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     fs::write(out.join("custody.v1.bin"), descriptors.encode_to_vec())?;
     tonic_prost_build::configure()
-        // the one message that carries content, and its parts
-        .skip_debug(["custody.v1.Field"])
+        // what carries content, and what opens a key store
+        .skip_debug(["custody.v1.Field", "custody.v1.StorePassword"])
         .compile_fds(descriptors)?;
     println!("cargo:rerun-if-changed=proto");
     Ok(())

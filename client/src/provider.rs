@@ -11,6 +11,10 @@ use crate::{
     v1::{self, provider_client::ProviderClient},
 };
 
+/// The longest answer that is taken: 1 MiB of content, each byte of it written as six, as in
+/// JSON the worst are.
+const MAX_ANSWER: usize = (6 << 20) + (1 << 16);
+
 /// A connection to the Provider surface. Cloning shares it; it mends itself.
 #[derive(Clone, Debug)]
 pub struct Provider(ProviderClient<Channel>);
@@ -23,7 +27,8 @@ impl Provider {
     /// [`Error::Connect`] if nothing answers there.
     pub async fn connect(path: impl Into<PathBuf>) -> Result<Self, Error> {
         let channel = channel::connect(path.into()).await?;
-        Ok(Self(ProviderClient::new(channel)))
+        let client = ProviderClient::new(channel);
+        Ok(Self(client.max_decoding_message_size(MAX_ANSWER)))
     }
 
     /// Fetches one version of a secret: the current one without a number. Each fetch is
@@ -47,8 +52,27 @@ impl Provider {
         self.fetch_with(request).await
     }
 
+    /// As [`fetch`](Self::fetch), of the current version, written in a format: "pem",
+    /// "pem-bundle", "der", "pkcs12", "java-truststore", "json", "raw" or "dotenv". The
+    /// documents are named like files; a key store comes with a document "password".
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Denied`] as in [`fetch`](Self::fetch); [`Error::Precondition`] if the format
+    /// cannot hold what is granted.
+    pub async fn fetch_as(&self, group: &str, name: &str, format: &str) -> Result<Fetched, Error> {
+        let request = v1::FetchRequest {
+            group: group.to_owned(),
+            name: name.to_owned(),
+            format: Some(format.to_owned()),
+            ..v1::FetchRequest::default()
+        };
+        self.fetch_with(request).await
+    }
+
     /// As [`fetch`](Self::fetch), with everything that a request can say: the version by its
-    /// part, only some fields. What is not asked for does not leave custodyd.
+    /// part, only some fields, a format with the password of its key store. What is not asked
+    /// for does not leave custodyd.
     ///
     /// # Errors
     ///
@@ -101,14 +125,17 @@ pub struct Fetched {
     pub version: u32,
     /// Type of the secret, such as "keystore".
     pub kind: String,
-    /// The content: names and bytes, in the type's order.
+    /// The content: names and bytes, in the type's order; or the documents it is written as,
+    /// named like files.
     pub fields: Vec<(String, Zeroizing<Vec<u8>>)>,
+    /// The format that was asked for.
+    pub format: Option<String>,
     /// Number of the journal entry that records this release.
     pub receipt: u64,
 }
 
 impl Fetched {
-    /// The content of one field; `None` if the type has none of that name.
+    /// The content of one field or document; `None` if there is none of that name.
     pub fn field(&self, name: &str) -> Option<&[u8]> {
         self.fields
             .iter()
@@ -127,6 +154,7 @@ impl From<v1::FetchResponse> for Fetched {
             version: response.version,
             kind: response.r#type,
             fields: response.fields.into_iter().map(take).collect(),
+            format: response.format,
             receipt: response.receipt,
         }
     }
@@ -172,6 +200,7 @@ mod tests {
                 value: b"hunter2".to_vec(),
             }],
             receipt: 7,
+            format: None,
         });
         assert_eq!(fetched.field("password"), Some(&b"hunter2"[..]));
         let printed = format!("{fetched:?}");

@@ -307,6 +307,13 @@ pub enum Undelivered {
         /// Why not.
         problem: String,
     },
+    /// The content cannot be written in the format that was asked for.
+    Format {
+        /// Why not.
+        problem: String,
+    },
+    /// Too many others waited to have theirs written in a format.
+    Busy,
 }
 
 /// A door of the daemon.

@@ -11,7 +11,7 @@ use crate::{
     journal::Receipt,
     name::{GroupName, KeyId, SecretName, VersionId},
     release::Claim,
-    secret::{Kind, version::Which},
+    secret::{Kind, Refused, format::Format, version::Which},
     usage::Usage,
 };
 
@@ -290,6 +290,18 @@ impl fmt::Display for Wrong {
     }
 }
 
+impl Grant<Deliver> {
+    /// Whether what it gives can be written in `format`, as far as that can be told before
+    /// it is on record.
+    ///
+    /// # Errors
+    ///
+    /// If nothing that it gives could be.
+    pub fn fits(&self, format: Format) -> Result<(), Refused> {
+        format.fits(self.found.kind, &self.found.fields)
+    }
+}
+
 impl Permit<Deliver> {
     /// Joins the permit with the content stored for its version.
     ///
@@ -311,7 +323,7 @@ impl Permit<Deliver> {
             caller: grant.caller,
             fields: found.fields,
             version: found.version,
-            kind: found.kind.name(),
+            kind: found.kind,
             gmk: found.gmk,
             wrapping: found.wrapping,
             wrapped: found.wrapped,

@@ -7,7 +7,11 @@ use crate::{
     envelope::{Content, Context, Failed, PlaintextDek, SealedContent, WrappedDek, Wrapping},
     journal::Receipt,
     name::{KeyId, VersionId},
-    secret::fields::Fields,
+    secret::{
+        Kind, Refused,
+        fields::Fields,
+        format::{self, Rendering},
+    },
 };
 
 /// A permit joined with the only ciphertext it is good for. The token unwraps a
@@ -26,7 +30,7 @@ pub struct Claim {
     pub(crate) caller: Caller,
     pub(crate) fields: BTreeSet<String>,
     pub(crate) version: VersionId,
-    pub(crate) kind: &'static str,
+    pub(crate) kind: Kind,
     pub(crate) gmk: KeyId,
     pub(crate) wrapping: Wrapping,
     pub(crate) wrapped: WrappedDek,
@@ -59,7 +63,7 @@ impl Claim {
     pub fn context(&self) -> Context<'_> {
         Context::Dek {
             version: &self.version,
-            kind: self.kind,
+            kind: self.kind.name(),
             gmk: &self.gmk,
         }
     }
@@ -72,7 +76,7 @@ impl Claim {
     pub fn open(self, dek: &PlaintextDek) -> Result<Released, Failed> {
         let context = Context::Content {
             version: &self.version,
-            kind: self.kind,
+            kind: self.kind.name(),
         };
         let content = self.sealed.open(dek, context)?;
         Ok(Released {
@@ -88,7 +92,7 @@ impl Claim {
 
 /// Content that is on record as released, and not yet out of our hands.
 ///
-/// What is in it comes out by [`Released::hand_over`] alone:
+/// What is in it comes out by [`Written::hand_over`] alone:
 ///
 /// ```compile_fail,E0616
 /// fn peek(released: &custody::release::Released) -> &[u8] {
@@ -101,20 +105,68 @@ pub struct Released {
     caller: Caller,
     fields: BTreeSet<String>,
     version: VersionId,
-    kind: &'static str,
+    kind: Kind,
     receipt: Receipt,
     content: Content,
 }
 
-/// Why released content is not handed over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Withheld {
-    /// The caller is not the one that was attested any more.
-    #[error(transparent)]
-    Drift(#[from] Drift),
+/// Why released content cannot be written for its caller.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Unwritable {
     /// It opened, and is no encoding of fields.
     #[error("the content is no encoding of fields")]
     NoFields,
+    /// The format cannot hold it.
+    #[error(transparent)]
+    Format(#[from] Refused),
+}
+
+impl Released {
+    /// The content as it is: the fields that the grant gives and the caller asked for.
+    ///
+    /// # Errors
+    ///
+    /// If it is no encoding of fields.
+    pub fn as_stored(self) -> Result<Written, Unwritable> {
+        self.write(|_, fields| Ok(fields))
+    }
+
+    /// The same fields as `rendering` says. It may take tenths of a second.
+    ///
+    /// # Errors
+    ///
+    /// If the format cannot hold them.
+    pub fn render(self, rendering: &Rendering) -> Result<Written, Unwritable> {
+        self.write(|kind, fields| format::render(kind, &fields, rendering))
+    }
+
+    fn write(
+        self,
+        form: impl FnOnce(Kind, Fields) -> Result<Fields, Refused>,
+    ) -> Result<Written, Unwritable> {
+        let mut fields = Fields::decode(&self.content).ok_or(Unwritable::NoFields)?;
+        if !self.fields.is_empty() {
+            fields.keep(&self.fields);
+        }
+        let fields = form(self.kind, fields)?;
+        Ok(Written {
+            caller: self.caller,
+            delivery: Delivery {
+                version: self.version,
+                kind: self.kind,
+                receipt: self.receipt,
+                fields,
+            },
+        })
+    }
+}
+
+/// Released content in the form that its caller wants.
+#[derive(Debug)]
+#[must_use = "content that is not handed over was recorded as released for nothing"]
+pub struct Written {
+    caller: Caller,
+    delivery: Delivery,
 }
 
 /// What the caller gets.
@@ -122,32 +174,24 @@ pub enum Withheld {
 pub struct Delivery {
     /// The version released.
     pub version: VersionId,
-    /// Name of the secret's type.
-    pub kind: &'static str,
+    /// The secret's type.
+    pub kind: Kind,
     /// The entry that records it.
     pub receipt: Receipt,
-    /// The fields of the content that the grant gives and the caller asked for.
+    /// The fields of the content that the grant gives and the caller asked for; or the
+    /// documents that they were written as.
     pub fields: Fields,
 }
 
-impl Released {
+impl Written {
     /// Gives the content up for sending, if `now`, observed just before, is of the
     /// caller that was attested, unchanged.
     ///
     /// # Errors
     ///
-    /// The [`Withheld`]; the content is wiped.
-    pub fn hand_over(self, now: &Evidence) -> Result<Delivery, Withheld> {
+    /// In what the caller changed; the content is wiped.
+    pub fn hand_over(self, now: &Evidence) -> Result<Delivery, Drift> {
         self.caller.evidence().unchanged(now)?;
-        let mut fields = Fields::decode(&self.content).ok_or(Withheld::NoFields)?;
-        if !self.fields.is_empty() {
-            fields.keep(&self.fields);
-        }
-        Ok(Delivery {
-            version: self.version,
-            kind: self.kind,
-            receipt: self.receipt,
-            fields,
-        })
+        Ok(self.delivery)
     }
 }

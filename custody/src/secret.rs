@@ -78,6 +78,11 @@ trait Type: Sync {
         &[]
     }
 
+    /// Names of fields whose values are PEM, or may be.
+    fn pem(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Its fields that refer to other secrets. They are public: nothing is opened to follow.
     fn refers(&self) -> &'static [Refers] {
         &[]
@@ -213,6 +218,19 @@ impl Kind {
         match self.shape() {
             Shape::Fields(fields) => fields.iter().any(|field| field.name == name),
             Shape::Free => is_field_name(name),
+        }
+    }
+
+    /// Whether its fields are settled, and one of them is called `name`.
+    fn has(self, name: &str) -> bool {
+        matches!(self.shape(), Shape::Fields(_)) && self.may_have(name)
+    }
+
+    /// Whether the value of the field called `name` is PEM, or may be.
+    fn may_be_pem(self, name: &str) -> bool {
+        match self.shape() {
+            Shape::Fields(_) => self.0.pem().contains(&name),
+            Shape::Free => true,
         }
     }
 

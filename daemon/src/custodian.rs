@@ -16,9 +16,10 @@ use custody::{
     name::SecretId,
     outlook::Outlook,
     policy::{Deliver, Notify, Operation as _, Permit, Wanted},
-    release::{Delivery, Withheld},
+    release::Delivery,
     role::{Act, Operator},
     row::System,
+    secret::format::Rendering,
     state::State,
     usage::Usage,
 };
@@ -38,12 +39,14 @@ mod consumers;
 mod error;
 mod judge;
 mod look;
+mod mill;
 mod outlook;
 mod secrets;
 
 pub(crate) use changes::{Writer, now};
 pub(crate) use consumers::{InUse, Use, Watching};
 pub(crate) use error::Error;
+pub(crate) use mill::Mill;
 
 use changes::to_its_end;
 use consumers::Watchers;
@@ -69,6 +72,7 @@ pub(crate) struct Custodian {
     writer: Mutex<Writer>,
     changed: broadcast::Sender<SecretId>,
     watchers: Watchers,
+    mill: Mill,
     folder: PathBuf,
 }
 
@@ -85,6 +89,7 @@ pub(crate) struct Parts {
     pub(crate) database: Database,
     pub(crate) hsm: hsm::Client,
     pub(crate) writer: Writer,
+    pub(crate) mill: Mill,
 }
 
 impl Custodian {
@@ -103,11 +108,13 @@ impl Custodian {
             writer: Mutex::new(parts.writer),
             changed: broadcast::Sender::new(BEHIND),
             watchers: Watchers::default(),
+            mill: parts.mill,
             folder: parts.folder,
         })
     }
 
-    /// Releases what `peer` wants, if a grant says so, after that is on record.
+    /// Releases what `peer` wants, if a grant says so, after that is on record. What no
+    /// secret of its type could be written as is refused before: nothing is released by it.
     ///
     /// Dropping this future is harmless: what has been decided is carried to its end, so
     /// that it is on record if the caller has gone meanwhile.
@@ -115,13 +122,20 @@ impl Custodian {
         self: &Arc<Self>,
         peer: &Arc<Peer>,
         wanted: Wanted,
+        rendering: Option<Rendering>,
     ) -> Result<Delivery, Error> {
         let caller = self.caller(peer, &wanted, Deliver::NAME).await?;
         let (this, peer) = (Arc::clone(self), Arc::clone(peer));
-        to_its_end(async move { this.decide(&peer, caller, wanted).await }).await
+        to_its_end(async move { this.decide(&peer, caller, wanted, rendering).await }).await
     }
 
-    async fn decide(&self, peer: &Peer, caller: Caller, wanted: Wanted) -> Result<Delivery, Error> {
+    async fn decide(
+        &self,
+        peer: &Peer,
+        caller: Caller,
+        wanted: Wanted,
+        rendering: Option<Rendering>,
+    ) -> Result<Delivery, Error> {
         let traced = caller.evidence().facts.traced.is_some();
         let again = if traced {
             Needs::default().with(Need::Tracer)
@@ -129,6 +143,12 @@ impl Custodian {
             Needs::default()
         };
         let (decision, taken) = self.tally.decide(&self.state(), caller, wanted, now());
+        if let (Ok(grant), Some(rendering)) = (&decision, &rendering)
+            && let Err(refused) = grant.fits(rendering.format())
+        {
+            self.tally.give_back(taken);
+            return Err(Error::Format(refused));
+        }
         let version = decision.as_ref().ok().map(|grant| grant.version().clone());
         // The ciphertext is read while the decision becomes durable, which takes longer:
         // nobody is woken for it.
@@ -146,7 +166,7 @@ impl Custodian {
             Some(reading) => reading.await,
             None => Ok(None),
         };
-        let released = self.release(peer, permit, stored, again).await;
+        let released = self.release(peer, permit, stored, rendering, again).await;
         if let Err(error) = &released {
             self.tally.undelivered(receipt);
             self.undelivered(receipt, error).await;
@@ -159,16 +179,19 @@ impl Custodian {
         peer: &Peer,
         permit: Permit<Deliver>,
         stored: Result<Option<custody::envelope::SealedContent>, DatabaseFailed>,
+        rendering: Option<Rendering>,
         again: Needs,
     ) -> Result<Delivery, Error> {
         let claim = permit.claim(stored.map_err(Error::Database)?)?;
         let released = self.hsm.unwrap_dek(claim).await.map_err(Error::Hsm)?;
+        let written = match rendering {
+            None => released.as_stored(),
+            Some(rendering) => self.mill.render(released, rendering).await?,
+        };
+        let written = written?;
         let now = peer.evidence(&self.attestor).await.map_err(Error::Drift)?;
         let now = self.learn(peer, now, again).await;
-        released.hand_over(&now).map_err(|withheld| match withheld {
-            Withheld::Drift(drift) => Error::Drift(drift),
-            Withheld::NoFields => Error::NoFields,
-        })
+        written.hand_over(&now).map_err(Error::Drift)
     }
 
     /// Tells which version `peer` would get, if a grant says so, after that is on record.

@@ -30,6 +30,18 @@ impl fmt::Debug for v1::Field {
     }
 }
 
+impl fmt::Debug for v1::StorePassword {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StorePassword(..)")
+    }
+}
+
+impl Drop for v1::StorePassword {
+    fn drop(&mut self) {
+        self.value.zeroize();
+    }
+}
+
 impl Drop for v1::Field {
     fn drop(&mut self) {
         self.value.zeroize();
@@ -38,7 +50,7 @@ impl Drop for v1::Field {
 
 #[cfg(test)]
 mod tests {
-    use super::v1::Field;
+    use super::v1::{FetchRequest, Field, StorePassword};
 
     #[test]
     fn a_field_does_not_print_its_value() {
@@ -49,5 +61,18 @@ mod tests {
         let printed = format!("{field:?}");
         assert!(printed.contains("password"));
         assert!(!printed.contains("hunter2") && !printed.contains("104"));
+    }
+
+    #[test]
+    fn a_request_does_not_print_the_password_of_its_key_store() {
+        let request = FetchRequest {
+            format: Some("pkcs12".into()),
+            password: Some(StorePassword {
+                value: "hunter2".into(),
+            }),
+            ..FetchRequest::default()
+        };
+        let printed = format!("{request:?}");
+        assert!(printed.contains("pkcs12") && !printed.contains("hunter2"));
     }
 }

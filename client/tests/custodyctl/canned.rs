@@ -367,6 +367,8 @@ impl Provider for Answers {
         let names: &[&str] = match &*kind {
             "keystore" => &["private-key", "certificate-chain"],
             "pair" => &["one", "other"],
+            "key-value" => &["DB_PASSWORD", "tls.key"],
+            "hidden" => &["password", ".bashrc"],
             _ => &["password"],
         };
         let field = |name: &&str| v1::Field {
@@ -378,11 +380,23 @@ impl Provider for Answers {
         let wanted = |name: &&&str| {
             request.fields.is_empty() || request.fields.iter().any(|field| field == **name)
         };
+        let documents: Option<&[&str]> = request.format.as_deref().map(|format| match format {
+            "pkcs12" if request.password.is_some() => &["keystore.p12"][..],
+            "pkcs12" => &["keystore.p12", "password"],
+            "pem" => &["certificate-chain.pem", "private-key.pem"],
+            "pem-bundle" => &["bundle.pem"],
+            _ => &["secret.json"],
+        });
+        let fields = match documents {
+            Some(documents) => documents.iter().map(field).collect(),
+            None => names.iter().filter(wanted).map(field).collect(),
+        };
         let answer = v1::FetchResponse {
             version: request.version.unwrap_or(2),
-            fields: names.iter().filter(wanted).map(field).collect(),
+            fields,
             r#type: kind,
             receipt: 17,
+            format: request.format.clone(),
         };
         self.answer("fetch", answer)
     }

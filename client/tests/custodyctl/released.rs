@@ -169,6 +169,94 @@ fn json_tells_of_a_release_and_holds_no_content() {
 }
 
 #[test]
+fn a_folder_gets_the_variables_of_a_key_value_under_their_names() {
+    let daemon = Daemon::with_kind("key-value");
+    let output = daemon.run(["fetch", "web/tls", "--out", "new/"]);
+    assert!(output.status.success());
+    assert_eq!(names(&daemon.path("new")), ["DB_PASSWORD", "tls.key"]);
+}
+
+#[test]
+fn a_field_that_cannot_name_a_file_is_refused_before_it_is_asked_for() {
+    let daemon = Daemon::with_kind("hidden");
+    for field in [".bashrc", "../x", "a/b"] {
+        let output = daemon.run(["fetch", "web/tls", "--out", "new/", "--field", field]);
+        assert_eq!(output.status.code(), Some(2), "{field}");
+    }
+    assert!(daemon.calls().is_empty());
+    // One that was not named comes as a surprise, and still names no file.
+    let output = daemon.run(["fetch", "web/tls", "--out", "new/"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(!daemon.path("new").exists());
+    let output = daemon.run(["fetch", "web/tls", "--out", "file", "--field", ".bashrc"]);
+    assert!(output.status.success());
+}
+
+#[test]
+fn a_format_is_asked_for_and_its_documents_are_written_under_their_names() {
+    let daemon = Daemon::with_kind("keystore");
+    let output = daemon.run(["fetch", "web/tls", "--format", "pkcs12", "--out", "new/"]);
+    assert!(output.status.success());
+    let asked = daemon.asked().fetch.unwrap();
+    assert_eq!(asked.format.as_deref(), Some("pkcs12"));
+    assert_eq!(asked.password, None);
+    let folder = daemon.path("new");
+    assert_eq!(names(&folder), ["keystore.p12", "password"]);
+    for name in names(&folder) {
+        assert_eq!(mode(&folder.join(&name)), 0o600, "{name}");
+    }
+}
+
+#[test]
+fn the_password_of_a_key_store_comes_from_a_file_and_not_from_the_command_line() {
+    let daemon = Daemon::with_kind("keystore");
+    fs::write(daemon.path("pw"), "changeit\n").unwrap();
+    let fetch = ["fetch", "web/tls", "--format=pkcs12", "--out=store.p12"];
+    let output = daemon.run(fetch.iter().chain(&["--password-file=pw"]));
+    assert!(output.status.success());
+    let asked = daemon.asked().fetch.unwrap();
+    assert_eq!(asked.password.unwrap().value, "changeit");
+    assert_eq!(mode(&daemon.path("store.p12")), 0o600);
+
+    fs::write(daemon.path("short"), "short").unwrap();
+    fs::write(daemon.path("binary"), b"\xff\xff\xff\xff\xff\xff").unwrap();
+    let calls = daemon.calls().len();
+    for (more, code) in [
+        (&["--password-file=short"][..], 7),
+        (&["--password-file=binary"], 7),
+        (&["--password-file=missing"], 7),
+        // The password that is made would be a second file.
+        (&[], 2),
+    ] {
+        let output = daemon.run(fetch.iter().chain(more));
+        assert_eq!(output.status.code(), Some(code), "{more:?}");
+    }
+    for words in [
+        &["--password-file=pw"][..],
+        &["--format=json", "--password-file=pw"],
+        &["--format=pfx"],
+    ] {
+        let output = daemon.run(["fetch", "web/tls"].iter().chain(words));
+        assert!(!output.status.success(), "{words:?}");
+    }
+    assert_eq!(daemon.calls().len(), calls, "nothing of it is on record");
+}
+
+#[test]
+fn pem_for_one_file_is_a_bundle() {
+    let daemon = Daemon::with_kind("keystore");
+    let output = daemon.run(["fetch", "web/tls", "--format=pem"]);
+    assert_eq!(output.stdout, format!("bundle.pem: {CONTENT}").as_bytes());
+    let asked = || daemon.asked().fetch.unwrap().format.unwrap();
+    assert_eq!(asked(), "pem-bundle");
+    let output = daemon.run(["fetch", "web/tls", "--format=pem", "--out=new/"]);
+    assert!(output.status.success());
+    assert_eq!(asked(), "pem");
+    let files = ["certificate-chain.pem", "private-key.pem"];
+    assert_eq!(names(&daemon.path("new")), files);
+}
+
+#[test]
 fn one_newline_is_taken_from_a_password() {
     for (input, length) in [("hunter2", 7), ("hunter2\n", 7), ("hunter2\n\n", 8)] {
         let daemon = Daemon::start();

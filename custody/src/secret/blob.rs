@@ -2,6 +2,8 @@
 
 use super::{Fields, Properties, Refused, Shape, Type, required};
 
+const CONTENT: &str = "content";
+
 pub(super) struct Blob;
 
 impl Type for Blob {
@@ -10,7 +12,11 @@ impl Type for Blob {
     }
 
     fn shape(&self) -> Shape {
-        Shape::Fields(const { &[required("content")] })
+        Shape::Fields(const { &[required(CONTENT)] })
+    }
+
+    fn pem(&self) -> &'static [&'static str] {
+        &[CONTENT]
     }
 
     fn publishes(&self) -> &'static [&'static str] {

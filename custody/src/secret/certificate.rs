@@ -28,6 +28,10 @@ impl Type for Certificate {
         Ok(fields)
     }
 
+    fn pem(&self) -> &'static [&'static str] {
+        &[CERTIFICATE]
+    }
+
     fn publishes(&self) -> &'static [&'static str] {
         &[
             "subject",

@@ -49,6 +49,10 @@ impl Type for CrlDistributor {
         Ok(fields)
     }
 
+    fn pem(&self) -> &'static [&'static str] {
+        &[CRLS, ISSUERS]
+    }
+
     fn publishes(&self) -> &'static [&'static str] {
         &["crls", "next-update", "crl", POINTS]
     }

@@ -1,5 +1,7 @@
 //! The forms in which content is delivered.
 
+use std::{collections::BTreeSet, fmt};
+
 use aws_lc_rs::rand;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use zeroize::Zeroizing;
@@ -14,6 +16,7 @@ use super::{
 
 mod der;
 mod dotenv;
+mod fit;
 mod pkcs12;
 
 /// How content is written for whoever fetches it.
@@ -75,25 +78,61 @@ impl Format {
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|format| format.name() == name)
     }
+
+    /// Whether it is a key store, which is under a password.
+    pub fn takes_password(self) -> bool {
+        matches!(self, Self::Pkcs12 | Self::JavaTruststore)
+    }
 }
 
-/// Writes `fields` of a secret of `kind` in `format`: each document under the name of a
-/// file. A key store gets `password`, or else one that is made here and delivered beside
-/// it.
+/// How a caller wants content written. Its `Debug` does not show the password.
+pub struct Rendering {
+    format: Format,
+    password: Option<Zeroizing<String>>,
+}
+
+impl Rendering {
+    /// `format`; a key store under `password`, or under one that is made each time.
+    ///
+    /// # Errors
+    ///
+    /// If the format takes no password, or Java would not take this one.
+    pub fn new(format: Format, password: Option<Zeroizing<String>>) -> Result<Self, Refused> {
+        if let Some(password) = &password {
+            if !format.takes_password() {
+                return Err(invalid(format!("{} takes no password", format.name())));
+            }
+            check(password)?;
+        }
+        Ok(Self { format, password })
+    }
+
+    /// The format.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+}
+
+impl fmt::Debug for Rendering {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rendering")
+            .field("format", &self.format)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Writes `fields` of a secret of `kind` as `rendering` says: each document under the name
+/// of a file. A password that is made for a key store is a document beside it.
+///
+/// This may take tenths of a second: the keys of a key store are derived slowly.
 ///
 /// # Errors
 ///
 /// If the format cannot hold what there is.
-pub fn render(
-    kind: Kind,
-    fields: &Fields,
-    format: Format,
-    password: Option<&str>,
-) -> Result<Fields, Refused> {
-    let takes_password = matches!(format, Format::Pkcs12 | Format::JavaTruststore);
-    if password.is_some() && !takes_password {
-        return Err(invalid(format!("{} takes no password", format.name())));
-    }
+pub fn render(kind: Kind, fields: &Fields, rendering: &Rendering) -> Result<Fields, Refused> {
+    let format = rendering.format;
+    let names: BTreeSet<_> = fields.names().map(str::to_owned).collect();
+    format.fits(kind, &names)?;
     let mut documents = Fields::default();
     match format {
         Format::Pem => {
@@ -111,14 +150,13 @@ pub fn render(
         }
         Format::Der => ders(kind, fields, &mut documents)?,
         Format::Pkcs12 | Format::JavaTruststore => {
-            let made = if password.is_none() {
-                Some(make()?)
-            } else {
-                None
+            let made = match &rendering.password {
+                Some(_) => None,
+                None => Some(make()?),
             };
-            let password = password.or(made.as_deref().map(String::as_str));
-            let password = check(password.unwrap_or_default())?;
-            let (name, store) = if format == Format::Pkcs12 && kind.may_have(KEY) {
+            let password = rendering.password.as_ref().or(made.as_ref());
+            let password = password.map_or("", |password| password.as_str());
+            let (name, store) = if format == Format::Pkcs12 && kind.has(KEY) {
                 ("keystore.p12", keystore(kind, fields, password)?)
             } else {
                 ("truststore.p12", truststore(kind, fields, password)?)
@@ -132,12 +170,7 @@ pub fn render(
         Format::Raw => {
             let mut all = fields.iter();
             let (Some((name, value)), None) = (all.next(), all.next()) else {
-                return Err(invalid(format!(
-                    "raw is the bytes of one field, and this {} has {}; name the field, or ask \
-                     for json",
-                    kind.name(),
-                    fields.len()
-                )));
+                return Err(fit::several(kind, fields.len()));
             };
             documents.push(name.to_owned(), value.to_vec());
         }
@@ -150,24 +183,17 @@ pub fn render(
 fn pems(kind: Kind, fields: &Fields) -> Result<Vec<(&str, &[u8])>, Refused> {
     let found: Vec<_> = fields
         .iter()
-        .filter(|(_, value)| value.starts_with(b"-----BEGIN "))
+        .filter(|(name, value)| kind.may_be_pem(name) && value.starts_with(b"-----BEGIN "))
         .collect();
     if found.is_empty() {
-        return Err(lacking(kind, "PEM"));
+        return Err(fit::lacking(kind, "PEM"));
     }
     Ok(found)
 }
 
-fn lacking(kind: Kind, what: &str) -> Refused {
-    invalid(format!(
-        "what is delivered of this {} has nothing that can be written as {what}",
-        kind.name()
-    ))
-}
-
 fn ders(kind: Kind, fields: &Fields, documents: &mut Fields) -> Result<(), Refused> {
     for (name, value) in pems(kind, fields)? {
-        let sections = pem::parse_many(value).map_err(|_| lacking(kind, "DER"))?;
+        let sections = pem::parse_many(value).map_err(|_| fit::lacking(kind, "DER"))?;
         let is_alone = sections.len() == 1;
         for (section, number) in sections.into_iter().zip(1..) {
             let file = match is_alone {
@@ -182,10 +208,7 @@ fn ders(kind: Kind, fields: &Fields, documents: &mut Fields) -> Result<(), Refus
 
 fn keystore(kind: Kind, fields: &Fields, password: &str) -> Result<Zeroizing<Vec<u8>>, Refused> {
     let (Some(chain), Some(key)) = (fields.get(CHAIN), fields.get(KEY)) else {
-        return Err(invalid(format!(
-            "a key store needs {CHAIN:?} and {KEY:?}, and what is delivered of this {} lacks one",
-            kind.name()
-        )));
+        return Err(fit::half(kind));
     };
     let chain = read(CHAIN, chain, MAX_COLLECTION)?;
     let key = key::read(KEY, key, None)?;
@@ -196,7 +219,8 @@ fn truststore(kind: Kind, fields: &Fields, password: &str) -> Result<Zeroizing<V
     let found = [CERTIFICATES, CERTIFICATE]
         .into_iter()
         .find_map(|name| Some((name, fields.get(name)?)));
-    let (name, value) = found.ok_or_else(|| lacking(kind, "a store of trusted certificates"))?;
+    let (name, value) =
+        found.ok_or_else(|| fit::lacking(kind, "a store of trusted certificates"))?;
     let trusted = read(name, value, MAX_COLLECTION)?;
     pkcs12::truststore(&trusted, password).map_err(|_| failed())
 }
@@ -205,7 +229,7 @@ fn failed() -> Refused {
     invalid("the key store cannot be written: the cryptographic library failed")
 }
 
-fn check(password: &str) -> Result<&str, Refused> {
+fn check(password: &str) -> Result<(), Refused> {
     let length = password.chars().count();
     if !(MIN_PASSWORD..=MAX_PASSWORD).contains(&length) || password.chars().any(char::is_control) {
         return Err(invalid(format!(
@@ -213,7 +237,7 @@ fn check(password: &str) -> Result<&str, Refused> {
              them control characters"
         )));
     }
-    Ok(password)
+    Ok(())
 }
 
 /// 128 random bits in base32 (RFC 4648), which every shell and configuration file takes.

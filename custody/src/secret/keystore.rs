@@ -66,6 +66,10 @@ impl Type for Keystore {
         &[PASSPHRASE, KEY_PASSPHRASE, ALIAS]
     }
 
+    fn pem(&self) -> &'static [&'static str] {
+        &[CHAIN, KEY]
+    }
+
     fn publishes(&self) -> &'static [&'static str] {
         &[
             "subject",

@@ -17,6 +17,10 @@ impl Type for Private {
         Shape::Fields(const { &[required(KEY)] })
     }
 
+    fn pem(&self) -> &'static [&'static str] {
+        &[KEY]
+    }
+
     fn publishes(&self) -> &'static [&'static str] {
         &["key-algorithm", "spki-sha256"]
     }

@@ -48,6 +48,10 @@ impl Type for Truststore {
         &[PASSPHRASE]
     }
 
+    fn pem(&self) -> &'static [&'static str] {
+        &[CERTIFICATES]
+    }
+
     fn publishes(&self) -> &'static [&'static str] {
         &[
             "certificates",

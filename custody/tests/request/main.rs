@@ -8,9 +8,12 @@ use custody::{
     journal::{self, Refusal},
     name::{SecretId, VersionId},
     policy::{Deliver, Notify, Reason, Wrong, rule::Patterns},
-    release::Withheld,
+    release::Unwritable,
     row::Row,
-    secret::Kind,
+    secret::{
+        Kind,
+        format::{Format, Rendering},
+    },
     state::{Broken, State, edit::Edit},
     usage::Usage,
 };
@@ -35,6 +38,8 @@ fn a_granted_caller_gets_its_content_and_that_is_on_record() {
         let claim = permit.claim(Some(world.sealed[index].clone())).unwrap();
         let delivery = claim
             .open(&world.dek)
+            .unwrap()
+            .as_stored()
             .unwrap()
             .hand_over(&evidence(33))
             .unwrap();
@@ -126,8 +131,50 @@ fn content_is_not_handed_to_a_caller_that_drifted() {
     let permit = now(journal::record(decision, &Paper::default())).unwrap();
     let claim = permit.claim(Some(world.sealed[1].clone())).unwrap();
     let released = claim.open(&world.dek).unwrap();
-    let withheld = released.hand_over(&evidence(0)).unwrap_err();
-    assert_eq!(withheld, Withheld::Drift(Drift::Ids));
+    let written = released.as_stored().unwrap();
+    assert_eq!(written.hand_over(&evidence(0)).unwrap_err(), Drift::Ids);
+}
+
+#[test]
+fn what_a_format_cannot_hold_is_known_before_it_is_on_record() {
+    let world = world();
+    let decide = |uid| {
+        let usage = Usage::default();
+        let wanted = wanted("web/db", None);
+        world
+            .state
+            .decide::<Deliver>(caller(uid), wanted, moment(&usage))
+    };
+    let grant = decide(33).unwrap();
+    assert!(grant.fits(Format::Pkcs12).is_err(), "it is a password");
+    assert_eq!(grant.fits(Format::Json), Ok(()));
+    // Who has no grant does not get as far as to ask.
+    assert_eq!(decide(34).unwrap_err().reason, Reason::NoGrant);
+}
+
+#[test]
+fn content_is_written_in_a_format_before_the_caller_is_looked_at_again() {
+    let world = world();
+    let released = || {
+        let decision = world.state.decide::<Deliver>(
+            caller(33),
+            wanted("web/db", None),
+            moment(&Usage::default()),
+        );
+        let permit = now(journal::record(decision, &Paper::default())).unwrap();
+        let claim = permit.claim(Some(world.sealed[1].clone())).unwrap();
+        claim.open(&world.dek).unwrap()
+    };
+    let json = Rendering::new(Format::Json, None).unwrap();
+    let written = released().render(&json).unwrap();
+    let documents = written.hand_over(&evidence(33)).unwrap().fields;
+    let expected = b"{\"password\":\"two\"}\n";
+    assert_eq!(documents.get("secret.json"), Some(&expected[..]));
+    let written = released().render(&json).unwrap();
+    assert_eq!(written.hand_over(&evidence(0)).unwrap_err(), Drift::Ids);
+    let pem = Rendering::new(Format::Pem, None).unwrap();
+    let refused = released().render(&pem).unwrap_err();
+    assert!(matches!(refused, Unwritable::Format(_)), "{refused}");
 }
 
 #[test]

@@ -3,11 +3,18 @@
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use custody::{
-    caller::fact::Needs, journal::Surface, name::SecretId, policy::Wanted, secret::version::Which,
+    caller::fact::Needs,
+    journal::Surface,
+    name::SecretId,
+    policy::Wanted,
+    secret::{
+        format::{Format, Rendering},
+        version::Which,
+    },
 };
 use proto::v1::{
-    FetchRequest, FetchResponse, Field, WatchRequest, WatchResponse, WhoAmIRequest, WhoAmIResponse,
-    provider_server,
+    FetchRequest, FetchResponse, Field, StorePassword, WatchRequest, WatchResponse, WhoAmIRequest,
+    WhoAmIResponse, provider_server,
 };
 use tokio::{
     sync::{broadcast::error::RecvError, mpsc},
@@ -15,6 +22,7 @@ use tokio::{
 };
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status};
+use zeroize::Zeroizing;
 
 use super::{parse, peer, status::Asked, view};
 use crate::{
@@ -134,13 +142,16 @@ impl Provider {
             version,
             fields,
             which,
+            format,
+            password,
         } = request;
         let which = super::which(*version, which.as_deref())?;
         let wanted = wanted(group, name, which, fields)?;
-        let delivery = self.custodian.deliver(peer, wanted).await?;
+        let rendering = rendering(format.as_deref(), password.as_ref())?;
+        let delivery = self.custodian.deliver(peer, wanted, rendering).await?;
         Ok(FetchResponse {
             version: delivery.version.number,
-            r#type: delivery.kind.to_owned(),
+            r#type: delivery.kind.name().to_owned(),
             fields: delivery
                 .fields
                 .into_iter()
@@ -150,6 +161,7 @@ impl Provider {
                 })
                 .collect(),
             receipt: delivery.receipt.seq(),
+            format: format.clone(),
         })
     }
 }
@@ -161,6 +173,34 @@ fn wanted(group: &str, name: &str, version: Which, fields: &[String]) -> Result<
         version,
         fields: fields.iter().cloned().collect(),
     })
+}
+
+/// How the content is to be written, if not as it is stored.
+fn rendering(
+    format: Option<&str>,
+    password: Option<&StorePassword>,
+) -> Result<Option<Rendering>, Error> {
+    let malformed = |field, text: &str, problem: String| Error::Malformed {
+        field,
+        text: text.to_owned(),
+        problem,
+    };
+    let Some(name) = format else {
+        return match password {
+            None => Ok(None),
+            Some(_) => Err(malformed(
+                "format",
+                "",
+                "a password goes with one".to_owned(),
+            )),
+        };
+    };
+    let format = Format::from_name(name).ok_or_else(|| {
+        let known: Vec<_> = Format::ALL.iter().map(|format| format.name()).collect();
+        malformed("format", name, format!("there are {}", known.join(", ")))
+    })?;
+    let password = password.map(|password| Zeroizing::new(password.value.clone()));
+    Ok(Some(Rendering::new(format, password)?))
 }
 
 /// A secret that somebody watches.

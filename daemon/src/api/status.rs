@@ -114,9 +114,11 @@ fn known(surface: Surface, error: &Error) -> (Code, String) {
         }
         Error::NotAdmitted(refused) => (Code::PermissionDenied, refused.to_string()),
         Error::Database(error) if error.is_bad_data() => fixed(Code::DataLoss, DAMAGED),
-        Error::Unrecorded(_) | Error::Unreadable(_) | Error::Database(_) | Error::Stopping => {
-            fixed(Code::Unavailable, LATER)
-        }
+        Error::Unrecorded(_)
+        | Error::Unreadable(_)
+        | Error::Database(_)
+        | Error::Busy(_)
+        | Error::Stopping => fixed(Code::Unavailable, LATER),
         Error::Unsettled(_) => fixed(
             Code::Unavailable,
             "the change was made, but the journal could not confirm it; look before you repeat it",
@@ -131,6 +133,8 @@ fn known(surface: Surface, error: &Error) -> (Code, String) {
         Error::Malformed { .. } | Error::Content(_) | Error::Senseless(_) | Error::Names(_) => {
             (Code::InvalidArgument, error.to_string())
         }
+        // Only who has a grant gets as far, and is told the type with the content.
+        Error::Format(refused) => (Code::FailedPrecondition, refused.to_string()),
         Error::Hopeless(findings) => (Code::InvalidArgument, lines(findings)),
         Error::Weak(findings) => (Code::FailedPrecondition, lines(findings)),
         Error::InUse(_) => (Code::FailedPrecondition, error.to_string()),

@@ -7,11 +7,14 @@ use custody::{
     journal::{Event, Receipt, Refusal, Turned, Undelivered},
     lint::Finding,
     policy::{Tampered, rule::Senseless},
+    release::Unwritable,
     secret::Refused,
 };
 
 use super::{Custodian, InUse};
-use crate::{journal::Error as JournalError, names, store::Failed as DatabaseFailed};
+use crate::{
+    journal::Error as JournalError, names, store::Failed as DatabaseFailed, threads::Unavailable,
+};
 
 /// Why a request was not answered as it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +65,10 @@ pub(crate) enum Error {
     },
     #[error("the content is no encoding of fields")]
     NoFields,
+    #[error("what is delivered cannot be written so")]
+    Format(#[source] Refused),
+    #[error("too many wait to have content taken or written")]
+    Busy(#[from] Unavailable),
     #[error("the content could not be sealed")]
     Seal(#[source] Failed),
     #[error("the system's random number generator failed")]
@@ -87,11 +94,24 @@ impl Custodian {
             Error::Hsm(error) => Undelivered::Token {
                 problem: error.to_string(),
             },
+            Error::Format(refused) => Undelivered::Format {
+                problem: refused.to_string(),
+            },
+            Error::Busy(_) => Undelivered::Busy,
             _ => Undelivered::Database { problem: problem() },
         };
         if let Err(error) = self.record(Event::Undelivered { allowed, reason }).await {
             // Whoever reads the journal then assumes a delivery, which errs on the safe side.
             tracing::warn!(allowed = allowed.seq(), %error, "a failed delivery is not on record");
+        }
+    }
+}
+
+impl From<Unwritable> for Error {
+    fn from(unwritable: Unwritable) -> Self {
+        match unwritable {
+            Unwritable::NoFields => Self::NoFields,
+            Unwritable::Format(refused) => Self::Format(refused),
         }
     }
 }

@@ -42,7 +42,7 @@ impl Custodian {
         fields: Fields,
         terms: Terms,
     ) -> Result<Put, Error> {
-        let accepted = kind.accept(fields)?;
+        let accepted = self.mill.accept(kind, fields).await??;
         let this = Arc::clone(self);
         to_its_end(async move {
             let writer = &mut *this.writer().await?;

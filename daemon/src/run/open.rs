@@ -14,7 +14,7 @@ use super::Failure;
 use crate::{
     attest::Attestor,
     config::Config,
-    custodian::{Custodian, Parts, Writer},
+    custodian::{Custodian, Mill, Parts, Writer},
     history::History,
     journal::{Changes, Closing, Journal, Origin, Segments},
     store::{self, Database, Sqlite},
@@ -106,6 +106,7 @@ async fn proven(
         database,
         hsm,
         writer: Writer::after(last),
+        mill: Mill::start().map_err(Failure::Runtime)?,
     })
 }
 

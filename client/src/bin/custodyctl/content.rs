@@ -47,6 +47,8 @@ pub(crate) enum Error {
     Mistyped(String),
     #[error("cannot read {0}")]
     Read(String, #[source] io::Error),
+    #[error("{0} is no text, as a password is")]
+    NoText(String),
     #[error("{0} is no dotenv file")]
     Dotenv(String, #[source] dotenv::Error),
     #[error("the content is larger than 1 MiB, the most that custodyd keeps for a secret")]
@@ -56,7 +58,11 @@ pub(crate) enum Error {
 impl Error {
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Read(..) | Self::Dotenv(..) | Self::Mistyped(_) | Self::TooLarge => Exit::Invalid,
+            Self::Read(..)
+            | Self::NoText(_)
+            | Self::Dotenv(..)
+            | Self::Mistyped(_)
+            | Self::TooLarge => Exit::Invalid,
             Self::Prompt(..) => Exit::Unexpected,
             _ => Exit::Usage,
         }
@@ -120,8 +126,9 @@ fn setting(text: &str) -> Result<(String, String), &'static str> {
 #[derive(Clone, Debug)]
 struct Part(OsString);
 
+/// A file, or standard input.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Input {
+pub(crate) enum Input {
     Stdin,
     File(PathBuf),
 }
@@ -166,6 +173,16 @@ impl Input {
             Self::File(path) => path.display().to_string(),
         }
     }
+}
+
+/// Reads a password, whose file may end in a newline.
+pub(crate) fn password(input: &Input) -> Result<Zeroizing<String>, Error> {
+    let mut bytes = load(input, MAX)?;
+    if bytes.last() == Some(&b'\n') {
+        bytes.pop();
+    }
+    let text = str::from_utf8(&bytes).map_err(|_| Error::NoText(input.name()))?;
+    Ok(Zeroizing::new(text.to_owned()))
 }
 
 /// Reads the fields of a secret of type `kind`.

@@ -370,7 +370,9 @@ fn a_key_among_certificates_of_others_is_refused() {
         ("certificate-chain", stranger.as_bytes()),
         ("private-key", key.as_bytes()),
     ]);
-    let files = format::render(kind, &mixed, format::Format::Pkcs12, Some("geheim")).unwrap();
+    let password = Some("geheim".to_owned().into());
+    let pkcs12 = format::Rendering::new(format::Format::Pkcs12, password).unwrap();
+    let files = format::render(kind, &mixed, &pkcs12).unwrap();
     let store = files.get("keystore.p12").unwrap();
     let told = refusal("keystore", &[("pkcs12", store), ("passphrase", b"geheim")]);
     assert!(

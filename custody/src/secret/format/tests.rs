@@ -26,6 +26,17 @@ fn text<'a>(documents: &'a Fields, name: &str) -> &'a str {
     str::from_utf8(documents.get(name).unwrap()).unwrap()
 }
 
+/// As [`super::render`], whatever is wrong with the password.
+fn render(
+    kind: Kind,
+    fields: &Fields,
+    format: Format,
+    password: Option<&str>,
+) -> Result<Fields, Refused> {
+    let password = password.map(|password| Zeroizing::new(password.to_owned()));
+    super::render(kind, fields, &Rendering::new(format, password)?)
+}
+
 fn refused(secret: &(Kind, Fields), format: Format, password: Option<&str>) -> String {
     let refused = render(secret.0, &secret.1, format, password);
     refused.unwrap_err().to_string()
@@ -181,7 +192,7 @@ fn what_a_format_cannot_hold_is_refused() {
             None,
             "a store of trusted certificates",
         ),
-        (&whole, Format::Raw, None, "has 2"),
+        (&whole, Format::Raw, None, "2 are delivered"),
         (&whole, Format::Pem, Some("geheim"), "takes no password"),
         (
             &whole,
@@ -199,6 +210,76 @@ fn what_a_format_cannot_hold_is_refused() {
         let refusal = refused(secret, format, password);
         assert!(refusal.contains(told), "{refusal}");
     }
+}
+
+#[test]
+fn what_no_secret_of_a_type_could_be_written_as_is_known_without_its_content() {
+    let all = |kind: &str, names: &[&str], format: Format| {
+        let kind = Kind::from_name(kind).unwrap();
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        format.fits(kind, &names)
+    };
+    use Format::{Der, Dotenv, JavaTruststore, Json, Pem, PemBundle, Pkcs12, Raw};
+    let fitting: &[(&str, &[&str], &[Format])] = &[
+        ("keystore", &[], &[Pem, PemBundle, Der, Pkcs12]),
+        ("keystore", &[CHAIN], &[Pem, PemBundle, Der, Raw]),
+        (
+            "truststore",
+            &[],
+            &[Pem, PemBundle, Der, Pkcs12, JavaTruststore, Raw],
+        ),
+        (
+            "certificate",
+            &[],
+            &[Pem, PemBundle, Der, Pkcs12, JavaTruststore, Raw],
+        ),
+        ("crl-distributor", &[], &[Pem, PemBundle, Der]),
+        ("private-key", &[], &[Pem, PemBundle, Der, Raw]),
+        ("certificate-pin-set", &[], &[Raw]),
+        ("tls-context", &[], &[Raw]),
+        ("password", &[], &[Raw]),
+        ("basic-auth", &[], &[]),
+        ("api-key", &[], &[Raw]),
+        ("jwt", &[], &[Raw]),
+        ("symmetric-key", &[], &[]),
+        ("symmetric-key", &["key"], &[Raw]),
+        ("s3-credentials", &[], &[]),
+        ("key-value", &[], &[Pem, PemBundle, Der, Raw]),
+        ("key-value", &["a", "b"], &[Pem, PemBundle, Der]),
+        ("key-value", &[CHAIN, KEY], &[Pem, PemBundle, Der]),
+        ("blob", &[], &[Pem, PemBundle, Der, Raw]),
+    ];
+    for (kind, names, formats) in fitting {
+        for format in Format::ALL {
+            let expected = matches!(format, Json | Dotenv) || formats.contains(&format);
+            let found = all(kind, names, format);
+            assert_eq!(
+                found.is_ok(),
+                expected,
+                "{kind} {names:?} {format:?}: {found:?}"
+            );
+        }
+    }
+    for kind in Kind::names() {
+        assert!(fitting.iter().any(|(of, ..)| *of == kind), "{kind}");
+    }
+}
+
+#[test]
+fn what_begins_like_pem_in_a_field_that_is_none_is_not_written_as_pem() {
+    let armoured = b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+    let secret = stored("password", &[("password", armoured)]);
+    assert!(refused(&secret, Format::Pem, None).contains("as PEM"));
+    let secret = stored("blob", &[("content", armoured)]);
+    let files = render(secret.0, &secret.1, Format::Pem, None).unwrap();
+    assert_eq!(files.get("content.pem"), Some(&armoured[..]));
+}
+
+#[test]
+fn a_rendering_does_not_print_its_password() {
+    let password = Some(Zeroizing::new("hunter2".to_owned()));
+    let rendering = Rendering::new(Format::Pkcs12, password).unwrap();
+    assert_eq!(format!("{rendering:?}"), "Rendering { format: Pkcs12, .. }");
 }
 
 #[test]
