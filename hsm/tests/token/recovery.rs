@@ -88,7 +88,7 @@ async fn a_worker_that_hangs_is_replaced_at_the_deadline() {
     let (good, bad) = under_load(&client, async || {
         tokio::time::sleep(Duration::from_millis(50)).await;
         hung.set(store.worker());
-        store.signal(Signal::STOP);
+        store.freeze().await;
         serves(&client, 2).await;
         tokio::time::sleep(Duration::from_millis(50)).await;
     })
@@ -122,7 +122,7 @@ async fn requests_over_the_queue_are_turned_away_at_once() {
     settings.deadline = Duration::from_secs(2);
     let client = Client::start(settings).await.unwrap();
     let gmk = client.generate_gmk("group").await.unwrap().id;
-    store.signal(Signal::STOP);
+    store.freeze().await;
     let waiting: Vec<_> = (0..3)
         .map(|_| {
             let client = client.clone();

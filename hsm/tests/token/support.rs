@@ -191,6 +191,28 @@ impl Store {
         let worker = self.worker().expect("a worker runs");
         rustix::process::kill_process(worker, signal).unwrap();
     }
+
+    /// Stops the worker. A thread that runs on another processor when the signal is sent
+    /// goes on for a moment: it is waited for.
+    pub(crate) async fn freeze(&self) {
+        let worker = self.worker().expect("a worker runs");
+        rustix::process::kill_process(worker, Signal::STOP).unwrap();
+        eventually("each thread of the worker is stopped", || {
+            is_stopped(worker)
+        })
+        .await;
+    }
+}
+
+/// Whether no thread of `process` runs: one that has ended does not, either.
+fn is_stopped(process: Pid) -> bool {
+    let threads = fs::read_dir(format!("/proc/{}/task", process.as_raw_pid()));
+    threads.into_iter().flatten().flatten().all(|thread| {
+        fs::read_to_string(thread.path().join("stat")).is_ok_and(|stat| {
+            let after_name = stat.rsplit_once(')').expect("a name in parentheses").1;
+            after_name.trim_start().starts_with('T')
+        })
+    })
 }
 
 fn entry(test: &str) -> Vec<OsString> {
