@@ -92,6 +92,7 @@ pub(crate) struct Token {
     pub(crate) queue: NonZeroUsize,
     pub(crate) deadline: Duration,
     pub(crate) start_deadline: Duration,
+    pub(crate) longest_wait: Duration,
     pub(crate) wrappings: Vec<Wrapping>,
     pub(crate) environment: Vec<(String, String)>,
 }
@@ -226,6 +227,7 @@ impl Config {
             queue: token.queue,
             deadline: token.deadline,
             start_deadline: token.start_deadline,
+            longest_wait: token.longest_wait,
             wrappings: token.wrappings,
             pin_latch: self.state_directory.join("pin-refused"),
         }

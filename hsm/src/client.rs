@@ -21,6 +21,7 @@ use crate::{
     wire::{Done, Generate, Op, Protect, Reveal, Secret, Sign},
 };
 
+mod again;
 mod driver;
 pub(crate) mod health;
 pub(crate) mod key;
@@ -66,19 +67,18 @@ impl Client {
         let (queue, requests) = mpsc::unbounded_channel();
         let (driver, first) =
             Driver::start(Arc::clone(&settings), Arc::clone(&keys), requests).await?;
-        let shared = Shared {
+        let shared = Arc::new(Shared {
             token: first.token().clone(),
             health: driver.health(),
             keys,
             waiting: Arc::default(),
             places: settings.queue.get().saturating_add(settings.sessions.get()),
             settings,
-        };
+        });
         tokio::spawn(driver.run(first));
-        Ok(Self {
-            queue,
-            shared: Arc::new(shared),
-        })
+        let again = again::load_again(Arc::clone(&shared), queue.downgrade());
+        tokio::spawn(again);
+        Ok(Self { queue, shared })
     }
 
     /// The token that the first worker found.
@@ -95,8 +95,9 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// What is wrong with the key. It is remembered as refused, and other keys are not
-    /// affected. A transient error refuses nothing: the next worker loads the key.
+    /// What is wrong with the key. It is remembered as refused and tried again and again,
+    /// and other keys are not affected. If no worker answered nothing is refused: the next
+    /// worker loads the key.
     pub async fn load(&self, key: KnownKey) -> Result<(), Error> {
         key.check()?;
         let load = key.to_wire();
@@ -264,17 +265,23 @@ impl Client {
         }
     }
 
-    /// Queues a request and waits for its answer.
     async fn ask(&self, op: Op) -> Result<Done, Error> {
-        let place = Place::take(&self.shared.waiting, self.shared.places).ok_or(Error::Busy)?;
+        self.shared.ask(&self.queue, op).await
+    }
+}
+
+impl Shared {
+    /// Queues a request and waits for its answer.
+    async fn ask(&self, queue: &mpsc::UnboundedSender<Command>, op: Op) -> Result<Done, Error> {
+        let place = Place::take(&self.waiting, self.places).ok_or(Error::Busy)?;
         let (reply, answer) = oneshot::channel();
         let request = Request {
             op,
             reply,
-            by: Instant::now() + self.shared.settings.deadline,
+            by: Instant::now() + self.settings.deadline,
             place,
         };
-        self.queue
+        queue
             .send(Command::Request(request))
             .map_err(|_| Error::Stopped)?;
         answer.await.unwrap_or(Err(Error::Stopped))

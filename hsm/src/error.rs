@@ -92,8 +92,9 @@ pub enum Error {
         /// The key.
         id: KeyId,
     },
-    /// The key was refused when it was loaded.
-    #[error("key {id} was refused: {reason}")]
+    /// The key was refused when it was loaded last. It is tried again and again: what is
+    /// wrong may be the token and not the key, and may be mended.
+    #[error("key {id} is refused: {reason}; it is tried again from time to time")]
     KeyRefused {
         /// The key.
         id: KeyId,
@@ -219,7 +220,15 @@ pub enum PinProblem {
 impl Error {
     /// Whether the same request may succeed in a moment.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Deadline | Self::Restarting | Self::Busy)
+        matches!(
+            self,
+            Self::Deadline
+                | Self::Restarting
+                | Self::Busy
+                | Self::Token { .. }
+                | Self::KeyRefused { .. }
+                | Self::KeyNotLoaded { .. }
+        )
     }
 
     /// Whether what was to be opened is at fault, and not the token.

@@ -29,6 +29,9 @@ pub struct Settings {
     pub deadline: Duration,
     /// How long a worker may take to become ready, a prompt for the PIN not counted.
     pub start_deadline: Duration,
+    /// The longest wait before a worker that was lost is replaced, and before a key that was
+    /// refused is tried again. Waits begin short and double.
+    pub longest_wait: Duration,
     /// How new keys may wrap, the preferred first.
     pub wrappings: Vec<Wrapping>,
     /// The file that is made when the token refused the PIN. While it exists no login is

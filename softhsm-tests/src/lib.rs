@@ -33,6 +33,7 @@ pub use crate::skip::is_root;
 pub mod daemon;
 pub mod disk;
 pub mod door;
+pub mod fault;
 pub mod intruder;
 pub mod load;
 pub mod machine;
@@ -166,6 +167,11 @@ impl Site {
     /// Writes the configuration, with `more` at its end. Unless that says otherwise, no
     /// limit gets in the way of many callers on a slow machine.
     pub fn configure(&self, more: &str) {
+        let softhsm = format!("SOFTHSM2_CONF = {:?}", self.path("softhsm2.conf"));
+        self.configure_module(&module(), &softhsm, more);
+    }
+
+    pub(crate) fn configure_module(&self, module: &Path, environment: &str, more: &str) {
         let limits = if more.contains("[limits]") {
             ""
         } else {
@@ -177,15 +183,14 @@ impl Site {
              [listen]\nmanager = {:?}\nprovider = {:?}\n\
              [token]\nmodule = {:?}\nlabel = {LABEL:?}\nserial = {:?}\n\
              pin = {{ file = {:?} }}\n\
-             environment = {{ SOFTHSM2_CONF = {:?} }}\n\
+             environment = {{ {environment} }}\n\
              {more}\n{limits}",
             self.path("state"),
             self.path("run/manager.sock"),
             self.path("run/provider.sock"),
-            module(),
+            module,
             self.serial,
             self.path("pin"),
-            self.path("softhsm2.conf"),
         );
         fs::write(self.path("custodyd.toml"), text).unwrap();
         let mode = fs::Permissions::from_mode(0o600);

@@ -6,6 +6,9 @@ use nix::unistd::getuid;
 use serde_json::{Value, json};
 use softhsm_tests::{LABEL, Site, daemon::Daemon, text};
 
+/// `custodyctl`'s exit code: a key that is refused is tried again and may be mended.
+const UNAVAILABLE: Option<i32> = Some(6);
+
 const WEB: &[u8] = b"content-of-web";
 const DB: &[u8] = b"content-of-db";
 
@@ -83,14 +86,14 @@ fn refuses_only_web(site: &Site, why: &str) {
     assert!(refused.contains(&id) && refused.contains(why), "{refused}");
 
     let output = site.fetch("web/key");
-    assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+    assert_eq!(output.status.code(), UNAVAILABLE, "{}", text(&output));
     assert!(output.stdout.is_empty());
     let allowed = site.entries("allow").pop().unwrap();
     let undelivered = site.entries("undelivered").pop().unwrap();
     assert_eq!(undelivered["allowed"], allowed["seq"]);
     assert_eq!(undelivered["reason"]["cause"], "token");
     // What is refused protects nothing either.
-    assert_eq!(site.put("web/new", b"new").status.code(), Some(1));
+    assert_eq!(site.put("web/new", b"new").status.code(), UNAVAILABLE);
     let versions = site.sqlite("SELECT count(*) FROM version");
     assert_eq!(versions, "2\n");
 

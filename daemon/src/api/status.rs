@@ -123,6 +123,9 @@ fn known(surface: Surface, error: &Error) -> (Code, String) {
             Code::Unavailable,
             "the change was made, but the journal could not confirm it; look before you repeat it",
         ),
+        Error::Hsm(error) if error.is_transient() && surface == Surface::Manager => {
+            (Code::Unavailable, error.to_string())
+        }
         Error::Hsm(error) if error.is_transient() => fixed(Code::Unavailable, LATER),
         Error::Hsm(error) if error.is_bad_data() => fixed(Code::DataLoss, DAMAGED),
         Error::Hsm(error) if surface == Surface::Manager => (Code::Internal, error.to_string()),

@@ -56,6 +56,8 @@ struct RawToken {
     deadline: SignedDuration,
     #[serde(default = "a_minute")]
     start_deadline: SignedDuration,
+    #[serde(default = "five_seconds")]
+    longest_wait: SignedDuration,
     #[serde(default = "all_wrappings")]
     wrapping: Vec<String>,
     #[serde(default)]
@@ -299,6 +301,7 @@ impl RawToken {
             queue: self.queue,
             deadline: positive("token.deadline", self.deadline)?,
             start_deadline: positive("token.start-deadline", self.start_deadline)?,
+            longest_wait: positive("token.longest-wait", self.longest_wait)?,
             wrappings,
             environment: self.environment.into_iter().collect(),
         })

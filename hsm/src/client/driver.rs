@@ -29,8 +29,6 @@ use crate::{
 
 /// The first wait between two workers, but for the very first, which is none.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
-/// The longest.
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
 /// A worker that served for this long was a good one.
 const GOOD: Duration = Duration::from_secs(10);
 
@@ -236,7 +234,7 @@ impl Driver {
     /// None the first time, then ever longer, and never twice the same.
     fn next_wait(&mut self) -> Duration {
         let wait = self.wait;
-        self.wait = (wait * 2).clamp(FIRST_WAIT, LONGEST_WAIT);
+        self.wait = (wait * 2).max(FIRST_WAIT).min(self.settings.longest_wait);
         let mut byte = [0];
         // Without random numbers there is no jitter, which is no harm.
         let _plain = rand::fill(&mut byte);

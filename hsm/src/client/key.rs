@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{PoisonError, RwLock},
+    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use custody::{
@@ -11,6 +11,8 @@ use custody::{
 };
 
 use super::MAX_BLOB;
+use tokio::sync::Notify;
+
 use crate::{
     Error,
     wire::{self, Load, Proof},
@@ -131,7 +133,11 @@ impl NewJournalKey {
 
 /// The keys that every worker loads.
 #[derive(Default)]
-pub(super) struct Keys(RwLock<HashMap<KeyId, Entry>>);
+pub(super) struct Keys {
+    known: RwLock<HashMap<KeyId, Entry>>,
+    /// Told when a key is refused.
+    refusal: Notify,
+}
 
 struct Entry {
     key: KnownKey,
@@ -141,8 +147,15 @@ struct Entry {
 impl Keys {
     pub(super) fn remember(&self, key: KnownKey) {
         let entry = Entry { key, refused: None };
-        let mut keys = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        keys.insert(entry.key.id, entry);
+        self.write().insert(entry.key.id, entry);
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, HashMap<KeyId, Entry>> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, HashMap<KeyId, Entry>> {
+        self.known.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Remembers what a worker has just made.
@@ -166,44 +179,64 @@ impl Keys {
         }
     }
 
-    /// Notes how a load went.
+    /// Notes how a load went, and tells of what is new about it.
     pub(super) fn settle(&self, id: &KeyId, outcome: &Result<(), Error>) {
         let refused = match outcome {
             Ok(()) => None,
             Err(error) if error.refuses_key() => Some(error.to_string()),
             Err(_) => return,
         };
-        let mut keys = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(entry) = keys.get_mut(id) {
-            entry.refused = refused;
+        let mut keys = self.write();
+        let Some(entry) = keys.get_mut(id) else {
+            return;
+        };
+        if entry.refused == refused {
+            return;
         }
+        match &refused {
+            Some(reason) => {
+                tracing::error!(key = %id, %reason, "a key is refused");
+                self.refusal.notify_one();
+            }
+            None => tracing::info!(key = %id, "a key that was refused is in use again"),
+        }
+        entry.refused = refused;
     }
 
     pub(super) fn refused(&self, id: &KeyId) -> Option<String> {
-        let keys = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        keys.get(id)?.refused.clone()
+        self.read().get(id)?.refused.clone()
+    }
+
+    /// Waits until a key is refused.
+    pub(super) async fn refusal(&self) {
+        self.refusal.notified().await;
     }
 
     /// Whether a request for the key is worth sending.
     pub(super) fn usable(&self, id: &KeyId) -> Result<(), Error> {
-        let keys = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        match keys.get(id) {
-            Some(Entry { refused: None, .. }) => Ok(()),
-            Some(Entry {
-                refused: Some(reason),
-                ..
-            }) => Err(Error::KeyRefused {
-                id: *id,
-                reason: reason.clone(),
-            }),
-            None => Err(Error::KeyNotLoaded { id: *id }),
+        let id = *id;
+        let keys = self.read();
+        let entry = keys.get(&id).ok_or(Error::KeyNotLoaded { id })?;
+        match entry.refused.clone() {
+            Some(reason) => Err(Error::KeyRefused { id, reason }),
+            None => Ok(()),
         }
     }
 
     /// All of them, as requests to a worker.
     pub(super) fn loads(&self) -> Vec<(KeyId, Load)> {
-        let keys = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        keys.values()
+        self.loads_of(|_| true)
+    }
+
+    /// Those that are refused.
+    pub(super) fn refused_loads(&self) -> Vec<(KeyId, Load)> {
+        self.loads_of(|entry| entry.refused.is_some())
+    }
+
+    fn loads_of(&self, wanted: impl Fn(&Entry) -> bool) -> Vec<(KeyId, Load)> {
+        let keys = self.read();
+        let wanted = keys.values().filter(|entry| wanted(entry));
+        wanted
             .map(|entry| (entry.key.id, entry.key.to_wire()))
             .collect()
     }

@@ -167,9 +167,7 @@ async fn load(
             let id = id.ok_or_else(|| Error::WorkerUnusable("it answers oddly".to_owned()))?;
             keys.settle(id, &outcome);
             match outcome {
-                Err(error) if error.refuses_key() => {
-                    tracing::error!(key = %id, %error, "a key is refused");
-                }
+                Err(error) if error.refuses_key() => {}
                 other => other?,
             }
         }

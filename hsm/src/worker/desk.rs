@@ -15,7 +15,7 @@ use custody::{envelope::Wrapping, name::KeyId};
 
 use super::{
     key::Keys,
-    recovery::{self, Remedy},
+    recovery::{self, Remedy, TRIES},
     token::Token,
     wrap::{self, Fault},
 };
@@ -44,16 +44,44 @@ impl<'a> Desk<'a> {
         })
     }
 
-    /// Does what is asked.
+    /// Does what is asked. What fails with a code that may mean bad data or a token in
+    /// trouble is done again as long as the key's canary opens; if that does not, either, on
+    /// another session, then the token is in trouble.
+    ///
+    /// Does not return if the worker must go.
     pub(super) fn perform(&mut self, op: &Op) -> Done {
-        let mut outcome = self.attempt(op);
-        if let Err(Fault::Token(error)) = &outcome
-            && recovery::remedy(error) == Remedy::ReplaceSession
-        {
-            self.replace_session(error);
-            outcome = self.attempt(op);
+        let (mut replaced, mut tries) = (false, 0);
+        loop {
+            tries += 1;
+            let fault = match self.attempt(op) {
+                Ok(done) => return done,
+                Err(fault) => fault,
+            };
+            let (remedy, dead) = match (remedy(&fault), gmk_of(op)) {
+                (Remedy::AskCanary, Some(gmk)) => match self.open_canary(gmk) {
+                    Ok(_) if is_of_a_call(&fault) && tries < TRIES => continue,
+                    Ok(gmk) => return problem(&verdict(op, gmk, fault)),
+                    Err(Fault::Token(error)) => (Remedy::ReplaceSession, Some(error)),
+                    Err(Fault::Answer(error)) => return problem(&error),
+                    Err(_) => (Remedy::ReplaceWorker, None),
+                },
+                (remedy, _) => (remedy, None),
+            };
+            match (remedy, dead, fault) {
+                (Remedy::ReplaceSession, Some(error), _)
+                | (Remedy::ReplaceSession, None, Fault::Token(error))
+                    if !replaced =>
+                {
+                    self.replace_session(&error);
+                    replaced = true;
+                }
+                (Remedy::Answer, _, fault) => return problem(&in_words(fault)),
+                (Remedy::AskCanary, _, fault) if self.is_well() => {
+                    return problem(&in_words(fault));
+                }
+                (_, _, fault) => leave(&in_words(fault)),
+            }
         }
-        outcome.unwrap_or_else(|fault| Done::Problem((&self.settle(op, fault)).into()))
     }
 
     /// Ends the process once no thread is in the middle of a call: a token object that is
@@ -136,45 +164,14 @@ impl<'a> Desk<'a> {
         })
     }
 
-    /// What a fault means for whoever asked. Does not return if the worker must go.
-    fn settle(&self, op: &Op, fault: Fault) -> Error {
-        let error = match fault {
-            Fault::Answer(error) => return error,
-            Fault::Odd(what) => {
-                return Error::Token {
-                    function: "a wrap".to_owned(),
-                    code: what.to_owned(),
-                };
-            }
-            Fault::BadBlob => None,
-            Fault::Token(error) => Some(error),
-        };
-        let remedy = error.as_ref().map_or(Remedy::AskCanary, recovery::remedy);
-        let answer = match (&error, op) {
-            (Some(error), _) => recovery::token_error(error),
-            (None, _) => malformed(),
-        };
-        match (remedy, op) {
-            (Remedy::Answer, _) => answer,
-            (Remedy::AskCanary, Op::Reveal(Reveal { gmk, .. })) => match self.proven(gmk) {
-                Some(gmk) => Error::DoesNotOpen { gmk },
-                None => leave(&answer),
-            },
-            (Remedy::AskCanary, Op::Protect(Protect { gmk, .. })) => match self.proven(gmk) {
-                Some(_) => answer,
-                None => leave(&answer),
-            },
-            (Remedy::AskCanary, Op::Load(_) | Op::Generate(_)) if self.is_well() => answer,
-            _ => leave(&answer),
-        }
-    }
-
-    /// The key, if its canary opens just now, on this session.
-    fn proven(&self, id: &[u8]) -> Option<KeyId> {
-        let id = KeyId::from_bytes(id)?;
+    /// The key's identifier, if its canary opens just now, on this session.
+    fn open_canary(&self, id: &[u8]) -> Result<KeyId, Fault> {
+        let id = key_id(id)?;
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        let opens = keys.gmk(&id).ok()?.open_canary(&self.session, &id);
-        matches!(opens, Ok(true)).then_some(id)
+        match keys.gmk(&id)?.open_canary(&self.session, &id)? {
+            true => Ok(id),
+            false => Err(Fault::BadBlob),
+        }
     }
 
     /// Whether the token does anything at all.
@@ -207,6 +204,52 @@ impl<'a> Desk<'a> {
             Err(error) => leave(&recovery::token_error(&error)),
         }
     }
+}
+
+fn remedy(fault: &Fault) -> Remedy {
+    match fault {
+        Fault::Answer(_) | Fault::Odd(_) => Remedy::Answer,
+        Fault::BadBlob => Remedy::AskCanary,
+        Fault::Token(error) => recovery::remedy(error),
+    }
+}
+
+fn is_of_a_call(fault: &Fault) -> bool {
+    matches!(fault, Fault::Token(_))
+}
+
+/// The master key with which something is done that can be done again.
+fn gmk_of(op: &Op) -> Option<&[u8]> {
+    match op {
+        Op::Protect(Protect { gmk, .. })
+        | Op::Reveal(Reveal { gmk, .. })
+        | Op::CheckCanary(gmk) => Some(gmk),
+        Op::Sign(_) | Op::Load(_) | Op::Generate(_) => None,
+    }
+}
+
+/// What is wrong when the canary opens.
+fn verdict(op: &Op, gmk: KeyId, fault: Fault) -> Error {
+    match op {
+        Op::Reveal(_) => Error::DoesNotOpen { gmk },
+        _ => in_words(fault),
+    }
+}
+
+fn in_words(fault: Fault) -> Error {
+    match fault {
+        Fault::Answer(error) => error,
+        Fault::Odd(what) => Error::Token {
+            function: "a wrap".to_owned(),
+            code: what.to_owned(),
+        },
+        Fault::BadBlob => malformed(),
+        Fault::Token(error) => recovery::token_error(&error),
+    }
+}
+
+fn problem(error: &Error) -> Done {
+    Done::Problem(error.into())
 }
 
 /// Ends the worker, so that its parent starts another.

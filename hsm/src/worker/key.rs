@@ -1,6 +1,6 @@
 //! Keys: found by identifier, checked, proven; and made. Each handle is found once in a worker's life.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use aws_lc_rs::{
     constant_time::verify_slices_are_equal,
@@ -18,7 +18,7 @@ use custody::{
 };
 
 use super::{
-    recovery::{self, Remedy},
+    recovery::{self, Remedy, TRIES},
     strategy, template,
     wrap::{self, Fault},
 };
@@ -41,7 +41,7 @@ pub(super) struct Gmk {
 pub(super) struct Keys {
     gmks: HashMap<KeyId, Gmk>,
     journals: HashMap<KeyId, ObjectHandle>,
-    proven: HashMap<Wrapping, Result<(), String>>,
+    proven: HashSet<Wrapping>,
 }
 
 impl Keys {
@@ -74,19 +74,7 @@ impl Keys {
             wrapping,
             canary,
         };
-        match gmk.open_canary(session, &id) {
-            Ok(true) => {}
-            Ok(false) | Err(Fault::BadBlob) => return Err(Error::CanaryDoesNotOpen { id }.into()),
-            Err(Fault::Token(error)) if recovery::remedy(&error) == Remedy::AskCanary => {
-                // Another key of that identifier, or a token in trouble: another canary tells.
-                return Err(if strategy::works(session, wrapping) {
-                    Error::CanaryDoesNotOpen { id }.into()
-                } else {
-                    Fault::Token(error)
-                });
-            }
-            Err(fault) => return Err(fault),
-        }
+        gmk.prove(session, id)?;
         self.gmks.insert(id, gmk);
         Ok(())
     }
@@ -198,14 +186,46 @@ impl Keys {
         })
     }
 
+    /// Tries a way to wrap, unless it has worked before. It is given up after some failures
+    /// only, and for this time: a token in trouble fails at what it can do, and a way that is
+    /// not taken for a new key is not taken for good.
     fn prove(&mut self, session: &Session, wrapping: Wrapping) -> Result<(), String> {
-        let outcome = self.proven.entry(wrapping);
-        let outcome = outcome.or_insert_with(|| strategy::prove(session, wrapping));
-        outcome.clone()
+        if self.proven.contains(&wrapping) {
+            return Ok(());
+        }
+        let mut outcome = strategy::prove(session, wrapping);
+        for _ in 1..TRIES {
+            if outcome.is_ok() {
+                break;
+            }
+            outcome = strategy::prove(session, wrapping);
+        }
+        outcome.inspect(|()| {
+            self.proven.insert(wrapping);
+        })
     }
 }
 
 impl Gmk {
+    /// Opens the canary. If it does not open, another canary tells whether this is another
+    /// key of that identifier or a token in trouble, which may have been in trouble with the
+    /// first alone: so it is tried until that is most unlikely.
+    fn prove(&self, session: &Session, id: KeyId) -> Result<(), Fault> {
+        for _ in 0..TRIES {
+            match self.open_canary(session, &id) {
+                Ok(true) => return Ok(()),
+                Err(Fault::Token(error)) if recovery::remedy(&error) == Remedy::AskCanary => {
+                    if !strategy::works(session, self.wrapping) {
+                        return Err(Fault::Token(error));
+                    }
+                }
+                Ok(false) | Err(Fault::BadBlob) => break,
+                Err(fault) => return Err(fault),
+            }
+        }
+        Err(Error::CanaryDoesNotOpen { id }.into())
+    }
+
     /// Whether the canary opens to its value.
     pub(super) fn open_canary(&self, session: &Session, id: &KeyId) -> Result<bool, Fault> {
         let context = Context::Canary { gmk: id }.encode();

@@ -19,6 +19,11 @@ pub(super) enum Remedy {
     ReplaceWorker,
 }
 
+/// How often something is tried before it is held to fail by itself and not by a token that
+/// fails now and then, when a canary opens after each failure: if one call of five fails,
+/// two or three of a million are held so wrongly.
+pub(super) const TRIES: usize = 8;
+
 /// The remedy for `error`.
 pub(super) fn remedy(error: &CkError) -> Remedy {
     match error {

@@ -137,6 +137,7 @@ impl Store {
             queue: NonZeroUsize::new(1000).unwrap(),
             deadline: Duration::from_secs(5),
             start_deadline: Duration::from_secs(20),
+            longest_wait: Duration::from_secs(5),
             wrappings: Wrapping::ALL.to_vec(),
             pin_latch: self.latch(),
         }

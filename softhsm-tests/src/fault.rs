@@ -1,0 +1,62 @@
+//! A token that misbehaves on command: SoftHSM behind `faulty-pkcs11`.
+
+use std::path::PathBuf;
+
+use faulty_pkcs11::{CONTROL, Code, Control, Counts, FILE_NAME, Fault, Function};
+
+use crate::{Site, command, module};
+
+impl Site {
+    /// Writes the configuration with the module that misbehaves in place of SoftHSM's, and
+    /// `more` at the end of the table `[token]`. It does not misbehave yet.
+    pub fn configure_faulty(&self, more: &str) {
+        self.mend();
+        let environment = format!(
+            "SOFTHSM2_CONF = {:?}, {CONTROL} = {:?}",
+            self.path("softhsm2.conf"),
+            self.control()
+        );
+        let faulty = command(&format!("deps/{FILE_NAME}"));
+        self.configure_module(&faulty, &environment, more);
+    }
+
+    /// Has the module misbehave from now on, in whatever process.
+    pub fn misbehave(&self, change: impl FnOnce(&mut Control)) {
+        let mut control = Control::passing_on_to(module());
+        change(&mut control);
+        control.write(&self.control()).expect("written");
+    }
+
+    /// Has the calls that `fault` is for go wrong from now on.
+    pub fn fault(&self, fault: Fault) {
+        self.misbehave(|control| control.faults.push(fault));
+    }
+
+    /// Has the module behave again.
+    pub fn mend(&self) {
+        self.misbehave(|_| {});
+    }
+
+    /// What the module counted.
+    pub fn counts(&self) -> Counts {
+        Counts::read(&self.control()).expect("counts")
+    }
+
+    /// How often somebody tried to log in.
+    pub fn logins(&self) -> u64 {
+        self.counts().calls(Function::C_Login)
+    }
+
+    fn control(&self) -> PathBuf {
+        self.path("control.toml")
+    }
+}
+
+/// A fault that answers `code` to every call of `function`.
+pub fn answering(function: &str, code: &str) -> Fault {
+    Fault {
+        function: function.to_owned(),
+        answer: Some(Code::named(code).expect("a code")),
+        ..Fault::default()
+    }
+}

@@ -1,0 +1,450 @@
+//! P8 recovering, with a token that misbehaves on command: what is true while it does, and
+//! that nothing is left of it afterwards, without a restart of the daemon.
+#![allow(clippy::unwrap_used, reason = "a test says so by failing")]
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use faulty_pkcs11::{Act, Code, Control, Fault, Function, GcmNonce, PinFlag};
+use nix::sys::signal::{Signal, kill};
+use serde_json::Value;
+use softhsm_tests::{
+    Site,
+    daemon::Daemon,
+    fault::answering,
+    load::{fetch, put, rounds, runtime},
+    text, until,
+};
+use tokio::task::JoinSet;
+
+const CONTENT: &[u8] = b"the content of the secret";
+const GCM: u64 = 0x1087;
+const KWP: u64 = 0x210a;
+
+/// `custodyctl`'s exit code for what may work later.
+const UNAVAILABLE: Option<i32> = Some(6);
+
+fn site() -> Site {
+    let site = Site::without_init();
+    site.configure_faulty("deadline = \"2s\"\n");
+    let output = site.init().output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    site
+}
+
+/// What it says when it does not start.
+fn refusal_to_start(site: &Site) -> String {
+    let (status, log) = site.refused_start();
+    assert!(!status.success());
+    log
+}
+
+fn token(site: &Site) -> Value {
+    site.ctl_json(&["status"])["token"].clone()
+}
+
+fn is_served(site: &Site) {
+    until("the secret is delivered again", || {
+        (site.fetch("web/key").stdout == CONTENT).then_some(())
+    });
+}
+
+/// Everything works, and nothing is left of what was.
+fn all_is_well(site: &Site, daemon: Daemon<'_>) {
+    is_served(site);
+    let put = site.put("web/later", b"written later");
+    assert!(put.status.success(), "{}", text(&put));
+    assert_eq!(site.fetch("web/later").stdout, b"written later");
+    assert_eq!(token(site)["state"], "serving");
+    assert!(!site.path("state/pin-refused").exists());
+    daemon.stop();
+    assert_eq!(site.entries("start").len(), 1, "it was started again");
+    assert!(site.entries("tampering").is_empty());
+    let undelivered = site.entries("undelivered");
+    assert!(
+        undelivered
+            .iter()
+            .all(|entry| entry["reason"]["cause"] != "tampered"),
+        "{undelivered:?}"
+    );
+    let verified = site.verify_journal();
+    assert!(verified.status.success(), "{}", text(&verified));
+}
+
+/// Callers that fetch and write as long as they are let, and count what they got.
+struct Callers {
+    site: Arc<Site>,
+    right: Arc<AtomicUsize>,
+    stop: Arc<AtomicBool>,
+    runtime: tokio::runtime::Runtime,
+    tasks: JoinSet<()>,
+}
+
+impl Callers {
+    /// Each answer is right or says to try later.
+    fn begin(site: &Arc<Site>, count: usize) -> Self {
+        let mut callers = Self {
+            site: Arc::clone(site),
+            right: Arc::default(),
+            stop: Arc::default(),
+            runtime: runtime(),
+            tasks: JoinSet::new(),
+        };
+        for caller in 0..count {
+            let (name, own) = (format!("own-{caller}"), format!("content of {caller}: "));
+            let output = site.put(&format!("web/{name}"), own.as_bytes());
+            assert!(output.status.success(), "{}", text(&output));
+            let (right, stop) = (Arc::clone(&callers.right), Arc::clone(&callers.stop));
+            let site = Arc::clone(&callers.site);
+            callers.tasks.spawn_on(
+                async move {
+                    let (provider, manager) = (site.provider().await, site.manager().await);
+                    for round in 0.. {
+                        if stop.load(Ordering::Relaxed) {
+                            break;
+                        }
+                        match fetch(&provider, &name).await {
+                            Ok((content, _)) => {
+                                assert!(content.starts_with(own.as_bytes()), "another's");
+                                right.fetch_add(1, Ordering::Relaxed);
+                            }
+                            Err(client::Error::Unavailable(_)) => {}
+                            Err(other) => panic!("{other:?}"),
+                        }
+                        let next = format!("{own}{round}");
+                        match put(&manager, &name, next.as_bytes()).await {
+                            Ok(_) | Err(client::Error::Unavailable(_)) => {}
+                            Err(other) => panic!("{other:?}"),
+                        }
+                    }
+                },
+                callers.runtime.handle(),
+            );
+        }
+        callers
+    }
+
+    fn are_served(&self) {
+        let before = self.right.load(Ordering::Relaxed);
+        until("callers are served", || {
+            (self.right.load(Ordering::Relaxed) > before + 20).then_some(())
+        });
+    }
+
+    fn end(self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.runtime.block_on(self.tasks.join_all());
+    }
+}
+
+/// Has `fault` strike under load, `times` times anew; then all is well.
+fn strikes_under_load(fault: &Fault, times: usize) {
+    let site = Arc::new(site());
+    let daemon = site.start();
+    site.furnish(CONTENT);
+    let callers = Callers::begin(&site, 4);
+    for _ in 0..times {
+        callers.are_served();
+        site.fault(fault.clone());
+        until("it strikes", || {
+            (site.counts().strikes(0) > 0).then_some(())
+        });
+        thread::sleep(Duration::from_millis(100));
+        site.mend();
+        callers.are_served();
+    }
+    callers.end();
+    all_is_well(&site, daemon);
+}
+
+#[test]
+fn a_token_that_behaves_is_used_through_the_module_that_can_misbehave() {
+    let site = site();
+    let daemon = site.start();
+    site.furnish(CONTENT);
+    let before = site.counts().calls(Function::C_Decrypt);
+    assert_eq!(site.fetch("web/key").stdout, CONTENT);
+    assert!(site.counts().calls(Function::C_Decrypt) > before);
+    assert_eq!(site.logins(), 2, "one for the set-up, one for the daemon");
+    all_is_well(&site, daemon);
+}
+
+#[test]
+fn a_token_that_fails_now_and_then_gives_no_wrong_answer() {
+    for function in ["C_Decrypt", "C_EncryptInit"] {
+        let fault = Fault {
+            share: Some(0.2),
+            ..answering(function, "CKR_DEVICE_ERROR")
+        };
+        strikes_under_load(&fault, rounds(1));
+    }
+}
+
+#[test]
+fn a_login_that_is_lost_costs_nothing_but_retries() {
+    let fault = Fault {
+        function: "C_DecryptInit".to_owned(),
+        act: Some(Act::LogOut),
+        times: Some(1),
+        ..Fault::default()
+    };
+    strikes_under_load(&fault, rounds(2));
+}
+
+#[test]
+fn a_session_that_dies_costs_nothing_but_retries() {
+    let fault = Fault {
+        function: "C_DecryptInit".to_owned(),
+        act: Some(Act::CloseSession),
+        times: Some(2),
+        ..Fault::default()
+    };
+    strikes_under_load(&fault, rounds(3));
+}
+
+#[test]
+fn sessions_that_all_die_cost_nothing_but_retries() {
+    let fault = Fault {
+        function: "C_Encrypt".to_owned(),
+        act: Some(Act::CloseAllSessions),
+        times: Some(1),
+        ..Fault::default()
+    };
+    strikes_under_load(&fault, rounds(2));
+}
+
+#[test]
+fn a_module_that_crashes_or_hangs_costs_nothing_but_retries() {
+    for act in [Act::Segfault, Act::Abort, Act::Exit, Act::Hang] {
+        let fault = Fault {
+            function: "C_Decrypt".to_owned(),
+            act: Some(act),
+            times: Some(1),
+            ..Fault::default()
+        };
+        strikes_under_load(&fault, 1);
+    }
+}
+
+/// What a worker that starts while the token misbehaves makes of a key is not for good.
+fn keys_are_out_of_use(misbehave: impl FnOnce(&mut Control), why: &str) {
+    let site = site();
+    let daemon = site.start();
+    site.furnish(CONTENT);
+    let versions = site.sqlite("SELECT count(*) FROM version");
+    site.misbehave(misbehave);
+    kill(daemon.worker(), Signal::SIGKILL).unwrap();
+    let group = until("the group's key is out of use", || {
+        let group = site.ctl_json(&["group", "show", "web"]);
+        group["master_keys"][0]["refused"]
+            .is_string()
+            .then_some(group)
+    });
+    let refused = group["master_keys"][0]["refused"].as_str().unwrap();
+    assert!(refused.contains(why), "{refused}");
+    let output = site.fetch("web/key");
+    assert_ne!(output.status.code(), Some(0));
+    assert!(output.stdout.is_empty(), "{}", text(&output));
+    // Nothing is taken for absent, and no key is made in place of another.
+    assert_eq!(site.sqlite("SELECT count(*) FROM version"), versions);
+    assert_eq!(group["master_keys"].as_array().unwrap().len(), 1);
+
+    let worker = daemon.worker();
+    site.mend();
+    all_is_well_again(&site, daemon, worker);
+}
+
+fn all_is_well_again(site: &Site, daemon: Daemon<'_>, worker: nix::unistd::Pid) {
+    is_served(site);
+    assert_eq!(daemon.worker(), worker, "it took another worker");
+    all_is_well(site, daemon);
+}
+
+#[test]
+fn a_key_that_is_not_found_for_a_time_is_not_taken_for_absent() {
+    keys_are_out_of_use(
+        |control| control.token.loses_objects = true,
+        "is not in the token",
+    );
+}
+
+#[test]
+fn a_key_that_is_found_twice_for_a_time_is_not_chosen() {
+    keys_are_out_of_use(
+        |control| control.token.duplicates = true,
+        "2 objects have the identifier",
+    );
+}
+
+#[test]
+fn a_key_that_cannot_be_looked_at_for_a_time_is_loaded_later() {
+    keys_are_out_of_use(
+        |control| {
+            let fault = answering("C_GetAttributeValue", "CKR_DEVICE_MEMORY");
+            control.faults.push(fault);
+        },
+        "CKR_DEVICE_MEMORY",
+    );
+}
+
+#[test]
+fn handles_that_come_to_mean_other_keys_give_no_content_under_a_wrong_key() {
+    let site = site();
+    let daemon = site.start();
+    site.furnish(CONTENT);
+    site.ctl(&["group", "create", "other"]);
+    site.misbehave(|control| control.token.mixes_up_keys = true);
+    let output = site.fetch("web/key");
+    assert_eq!(output.status.code(), UNAVAILABLE, "{}", text(&output));
+    assert!(output.stdout.is_empty());
+    let put = site.put("web/key", b"under a wrong key");
+    assert_eq!(put.status.code(), UNAVAILABLE, "{}", text(&put));
+    site.mend();
+    is_served(&site);
+    assert_eq!(site.ctl_json(&["secret", "show", "web/key"])["versions"], 1);
+    all_is_well(&site, daemon);
+}
+
+#[test]
+fn slots_may_have_other_numbers_in_the_next_worker() {
+    let site = site();
+    let daemon = site.start();
+    site.furnish(CONTENT);
+    site.misbehave(|control| control.token.slot_shift = 7);
+    kill(daemon.worker(), Signal::SIGKILL).unwrap();
+    is_served(&site);
+    site.mend();
+    kill(daemon.worker(), Signal::SIGKILL).unwrap();
+    all_is_well(&site, daemon);
+}
+
+#[test]
+fn no_login_is_tried_that_the_flags_of_the_pin_speak_against() {
+    for (flag, said) in [
+        (PinFlag::FinalTry, "one more try"),
+        (PinFlag::Locked, "has locked the user PIN"),
+    ] {
+        let site = site();
+        site.misbehave(|control| control.token.flags = vec![flag]);
+        let before = site.logins();
+        let log = refusal_to_start(&site);
+        assert!(log.contains(said), "{log}");
+        assert_eq!(site.logins(), before);
+        site.mend();
+        site.start().stop();
+    }
+}
+
+#[test]
+fn another_token_of_the_same_label_is_not_logged_into() {
+    let site = site();
+    site.misbehave(|control| control.token.serial = Some("0000000000000001".to_owned()));
+    let before = site.logins();
+    let log = refusal_to_start(&site);
+    assert!(
+        log.contains("no token is") && log.contains(&site.serial),
+        "{log}"
+    );
+    assert_eq!(site.logins(), before);
+}
+
+#[test]
+fn a_module_that_lets_keys_out_is_refused() {
+    let site = site();
+    site.misbehave(|control| control.token.lets_keys_out = true);
+    let log = refusal_to_start(&site);
+    assert!(log.contains("does not keep a key in"), "{log}");
+}
+
+#[test]
+fn a_token_with_too_few_sessions_is_refused_by_name() {
+    let site = site();
+    site.misbehave(|control| control.token.max_sessions = Some(1));
+    let log = refusal_to_start(&site);
+    assert!(log.contains("CKR_SESSION_COUNT"), "{log}");
+}
+
+/// How the key of a new group wraps.
+fn wrapping(site: &Site, group: &str) -> Value {
+    let group = site.ctl_json(&["group", "create", group]);
+    group["master_keys"][0]["wrapping"].clone()
+}
+
+#[test]
+fn a_token_that_makes_nonces_itself_wraps_in_another_way() {
+    for nonce in [GcmNonce::WrittenBack, GcmNonce::Appended, GcmNonce::Kept] {
+        let site = site();
+        let daemon = site.start();
+        assert_eq!(wrapping(&site, "before"), "aes-256-gcm");
+        site.misbehave(|control| control.token.gcm_nonce = nonce);
+        kill(daemon.worker(), Signal::SIGKILL).unwrap();
+        until("a successor serves", || {
+            (token(&site)["worker_generation"] == 2 && token(&site)["state"] == "serving")
+                .then_some(())
+        });
+        assert_eq!(wrapping(&site, "web"), "aes-kwp", "{nonce:?}");
+        site.ctl(&["grant", "add", "--allow-weak", "web", "*", "--uid", &uid()]);
+        assert!(site.put("web/key", CONTENT).status.success());
+        assert_eq!(site.fetch("web/key").stdout, CONTENT);
+    }
+}
+
+fn uid() -> String {
+    nix::unistd::getuid().to_string()
+}
+
+#[test]
+fn a_token_without_a_way_to_wrap_says_what_was_tried() {
+    let site = site();
+    let daemon = site.start();
+    site.misbehave(|control| control.token.without_mechanisms = vec![GCM, KWP]);
+    kill(daemon.worker(), Signal::SIGKILL).unwrap();
+    let refused = until("a worker answers", || {
+        let output = site.try_ctl(&["group", "create", "web"]);
+        text(&output)
+            .contains("none of the allowed ways")
+            .then_some(output)
+    });
+    let refused = text(&refused);
+    for way in ["aes-256-gcm", "aes-kwp", "CKR_MECHANISM_INVALID"] {
+        assert!(refused.contains(way), "{refused}");
+    }
+    assert!(
+        site.ctl_json(&["group", "list"])
+            .to_string()
+            .find("web")
+            .is_none()
+    );
+}
+
+#[test]
+fn no_answer_to_a_login_costs_a_second_attempt() {
+    let site = site();
+    for (name, code) in faulty_pkcs11::code::CODES {
+        if ["CKR_OK", "CKR_USER_ALREADY_LOGGED_IN"].contains(name) {
+            continue;
+        }
+        site.fault(Fault {
+            function: "C_Login".to_owned(),
+            answer: Some(Code(code.0)),
+            ..Fault::default()
+        });
+        let before = site.logins();
+        let log = refusal_to_start(&site);
+        assert_eq!(site.logins(), before + 1, "{name}: {log}");
+        // What may have cost a try is not tried again, whatever the token would say now.
+        site.mend();
+        if site.path("state/pin-refused").exists() {
+            let log = refusal_to_start(&site);
+            assert_eq!(site.logins(), before + 1, "{name}: {log}");
+            std::fs::remove_file(site.path("state/pin-refused")).unwrap();
+        }
+    }
+    site.start().stop();
+}
