@@ -93,6 +93,7 @@ pub(crate) struct Token {
     pub(crate) deadline: Duration,
     pub(crate) start_deadline: Duration,
     pub(crate) longest_wait: Duration,
+    pub(crate) canary_interval: Duration,
     pub(crate) wrappings: Vec<Wrapping>,
     pub(crate) environment: Vec<(String, String)>,
 }
@@ -228,6 +229,7 @@ impl Config {
             deadline: token.deadline,
             start_deadline: token.start_deadline,
             longest_wait: token.longest_wait,
+            canary_interval: token.canary_interval,
             wrappings: token.wrappings,
             pin_latch: self.state_directory.join("pin-refused"),
         }

@@ -3,7 +3,7 @@
 //!
 //! Each part has meters of its own and registers them here; there is nothing global.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::SystemTime};
 
 use prometheus_client::{
     collector::Collector,
@@ -162,6 +162,21 @@ impl Standing {
             "Whether the token's worker serves",
             u64::from(serving),
         )?;
+        if let Some(canary) = self.custodian.hsm().newest_canary() {
+            let at = canary.at.duration_since(SystemTime::UNIX_EPOCH);
+            gauge(
+                encoder,
+                "token_canary_timestamp_seconds",
+                "When the token was last asked to open a canary, in seconds since 1970",
+                at.unwrap_or_default().as_secs(),
+            )?;
+            gauge(
+                encoder,
+                "token_canary_open",
+                "Whether that opened",
+                u64::from(canary.problem.is_none()),
+            )?;
+        }
         counter(
             encoder,
             "token_workers",

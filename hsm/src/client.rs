@@ -22,6 +22,7 @@ use crate::{
 };
 
 mod again;
+pub(crate) mod canary;
 mod driver;
 pub(crate) mod health;
 pub(crate) mod key;
@@ -29,6 +30,7 @@ mod link;
 mod process;
 mod start;
 
+use canary::Canary;
 use driver::{Command, Driver, Place, Request};
 use health::Health;
 use key::{Keys, KnownKey, NewGmk, NewJournalKey};
@@ -78,6 +80,8 @@ impl Client {
         tokio::spawn(driver.run(first));
         let again = again::load_again(Arc::clone(&shared), queue.downgrade());
         tokio::spawn(again);
+        let canaries = canary::open_canaries(Arc::clone(&shared), queue.downgrade());
+        tokio::spawn(canaries);
         Ok(Self { queue, shared })
     }
 
@@ -115,6 +119,16 @@ impl Client {
     /// Why the key was refused, if it was.
     pub fn refused(&self, id: &KeyId) -> Option<String> {
         self.shared.keys.refused(id)
+    }
+
+    /// How the canary of a group master key did when it was tried last.
+    pub fn canary(&self, id: &KeyId) -> Option<Canary> {
+        self.shared.keys.canary(id)
+    }
+
+    /// How the canary that was tried last did, of whichever key.
+    pub fn newest_canary(&self) -> Option<Canary> {
+        self.shared.keys.newest_canary()
     }
 
     /// Makes a group master key in the token, protects its canary and loads it.
@@ -271,6 +285,12 @@ impl Client {
 }
 
 impl Shared {
+    /// Waits until there will be no further worker.
+    async fn driver_ended(&self) {
+        let mut health = self.health.clone();
+        while health.changed().await.is_ok() {}
+    }
+
     /// Queues a request and waits for its answer.
     async fn ask(&self, queue: &mpsc::UnboundedSender<Command>, op: Op) -> Result<Done, Error> {
         let place = Place::take(&self.waiting, self.places).ok_or(Error::Busy)?;

@@ -18,6 +18,7 @@ mod worker;
 
 pub use client::{
     Client,
+    canary::Canary,
     health::{Health, WorkerState},
     key::{KeyRole, KnownKey, NewGmk, NewJournalKey},
 };

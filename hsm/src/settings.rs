@@ -32,6 +32,9 @@ pub struct Settings {
     /// The longest wait before a worker that was lost is replaced, and before a key that was
     /// refused is tried again. Waits begin short and double.
     pub longest_wait: Duration,
+    /// How often the token is asked to open a canary, so that a connection that nobody uses
+    /// is kept alive or found to be dead.
+    pub canary_interval: Duration,
     /// How new keys may wrap, the preferred first.
     pub wrappings: Vec<Wrapping>,
     /// The file that is made when the token refused the PIN. While it exists no login is

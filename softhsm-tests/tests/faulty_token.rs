@@ -370,6 +370,41 @@ fn a_token_with_too_few_sessions_is_refused_by_name() {
     assert!(log.contains("CKR_SESSION_COUNT"), "{log}");
 }
 
+/// When a canary was tried last.
+fn canary(of: &Value) -> jiff::Timestamp {
+    of["canary"].as_str().unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_token_that_dies_unused_is_found_out_and_that_it_is_back_too() {
+    let site = site();
+    site.configure_faulty("longest-wait = \"100ms\"\ncanary-interval = \"50ms\"\n");
+    let daemon = site.start();
+    site.furnish(CONTENT);
+    let first = canary(&token(&site));
+    until("a canary opens without a request", || {
+        (canary(&token(&site)) > first).then_some(())
+    });
+    let group = site.ctl_json(&["group", "show", "web"]);
+    let of_key = canary(&group["master_keys"][0]);
+    until("the key's canary opens without a request", || {
+        let group = site.ctl_json(&["group", "show", "web"]);
+        (canary(&group["master_keys"][0]) > of_key).then_some(())
+    });
+
+    site.fault(answering("C_DecryptInit", "CKR_DEVICE_REMOVED"));
+    until("nobody asked, and yet it is known", || {
+        (token(&site)["state"] != "serving").then_some(())
+    });
+    site.mend();
+    until("nobody asked, and yet it is back", || {
+        let token = token(&site);
+        (token["state"] == "serving" && token["canary_problem"].is_null()).then_some(())
+    });
+    assert!(site.entries("allow").is_empty());
+    all_is_well(&site, daemon);
+}
+
 /// How the key of a new group wraps.
 fn wrapping(site: &Site, group: &str) -> Value {
     let group = site.ctl_json(&["group", "create", group]);

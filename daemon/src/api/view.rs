@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeSet,
     num::{NonZeroU32, NonZeroU64},
+    time::SystemTime,
 };
 
 use custody::{
@@ -160,7 +161,15 @@ fn texts_of<T: ToString>(items: &BTreeSet<T>) -> Vec<String> {
     items.iter().map(ToString::to_string).collect()
 }
 
+pub(super) fn moment(at: SystemTime) -> Timestamp {
+    let since = at
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    timestamp(Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX))
+}
+
 fn master_key(key: &MasterKey, custodian: &Custodian) -> v1::MasterKey {
+    let canary = custodian.hsm().canary(&key.id);
     v1::MasterKey {
         id: key.id.to_string(),
         generation: key.generation,
@@ -170,6 +179,8 @@ fn master_key(key: &MasterKey, custodian: &Custodian) -> v1::MasterKey {
         token_serial: key.token_serial.clone(),
         created: Some(timestamp(key.created)),
         refused: custodian.hsm().refused(&key.id),
+        canary: canary.as_ref().map(|canary| moment(canary.at)),
+        canary_problem: canary.and_then(|canary| canary.problem),
     }
 }
 

@@ -58,6 +58,8 @@ struct RawToken {
     start_deadline: SignedDuration,
     #[serde(default = "five_seconds")]
     longest_wait: SignedDuration,
+    #[serde(default = "half_a_minute")]
+    canary_interval: SignedDuration,
     #[serde(default = "all_wrappings")]
     wrapping: Vec<String>,
     #[serde(default)]
@@ -138,6 +140,10 @@ fn queue() -> NonZeroUsize {
 
 fn five_seconds() -> SignedDuration {
     SignedDuration::from_secs(5)
+}
+
+fn half_a_minute() -> SignedDuration {
+    SignedDuration::from_secs(30)
 }
 
 fn a_minute() -> SignedDuration {
@@ -302,6 +308,7 @@ impl RawToken {
             deadline: positive("token.deadline", self.deadline)?,
             start_deadline: positive("token.start-deadline", self.start_deadline)?,
             longest_wait: positive("token.longest-wait", self.longest_wait)?,
+            canary_interval: positive("token.canary-interval", self.canary_interval)?,
             wrappings,
             environment: self.environment.into_iter().collect(),
         })

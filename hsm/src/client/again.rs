@@ -12,10 +12,8 @@ use crate::wire::Op;
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// Tries refused keys again as long as there is a client.
 pub(super) async fn load_again(shared: Arc<Shared>, queue: WeakUnboundedSender<Command>) {
-    let mut health = shared.health.clone();
-    let driver_ended = async { while health.changed().await.is_ok() {} };
     tokio::select! {
-        () = driver_ended => {}
+        () = shared.driver_ended() => {}
         () = tries(&shared, &queue) => {}
     }
 }

@@ -10,7 +10,7 @@ use custody::{
     name::KeyId,
 };
 
-use super::MAX_BLOB;
+use super::{MAX_BLOB, canary::Canary};
 use tokio::sync::Notify;
 
 use crate::{
@@ -65,6 +65,10 @@ pub struct NewJournalKey {
 }
 
 impl KnownKey {
+    fn is_gmk(&self) -> bool {
+        matches!(self.role, KeyRole::Gmk { .. })
+    }
+
     /// Refuses what no key of ours can have, before it is sent anywhere.
     pub(super) fn check(&self) -> Result<(), Error> {
         match &self.role {
@@ -142,11 +146,16 @@ pub(super) struct Keys {
 struct Entry {
     key: KnownKey,
     refused: Option<String>,
+    canary: Option<Canary>,
 }
 
 impl Keys {
     pub(super) fn remember(&self, key: KnownKey) {
-        let entry = Entry { key, refused: None };
+        let entry = Entry {
+            key,
+            refused: None,
+            canary: None,
+        };
         self.write().insert(entry.key.id, entry);
     }
 
@@ -190,6 +199,9 @@ impl Keys {
         let Some(entry) = keys.get_mut(id) else {
             return;
         };
+        if entry.key.is_gmk() {
+            entry.canary = Some(Canary::now(refused.clone()));
+        }
         if entry.refused == refused {
             return;
         }
@@ -205,6 +217,39 @@ impl Keys {
 
     pub(super) fn refused(&self, id: &KeyId) -> Option<String> {
         self.read().get(id)?.refused.clone()
+    }
+
+    /// Notes whether the canary of a key has just opened.
+    pub(super) fn note_canary(&self, id: &KeyId, outcome: &Result<(), Error>) {
+        if let Some(entry) = self.write().get_mut(id) {
+            let problem = outcome.as_ref().err().map(ToString::to_string);
+            entry.canary = Some(Canary::now(problem));
+        }
+    }
+
+    pub(super) fn canary(&self, id: &KeyId) -> Option<Canary> {
+        self.read().get(id)?.canary.clone()
+    }
+
+    /// The newest of all.
+    pub(super) fn newest_canary(&self) -> Option<Canary> {
+        let keys = self.read();
+        let canaries = keys.values().filter_map(|entry| entry.canary.as_ref());
+        canaries.max_by_key(|canary| canary.at).cloned()
+    }
+
+    /// At most `most` of the keys that have a canary and are not refused, first those whose
+    /// canary was tried longest ago.
+    pub(super) fn oldest_canaries(&self, most: usize) -> Vec<KeyId> {
+        let keys = self.read();
+        let mut canaries: Vec<_> = keys
+            .iter()
+            .filter(|(_, entry)| entry.key.is_gmk() && entry.refused.is_none())
+            .map(|(id, entry)| (entry.canary.as_ref().map(|canary| canary.at), *id))
+            .collect();
+        canaries.sort_unstable();
+        canaries.truncate(most);
+        canaries.into_iter().map(|(_, id)| id).collect()
     }
 
     /// Waits until a key is refused.

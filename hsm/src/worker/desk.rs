@@ -104,12 +104,15 @@ impl<'a> Desk<'a> {
 
     fn protect(&self, request: &Protect) -> Result<Done, Fault> {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        let gmk = keys.gmk(&key_id(&request.gmk)?)?;
+        let id = key_id(&request.gmk)?;
+        let gmk = keys.gmk(&id)?;
         let (dek, context) = (&request.dek.bytes, &request.context);
         let blob = wrap::protect(&self.session, gmk.handle, gmk.wrapping, dek, context)?;
         let back = wrap::reveal(&self.session, gmk.handle, gmk.wrapping, &blob, context)?;
         verify_slices_are_equal(&back, dek)
             .map_err(|_| Fault::Odd("the token opens a new wrap to another value"))?;
+        // A handle that has come to mean another key opens what it wrapped, but no canary.
+        self.open_canary_of(&keys, &id)?;
         Ok(Done::Wrapped(blob))
     }
 
@@ -134,11 +137,8 @@ impl<'a> Desk<'a> {
 
     fn check_canary(&self, id: &KeyId) -> Result<Done, Fault> {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        if keys.gmk(id)?.open_canary(&self.session, id)? {
-            Ok(Done::Good(true))
-        } else {
-            Err(Fault::BadBlob)
-        }
+        self.open_canary_of(&keys, id)?;
+        Ok(Done::Good(true))
     }
 
     fn load(&self, request: &Load) -> Result<Done, Fault> {
@@ -168,8 +168,13 @@ impl<'a> Desk<'a> {
     fn open_canary(&self, id: &[u8]) -> Result<KeyId, Fault> {
         let id = key_id(id)?;
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        match keys.gmk(&id)?.open_canary(&self.session, &id)? {
-            true => Ok(id),
+        self.open_canary_of(&keys, &id)?;
+        Ok(id)
+    }
+
+    fn open_canary_of(&self, keys: &Keys, id: &KeyId) -> Result<(), Fault> {
+        match keys.gmk(id)?.open_canary(&self.session, id)? {
+            true => Ok(()),
             false => Err(Fault::BadBlob),
         }
     }

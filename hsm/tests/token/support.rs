@@ -138,6 +138,7 @@ impl Store {
             deadline: Duration::from_secs(5),
             start_deadline: Duration::from_secs(20),
             longest_wait: Duration::from_secs(5),
+            canary_interval: Duration::from_secs(30),
             wrappings: Wrapping::ALL.to_vec(),
             pin_latch: self.latch(),
         }

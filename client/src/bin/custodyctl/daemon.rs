@@ -64,6 +64,8 @@ struct Token {
     state: String,
     problem: Option<String>,
     worker_generation: u64,
+    canary: Option<String>,
+    canary_problem: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -106,6 +108,8 @@ impl From<v1::TokenStatus> for Token {
             state: token.state,
             problem: token.problem,
             worker_generation: token.worker_generation,
+            canary: time(token.canary.as_ref()),
+            canary_problem: token.canary_problem,
         }
     }
 }
@@ -152,6 +156,14 @@ impl Status {
 }
 
 impl Token {
+    fn canary(&self) -> Option<String> {
+        let at = self.canary.as_ref()?;
+        Some(match &self.canary_problem {
+            Some(problem) => format!("did not open at {at}: {problem}"),
+            None => format!("opened at {at}"),
+        })
+    }
+
     fn facts(&self) -> Vec<(&'static str, Option<String>)> {
         let state = match &self.problem {
             Some(problem) => format!("{}: {problem}", self.state),
@@ -166,6 +178,7 @@ impl Token {
             ),
             ("module", Some(self.module.clone())),
             ("workers", Some(self.worker_generation.to_string())),
+            ("canary", self.canary()),
         ]
     }
 }

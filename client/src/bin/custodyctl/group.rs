@@ -78,6 +78,8 @@ struct MasterKey {
     token_serial: String,
     created: Option<String>,
     refused: Option<String>,
+    canary: Option<String>,
+    canary_problem: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -110,6 +112,8 @@ impl From<v1::MasterKey> for MasterKey {
             token_serial: key.token_serial,
             created: time(key.created.as_ref()),
             refused: key.refused,
+            canary: time(key.canary.as_ref()),
+            canary_problem: key.canary_problem,
         }
     }
 }

@@ -61,6 +61,7 @@ fn token_status(custodian: &Custodian) -> v1::TokenStatus {
         WorkerState::Serving => ("serving", None),
         WorkerState::Failed { problem, .. } => ("failed", Some(problem)),
     };
+    let canary = custodian.hsm().newest_canary();
     v1::TokenStatus {
         label: token.label,
         serial: token.serial,
@@ -70,6 +71,8 @@ fn token_status(custodian: &Custodian) -> v1::TokenStatus {
         state: state.to_owned(),
         problem,
         worker_generation: health.generation,
+        canary: canary.as_ref().map(|canary| view::moment(canary.at)),
+        canary_problem: canary.and_then(|canary| canary.problem),
     }
 }
 
