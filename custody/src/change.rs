@@ -15,6 +15,7 @@ mod access;
 mod compliance;
 pub mod life;
 pub mod put;
+pub mod rotate;
 
 pub use access::{add_grant, assign_role, revoke_grant, revoke_role};
 pub use compliance::set_rules;

@@ -102,6 +102,7 @@ pub enum Operation {
     ListGroups,
     GetGroup,
     PutSecret,
+    RotateSecret,
     ListSecrets,
     GetSecret,
     ListVersions,
@@ -132,11 +133,12 @@ pub enum Operation {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::CreateGroup,
         Self::ListGroups,
         Self::GetGroup,
         Self::PutSecret,
+        Self::RotateSecret,
         Self::ListSecrets,
         Self::GetSecret,
         Self::ListVersions,
@@ -172,7 +174,7 @@ impl Operation {
             Self::CreateGroup => &[CryptoOfficer],
             Self::ListGroups | Self::Status => &Role::ALL,
             Self::GetGroup => &[CryptoOfficer, GroupAdministrator, Writer, Reader],
-            Self::PutSecret | Self::ActivateVersion => &[Writer],
+            Self::PutSecret | Self::RotateSecret | Self::ActivateVersion => &[Writer],
             Self::EnableVersion | Self::DisableVersion => &[Writer, GroupAdministrator],
             Self::ListSecrets | Self::GetSecret | Self::ListVersions => {
                 &[Reader, Writer, GroupAdministrator]
@@ -206,6 +208,7 @@ impl Operation {
             Self::ListGroups => "list-groups",
             Self::GetGroup => "get-group",
             Self::PutSecret => "put-secret",
+            Self::RotateSecret => "rotate-secret",
             Self::ListSecrets => "list-secrets",
             Self::GetSecret => "get-secret",
             Self::ListVersions => "list-versions",

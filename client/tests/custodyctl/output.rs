@@ -6,6 +6,8 @@ const COMMANDS: &[&[&str]] = &[
     &["group", "create", "web"],
     &["group", "list"],
     &["secret", "put", "web/tls", "--type=password"],
+    &["secret", "generate", "web/tls", "--type=password"],
+    &["secret", "rotate", "web/tls", "--pending"],
     &["secret", "list", "web"],
     &["secret", "show", "web/tls"],
     &["secret", "versions", "web/tls"],

@@ -66,6 +66,7 @@ impl Shelf {
         let place = put::next_version(state, &id(path), kind, terms)?;
         let number = place.version.number;
         let written = put::Written {
+            is_made: false,
             accepted: &accepted,
             fingerprint: state.fingerprint(&id(path), &accepted.content),
             sealed: SealedContent {

@@ -171,6 +171,7 @@ pub(crate) fn world() -> World {
         let wrapped = WrappedDek::from_blob([2; 60]);
         world.sealed.push(sealed.clone());
         let written = put::Written {
+            is_made: false,
             accepted: &accepted,
             fingerprint: world.state.fingerprint(&id, &accepted.content),
             sealed,

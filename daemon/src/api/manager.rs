@@ -28,6 +28,7 @@ mod journal;
 mod life;
 mod reference;
 mod role;
+mod rotate;
 mod secret;
 
 use aim::Aim;
@@ -80,6 +81,7 @@ methods! {
     list_groups(v1::ListGroupsRequest) -> v1::ListGroupsResponse = ListGroups;
     get_group(v1::GetGroupRequest) -> v1::Group = GetGroup;
     put_secret(v1::PutSecretRequest) -> v1::Version = PutSecret;
+    rotate_secret(v1::RotateSecretRequest) -> v1::Version = RotateSecret;
     list_secrets(v1::ListSecretsRequest) -> v1::ListSecretsResponse = ListSecrets;
     get_secret(v1::GetSecretRequest) -> v1::Secret = GetSecret;
     list_versions(v1::ListVersionsRequest) -> v1::ListVersionsResponse = ListVersions;

@@ -2,6 +2,7 @@
 
 mod life;
 mod references;
+mod rotate;
 mod view;
 
 use clap::Subcommand;
@@ -22,6 +23,7 @@ use crate::{
     when::Stretch,
 };
 use life::Terms;
+use rotate::Order;
 use view::{Deleted, Secret, Secrets, Stored, Versions};
 
 #[derive(Debug, Subcommand)]
@@ -46,6 +48,36 @@ pub(crate) enum Command {
         kind: String,
         #[command(flatten)]
         sources: Sources,
+        #[command(flatten)]
+        terms: Terms,
+        /// Write a version even if the current one has the same content.
+        #[arg(long)]
+        even_if_same: bool,
+    },
+    /// Have custodyd make the first version of a secret: a password, basic-auth, api-key or
+    /// symmetric-key.
+    ///
+    /// Nobody sees what was made but those who fetch it.
+    Generate {
+        #[arg(value_name = "GROUP/NAME", value_parser = element::secret, help = "The secret")]
+        secret: SecretId,
+        /// The type, such as password or api-key.
+        #[arg(long = "type", value_name = "TYPE")]
+        kind: String,
+        #[command(flatten)]
+        order: Order,
+    },
+    /// Have custodyd make a new version of a secret: a password, basic-auth, api-key or
+    /// symmetric-key.
+    ///
+    /// What is public of it, such as a user name, stays as it was, and a key is for the same
+    /// algorithm and as long. Those who watch are told at once. 'custodyctl secret activate
+    /// GROUP/NAME@previous' rolls back.
+    Rotate {
+        #[arg(value_name = "GROUP/NAME", value_parser = element::secret, help = "The secret")]
+        secret: SecretId,
+        #[command(flatten)]
+        order: Order,
         #[command(flatten)]
         terms: Terms,
     },
@@ -144,7 +176,28 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
             kind,
             sources,
             terms,
-        } => put(global, secret, kind, sources, terms).await,
+            even_if_same,
+        } => {
+            let request = v1::PutSecretRequest {
+                expected: terms.expect,
+                pending: terms.pending,
+                overlap_seconds: life::seconds(terms.overlap)?,
+                keep: terms.keep,
+                even_if_same,
+                ..Default::default()
+            };
+            put(global, secret, kind, sources, request).await
+        }
+        Command::Generate {
+            secret,
+            kind,
+            order,
+        } => rotate::generate(global, secret, kind, order).await,
+        Command::Rotate {
+            secret,
+            order,
+            terms,
+        } => rotate::rotate(global, secret, order, terms).await,
         Command::List { group } => {
             let request = v1::ListSecretsRequest {
                 group: group.into(),
@@ -195,7 +248,7 @@ async fn put(
     secret: SecretId,
     kind: String,
     sources: Sources,
-    terms: Terms,
+    terms: v1::PutSecretRequest,
 ) -> Result<(), Failure> {
     let fields = content::read(&secret, &kind, sources)?;
     let request = v1::PutSecretRequest {
@@ -203,9 +256,8 @@ async fn put(
         name: secret.name.to_string(),
         r#type: kind.clone(),
         fields,
-        ..Default::default()
+        ..terms
     };
-    let request = terms.into_request(request)?;
     let answer = global.manager().await?.put_secret(request).await;
     let version = answer.map_err(|call| compliance::explain(call, &secret.group))?;
     output::show(global.output, &Stored::new(&secret, kind, version))

@@ -148,6 +148,7 @@ fn put(state: &State, properties: &Properties) -> Result<(), Error> {
         properties: properties.clone(),
     };
     let written = Written {
+        is_made: false,
         accepted: &accepted,
         fingerprint: Fingerprint::from_bytes([2; 32]),
         sealed: sealed(),

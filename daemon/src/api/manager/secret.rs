@@ -2,7 +2,7 @@
 
 use custody::{
     change::{self, put::Terms},
-    name::{GroupName, SecretId},
+    name::{GroupName, SecretId, VersionId},
     secret::{Kind, fields::Fields},
     state::view::SecretView,
 };
@@ -38,15 +38,10 @@ impl Call<'_> {
             .custodian
             .put_secret(self.operator, id.clone(), kind, fields, terms)
             .await?;
-        let number = put.version.number;
-        let shown = manager.with_secret(&id, |secret| {
-            let version = secret.version(number)?;
-            Some(v1::Version {
-                unchanged: put.is_unchanged,
-                ..view::version(version)
-            })
-        })?;
-        Ok(shown)
+        Ok(v1::Version {
+            unchanged: put.is_unchanged,
+            ..manager.version(&put.version)?
+        })
     }
 
     pub(super) async fn list_secrets(
@@ -97,6 +92,12 @@ impl Call<'_> {
 }
 
 impl Manager {
+    pub(super) fn version(&self, id: &VersionId) -> Result<v1::Version, Error> {
+        self.with_secret(&id.secret, |secret| {
+            secret.version(id.number).map(view::version)
+        })
+    }
+
     pub(super) fn with_secret<T>(
         &self,
         id: &SecretId,
