@@ -103,6 +103,9 @@ pub enum Operation {
     GetGroup,
     PutSecret,
     RotateSecret,
+    RequestCertificate,
+    GetCertificateRequest,
+    CertifySecret,
     ListSecrets,
     GetSecret,
     ListVersions,
@@ -133,12 +136,15 @@ pub enum Operation {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 34] = [
         Self::CreateGroup,
         Self::ListGroups,
         Self::GetGroup,
         Self::PutSecret,
         Self::RotateSecret,
+        Self::RequestCertificate,
+        Self::GetCertificateRequest,
+        Self::CertifySecret,
         Self::ListSecrets,
         Self::GetSecret,
         Self::ListVersions,
@@ -174,11 +180,16 @@ impl Operation {
             Self::CreateGroup => &[CryptoOfficer],
             Self::ListGroups | Self::Status => &Role::ALL,
             Self::GetGroup => &[CryptoOfficer, GroupAdministrator, Writer, Reader],
-            Self::PutSecret | Self::RotateSecret | Self::ActivateVersion => &[Writer],
+            Self::PutSecret
+            | Self::RotateSecret
+            | Self::RequestCertificate
+            | Self::CertifySecret
+            | Self::ActivateVersion => &[Writer],
             Self::EnableVersion | Self::DisableVersion => &[Writer, GroupAdministrator],
-            Self::ListSecrets | Self::GetSecret | Self::ListVersions => {
-                &[Reader, Writer, GroupAdministrator]
-            }
+            Self::GetCertificateRequest
+            | Self::ListSecrets
+            | Self::GetSecret
+            | Self::ListVersions => &[Reader, Writer, GroupAdministrator],
             Self::DestroyVersion
             | Self::RestoreVersion
             | Self::DeleteSecret
@@ -209,6 +220,9 @@ impl Operation {
             Self::GetGroup => "get-group",
             Self::PutSecret => "put-secret",
             Self::RotateSecret => "rotate-secret",
+            Self::RequestCertificate => "request-certificate",
+            Self::GetCertificateRequest => "get-certificate-request",
+            Self::CertifySecret => "certify-secret",
             Self::ListSecrets => "list-secrets",
             Self::GetSecret => "get-secret",
             Self::ListVersions => "list-versions",

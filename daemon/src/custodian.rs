@@ -33,6 +33,7 @@ use crate::{
 };
 
 mod access;
+mod certify;
 mod changes;
 mod checkpoint;
 mod consumers;

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use super::{Error, compliance::comply};
+use super::{Error, compliance::comply, life::requested};
 use crate::{
     compliance::Subject,
     envelope::{SealedContent, WrappedDek},
@@ -25,6 +25,8 @@ pub struct Terms {
     pub expected: Option<u32>,
     /// Whether it becomes current only later.
     pub is_pending: bool,
+    /// Whether it is a key that waits for its certificate.
+    pub is_request: bool,
     /// How long the version that was current stays valid, in milliseconds; without limit
     /// if `None`.
     pub overlap: Option<Millis>,
@@ -125,6 +127,8 @@ pub struct Written<'a> {
     pub fingerprint: Fingerprint,
     /// Whether the daemon made it.
     pub is_made: bool,
+    /// The version that was the same key without its certificate: it is destroyed.
+    pub certifies: Option<u32>,
     /// The content, sealed.
     pub sealed: SealedContent,
     /// Its data key, wrapped.
@@ -158,7 +162,7 @@ pub fn put_secret(
             Some(keep) => NonZeroU32::new(keep),
             None => place.before.as_ref().and_then(|before| before.keep),
         },
-        ..after(place.before, &id, place.kind, terms.is_pending, uid, now)
+        ..after(place.before, &id, place.kind, terms, uid, now)
     };
     let version = Version {
         id: id.clone(),
@@ -166,7 +170,10 @@ pub fn put_secret(
         sealed: written.sealed.digest(),
         fingerprint: written.fingerprint,
         properties: written.accepted.properties.clone(),
-        state: VersionState::Enabled,
+        state: match terms.is_request {
+            true => VersionState::Requested,
+            false => VersionState::Enabled,
+        },
         valid_until: None,
         created: now,
         created_by: uid,
@@ -190,8 +197,14 @@ pub fn put_secret(
         .group(&id.secret.group)
         .and_then(|group| group.secret(&id.secret.name));
     if let Some(view) = view {
-        if !terms.is_pending {
+        if let Some(other) = requested(view).filter(|_| terms.is_request) {
+            return Err(Error::Requested(other.row().id.clone()));
+        }
+        if !terms.is_pending && !terms.is_request {
             edit.puts.extend(outlive(view, &secret, terms.overlap, now));
+        }
+        if let Some(request) = written.certifies.and_then(|number| view.version(number)) {
+            super::life::destroy(request, &mut edit);
         }
         retired = retire(state, view, &secret, &mut edit);
     }
@@ -204,6 +217,8 @@ pub fn put_secret(
         r#type: place.kind.name(),
         master_key: place.gmk,
         pending: terms.is_pending,
+        requested: terms.is_request,
+        certifies: written.certifies,
         made: written.is_made,
         retired,
     };
@@ -234,7 +249,7 @@ fn after(
     before: Option<Secret>,
     id: &VersionId,
     kind: Kind,
-    is_pending: bool,
+    terms: Terms,
     uid: u32,
     now: Millis,
 ) -> Secret {
@@ -248,7 +263,9 @@ fn after(
         created: now,
         created_by: uid,
     });
-    if is_pending {
+    if terms.is_request {
+        before
+    } else if terms.is_pending {
         Secret {
             pending: Some(id.number),
             ..before
@@ -302,7 +319,8 @@ fn retire(state: &State, view: SecretView<'_>, after: &Secret, edit: &mut Edit) 
         let row = version.row();
         let number = row.id.number;
         let is_kept = after.names(number) || pinned.contains(&number);
-        if !is_kept && row.state != VersionState::Destroyed {
+        let stays = matches!(row.state, VersionState::Destroyed | VersionState::Requested);
+        if !is_kept && !stays {
             super::life::destroy(version, edit);
             retired.push(number);
         }

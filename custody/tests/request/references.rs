@@ -67,6 +67,7 @@ impl Shelf {
         let number = place.version.number;
         let written = put::Written {
             is_made: false,
+            certifies: None,
             accepted: &accepted,
             fingerprint: state.fingerprint(&id(path), &accepted.content),
             sealed: SealedContent {

@@ -172,6 +172,7 @@ pub(crate) fn world() -> World {
         world.sealed.push(sealed.clone());
         let written = put::Written {
             is_made: false,
+            certifies: None,
             accepted: &accepted,
             fingerprint: world.state.fingerprint(&id, &accepted.content),
             sealed,

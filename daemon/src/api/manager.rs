@@ -17,6 +17,7 @@ use crate::{
 };
 
 mod aim;
+mod certify;
 mod compliance;
 mod daemon;
 mod expiring;
@@ -82,6 +83,9 @@ methods! {
     get_group(v1::GetGroupRequest) -> v1::Group = GetGroup;
     put_secret(v1::PutSecretRequest) -> v1::Version = PutSecret;
     rotate_secret(v1::RotateSecretRequest) -> v1::Version = RotateSecret;
+    request_certificate(v1::RequestCertificateRequest) -> v1::CertificateRequest = RequestCertificate;
+    get_certificate_request(v1::GetCertificateRequestRequest) -> v1::CertificateRequest = GetCertificateRequest;
+    certify_secret(v1::CertifySecretRequest) -> v1::Version = CertifySecret;
     list_secrets(v1::ListSecretsRequest) -> v1::ListSecretsResponse = ListSecrets;
     get_secret(v1::GetSecretRequest) -> v1::Secret = GetSecret;
     list_versions(v1::ListVersionsRequest) -> v1::ListVersionsResponse = ListVersions;

@@ -198,6 +198,7 @@ fn code_of(error: &change::Error) -> Code {
         | change::Error::NoSuchSecret(_)
         | change::Error::NoSuchGrant(_)
         | change::Error::NoSuchAssignment(_)
+        | change::Error::NotRequested(_)
         | change::Error::NoSuchVersion { .. } => Code::NotFound,
         change::Error::LongDescription(_)
         | change::Error::NoGroupRole(_)
@@ -209,6 +210,8 @@ fn code_of(error: &change::Error) -> Code {
         | change::Error::ReferredTo { .. }
         | change::Error::LastCryptoOfficer(_)
         | change::Error::NotCurrent { .. }
+        | change::Error::Requested(_)
+        | change::Error::Unopened { .. }
         | change::Error::Noncompliant { .. }
         | change::Error::Life { .. } => Code::FailedPrecondition,
     }

@@ -34,6 +34,8 @@ pub(super) struct New {
     pub(super) accepted: Accepted,
     /// Whether it was made here.
     pub(super) is_made: bool,
+    /// The version that it takes the place of, which was its key alone.
+    pub(super) certifies: Option<u32>,
 }
 
 /// How often it is looked for versions whose time to be destroyed has come.
@@ -66,6 +68,7 @@ impl Custodian {
             let new = New {
                 accepted,
                 is_made: false,
+                certifies: None,
             };
             let version = this.write(writer, &operator, place, new, terms).await?;
             Ok(Put {
@@ -93,7 +96,11 @@ impl Custodian {
         new: New,
         terms: Terms,
     ) -> Result<VersionId, Error> {
-        let New { accepted, is_made } = new;
+        let New {
+            accepted,
+            is_made,
+            certifies,
+        } = new;
         let version = place.version.clone();
         let id = &version.secret;
         let fingerprint = self.state().fingerprint(id, &accepted.content);
@@ -118,6 +125,7 @@ impl Custodian {
             accepted: &accepted,
             fingerprint,
             is_made,
+            certifies,
             sealed,
             wrapped,
         };

@@ -149,6 +149,7 @@ fn put(state: &State, properties: &Properties) -> Result<(), Error> {
     };
     let written = Written {
         is_made: false,
+        certifies: None,
         accepted: &accepted,
         fingerprint: Fingerprint::from_bytes([2; 32]),
         sealed: sealed(),

@@ -74,6 +74,7 @@ about_secret! {
     PutSecretRequest GetSecretRequest ListVersionsRequest DeleteSecretRequest ExplainGrantRequest
     ActivateVersionRequest EnableVersionRequest DisableVersionRequest DestroyVersionRequest
     RestoreVersionRequest ListReferencesRequest RotateSecretRequest
+    RequestCertificateRequest GetCertificateRequestRequest CertifySecretRequest
 }
 
 /// About a group, or all that the operator has a role for.
