@@ -42,6 +42,7 @@ pub mod refusal;
 pub mod skip;
 pub mod terms;
 pub mod token;
+pub mod tool;
 pub mod verdict;
 pub mod wire;
 pub mod world;
