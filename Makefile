@@ -42,7 +42,7 @@ build: ## Build the release binaries
 .PHONY: test
 test: export CUSTODYD_SKIPPED := $(TARGET)/skipped-tests
 test: ## Run every test, against a real token, database and sockets
-	@scripts/setup cargo cc softhsm openssl curl nginx java sqlite setpriv python systemd dbus
+	@scripts/setup cargo cc softhsm openssl curl nginx java nss sqlite setpriv python systemd dbus
 	$(CARGO) build --locked --bin custodyd --bin custodyctl
 	@rm -f "$(CUSTODYD_SKIPPED)"
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \

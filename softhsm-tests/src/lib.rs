@@ -37,6 +37,7 @@ pub mod intruder;
 pub mod load;
 pub mod machine;
 pub mod memory;
+pub mod pki;
 pub mod raw;
 pub mod refusal;
 pub mod skip;

@@ -10,11 +10,13 @@ use std::{
 };
 
 use softhsm_tests::{
-    Site, text,
+    Site,
+    pki::HOST,
+    text,
     tool::{self, Bench},
 };
 
-use crate::{HOST, Nginx, fetch, store};
+use crate::{Nginx, fetch, store};
 
 /// A port of this machine at which connections to `socket` are made, one after the other;
 /// Java's TLS has no Unix sockets.

@@ -4,18 +4,18 @@
 
 mod java;
 mod nginx;
-mod pki;
 mod rustls;
 
 use std::{fs, path::Path, process::Output};
 
 use softhsm_tests::{
-    Site, text,
+    Site,
+    pki::{self, HOST},
+    text,
     tool::{self, Bench},
 };
 
 use nginx::Nginx;
-use pki::HOST;
 
 /// Stores what openssl made, most of it in other forms than it is fetched in, and grants it.
 fn store(site: &Site) -> Bench {

@@ -14,9 +14,13 @@ use rustls::{
     pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, pem::PemObject as _},
     server::WebPkiClientVerifier,
 };
-use softhsm_tests::{Site, tool, tool::Bench};
+use softhsm_tests::{
+    Site,
+    pki::HOST,
+    tool::{self, Bench},
+};
 
-use crate::{HOST, Nginx, curl, fetch, is_refused, is_served, store};
+use crate::{Nginx, curl, fetch, is_refused, is_served, store};
 
 /// curl's exit code if it is not let in, or told why it is not.
 const NO_CONNECTION: i32 = 56;

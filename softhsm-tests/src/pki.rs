@@ -1,10 +1,10 @@
 //! Certificates as an operator makes them with openssl: a root, an authority below it, a server
 //! and two clients, one of which is revoked.
 
-use softhsm_tests::tool::Bench;
+use crate::tool::Bench;
 
 /// The name that the server's certificate is for.
-pub(crate) const HOST: &str = "www.example.org";
+pub const HOST: &str = "www.example.org";
 
 const CONFIG: &str = "\
 [req]
@@ -37,7 +37,7 @@ default_crl_days = 30
 
 /// Makes `root`, `middle`, `server`, `alice` and `mallory`, each `NAME.crt` and `NAME.key`; of
 /// the last three `NAME.chain` without the root; and `crls.pem`, in which mallory is revoked.
-pub(crate) fn make(bench: &Bench) {
+pub fn make(bench: &Bench) {
     bench.write("config", CONFIG);
     bench.run(
         "openssl req -x509 -config config -extensions root -newkey ec -pkeyopt \
