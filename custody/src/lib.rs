@@ -26,6 +26,7 @@ pub mod compliance;
 pub mod envelope;
 pub mod group;
 pub mod journal;
+pub mod label;
 pub mod lint;
 pub mod name;
 pub mod outlook;

@@ -101,9 +101,11 @@ pub enum Operation {
     CreateGroup,
     ListGroups,
     GetGroup,
+    UpdateGroup,
     PutSecret,
     ListSecrets,
     GetSecret,
+    UpdateSecret,
     ListVersions,
     ActivateVersion,
     EnableVersion,
@@ -132,13 +134,15 @@ pub enum Operation {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 32] = [
         Self::CreateGroup,
         Self::ListGroups,
         Self::GetGroup,
+        Self::UpdateGroup,
         Self::PutSecret,
         Self::ListSecrets,
         Self::GetSecret,
+        Self::UpdateSecret,
         Self::ListVersions,
         Self::ActivateVersion,
         Self::EnableVersion,
@@ -173,13 +177,16 @@ impl Operation {
             Self::ListGroups | Self::Status => &Role::ALL,
             Self::GetGroup => &[CryptoOfficer, GroupAdministrator, Writer, Reader],
             Self::PutSecret | Self::ActivateVersion => &[Writer],
-            Self::EnableVersion | Self::DisableVersion => &[Writer, GroupAdministrator],
+            Self::EnableVersion | Self::DisableVersion | Self::UpdateSecret => {
+                &[Writer, GroupAdministrator]
+            }
             Self::ListSecrets | Self::GetSecret | Self::ListVersions => {
                 &[Reader, Writer, GroupAdministrator]
             }
             Self::DestroyVersion
             | Self::RestoreVersion
             | Self::DeleteSecret
+            | Self::UpdateGroup
             | Self::AddGrant
             | Self::RevokeGrant
             | Self::SuggestGrant => &[GroupAdministrator],
@@ -205,9 +212,11 @@ impl Operation {
             Self::CreateGroup => "create-group",
             Self::ListGroups => "list-groups",
             Self::GetGroup => "get-group",
+            Self::UpdateGroup => "update-group",
             Self::PutSecret => "put-secret",
             Self::ListSecrets => "list-secrets",
             Self::GetSecret => "get-secret",
+            Self::UpdateSecret => "update-secret",
             Self::ListVersions => "list-versions",
             Self::ActivateVersion => "activate-version",
             Self::EnableVersion => "enable-version",

@@ -5,9 +5,11 @@ use crate::canned::{CONTENT, Daemon};
 const COMMANDS: &[&[&str]] = &[
     &["group", "create", "web"],
     &["group", "list"],
+    &["group", "update", "web", "--environment=test"],
     &["secret", "put", "web/tls", "--type=password"],
     &["secret", "list", "web"],
     &["secret", "show", "web/tls"],
+    &["secret", "update", "web/tls", "--remove-label=team"],
     &["secret", "versions", "web/tls"],
     &["secret", "references", "web/tls"],
     &["secret", "delete", "web/tls", "--yes"],

@@ -10,6 +10,7 @@ use custody::{
     envelope::{Context, PlaintextDek, SealedContent},
     group::Millis,
     journal::change::Change,
+    label::About,
     name::{SecretId, VersionId},
     role::Operator,
     secret::{Kind, fields::Fields, version::Which},
@@ -19,6 +20,16 @@ use super::{
     Custodian, Error,
     changes::{now, to_its_end, was_made},
 };
+
+/// What is to be written.
+#[derive(Debug)]
+pub(crate) struct Wish {
+    pub(crate) id: SecretId,
+    pub(crate) kind: Kind,
+    /// What is said about the secret, if this makes it.
+    pub(crate) about: About,
+    pub(crate) fields: Fields,
+}
 
 /// What a write came to.
 #[derive(Debug)]
@@ -37,17 +48,22 @@ impl Custodian {
     pub(crate) async fn put_secret(
         self: &Arc<Self>,
         operator: Operator,
-        id: SecretId,
-        kind: Kind,
-        fields: Fields,
+        wish: Wish,
         terms: Terms,
     ) -> Result<Put, Error> {
+        let Wish {
+            id,
+            kind,
+            about,
+            fields,
+        } = wish;
         let accepted = self.mill.accept(kind, fields).await??;
         let this = Arc::clone(self);
         to_its_end(async move {
             let writer = &mut *this.writer().await?;
             let (place, fingerprint) = {
                 let state = this.state();
+                put::check_about(&state, &id, &about)?;
                 let fingerprint = state.fingerprint(&id, &accepted.content);
                 // Before it is asked which version is current: a write that is repeated, since
                 // its answer was lost, finds that it took effect.
@@ -81,6 +97,7 @@ impl Custodian {
                 .await
                 .map_err(Error::Hsm)?;
             let written = Written {
+                about: &about,
                 accepted: &accepted,
                 fingerprint,
                 sealed,

@@ -4,7 +4,7 @@ mod life;
 mod references;
 mod view;
 
-use clap::Subcommand;
+use clap::{ArgGroup, Subcommand};
 use client::v1;
 use custody::{
     name::{GroupName, SecretId},
@@ -12,6 +12,7 @@ use custody::{
 };
 
 use crate::{
+    about::{About, Said},
     args::Global,
     compliance,
     confirm::confirm,
@@ -48,6 +49,9 @@ pub(crate) enum Command {
         sources: Sources,
         #[command(flatten)]
         terms: Terms,
+        /// What is said about the secret, if this makes it.
+        #[command(flatten)]
+        about: About,
     },
     /// List the secrets of a group.
     List {
@@ -58,6 +62,18 @@ pub(crate) enum Command {
     Show {
         #[arg(value_name = "GROUP/NAME", value_parser = element::secret, help = "The secret")]
         secret: SecretId,
+    },
+    /// Say something else about a secret; what is not given stays as it is.
+    ///
+    /// No version is written.
+    #[command(group(ArgGroup::new("change").required(true).multiple(true).args(
+        ["description", "labels", "removed"],
+    )))]
+    Update {
+        #[arg(value_name = "GROUP/NAME", value_parser = element::secret, help = "The secret")]
+        secret: SecretId,
+        #[command(flatten)]
+        said: Said,
     },
     /// List the versions of a secret.
     Versions {
@@ -144,7 +160,20 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
             kind,
             sources,
             terms,
-        } => put(global, secret, kind, sources, terms).await,
+            about,
+        } => put(global, secret, kind, sources, terms, about).await,
+        Command::Update { secret, said } => {
+            let request = v1::UpdateSecretRequest {
+                group: secret.group.to_string(),
+                name: secret.name.to_string(),
+                labels: said.labels(),
+                remove_labels: said.removed(),
+                description: said.description,
+            };
+            let answer = global.manager().await?.update_secret(request).await;
+            let answer = answer.map_err(|call| compliance::explain(call, &secret.group))?;
+            output::show(global.output, &Secret::from(answer))
+        }
         Command::List { group } => {
             let request = v1::ListSecretsRequest {
                 group: group.into(),
@@ -196,6 +225,7 @@ async fn put(
     kind: String,
     sources: Sources,
     terms: Terms,
+    about: About,
 ) -> Result<(), Failure> {
     let fields = content::read(&secret, &kind, sources)?;
     let request = v1::PutSecretRequest {
@@ -203,6 +233,8 @@ async fn put(
         name: secret.name.to_string(),
         r#type: kind.clone(),
         fields,
+        labels: about.labels(),
+        description: about.description,
         ..Default::default()
     };
     let request = terms.into_request(request)?;
