@@ -140,6 +140,8 @@ calls! {
         "Says what else a group is for; what is missing stays as it is.";
     write put_secret(PutSecretRequest) -> Version:
         "Writes a new version, which becomes the current one, of a secret that need not be there yet.";
+    write rotate_secret(RotateSecretRequest) -> Version:
+        "Makes new content and writes it as a new version, of a secret that need not be there yet.";
     read list_secrets(ListSecretsRequest) -> ListSecretsResponse:
         "The secrets of a group, by name.";
     read get_secret(GetSecretRequest) -> Secret:

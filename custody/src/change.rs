@@ -17,6 +17,7 @@ mod access;
 mod compliance;
 pub mod life;
 pub mod put;
+pub mod rotate;
 
 pub use about::{update_group, update_secret};
 pub use access::{add_grant, assign_role, revoke_grant, revoke_role};

@@ -31,6 +31,7 @@ pub mod lint;
 pub mod name;
 pub mod outlook;
 pub mod policy;
+pub mod random;
 pub mod reference;
 pub mod release;
 pub mod role;

@@ -103,6 +103,7 @@ pub enum Operation {
     GetGroup,
     UpdateGroup,
     PutSecret,
+    RotateSecret,
     ListSecrets,
     GetSecret,
     UpdateSecret,
@@ -134,12 +135,13 @@ pub enum Operation {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 33] = [
         Self::CreateGroup,
         Self::ListGroups,
         Self::GetGroup,
         Self::UpdateGroup,
         Self::PutSecret,
+        Self::RotateSecret,
         Self::ListSecrets,
         Self::GetSecret,
         Self::UpdateSecret,
@@ -176,7 +178,7 @@ impl Operation {
             Self::CreateGroup => &[CryptoOfficer],
             Self::ListGroups | Self::Status => &Role::ALL,
             Self::GetGroup => &[CryptoOfficer, GroupAdministrator, Writer, Reader],
-            Self::PutSecret | Self::ActivateVersion => &[Writer],
+            Self::PutSecret | Self::RotateSecret | Self::ActivateVersion => &[Writer],
             Self::EnableVersion | Self::DisableVersion | Self::UpdateSecret => {
                 &[Writer, GroupAdministrator]
             }
@@ -214,6 +216,7 @@ impl Operation {
             Self::GetGroup => "get-group",
             Self::UpdateGroup => "update-group",
             Self::PutSecret => "put-secret",
+            Self::RotateSecret => "rotate-secret",
             Self::ListSecrets => "list-secrets",
             Self::GetSecret => "get-secret",
             Self::UpdateSecret => "update-secret",

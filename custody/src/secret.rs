@@ -22,6 +22,7 @@ mod jwt;
 mod key;
 mod key_value;
 mod keystore;
+pub mod make;
 mod password;
 mod pbe;
 mod pins;
@@ -38,6 +39,7 @@ pub mod version;
 mod x509;
 
 use fields::Fields;
+use make::Makes;
 pub use refused::Refused;
 
 /// Every type there is.
@@ -104,6 +106,11 @@ trait Type: Sync {
     /// Brings what was given, fields and inputs, into the one form that is stored.
     fn take(&self, given: Fields) -> Result<Fields, Refused> {
         Ok(given)
+    }
+
+    /// How new content comes about when a secret is rotated.
+    fn makes(&self) -> Makes {
+        Makes::Not("store a new version with 'custodyctl secret put'")
     }
 
     /// Checks the values of the fields, and says what anyone may know of them.

@@ -42,6 +42,7 @@ mod judge;
 mod look;
 mod mill;
 mod outlook;
+mod rotate;
 mod secrets;
 
 pub(crate) use changes::{Writer, now};

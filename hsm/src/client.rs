@@ -14,6 +14,7 @@ use tokio::{
     sync::{mpsc, oneshot, watch},
     time::Instant,
 };
+use zeroize::Zeroizing;
 
 use crate::{
     Error, Settings, TokenDescription,
@@ -199,6 +200,25 @@ impl Client {
     ) -> Result<PlaintextDek, Error> {
         let context = Context::RowKey { instance, gmk };
         self.reveal(gmk, wrapped, context).await
+    }
+
+    /// Random bytes from the token's generator, 256 at most.
+    ///
+    /// They are as good as the token says: whoever makes keys of them mixes them with the
+    /// system's ([`custody::random::Random`]).
+    ///
+    /// # Errors
+    ///
+    /// If the token has no generator, does not answer, or `length` is out of bounds.
+    pub async fn random(&self, length: u32) -> Result<Zeroizing<Vec<u8>>, Error> {
+        let wanted = usize::try_from(length).ok();
+        match self.ask(Op::Random(length)).await? {
+            Done::Random(mut secret) if Some(secret.bytes.len()) == wanted => {
+                Ok(Zeroizing::new(std::mem::take(&mut secret.bytes)))
+            }
+            Done::Random(_) => Err(incomplete()),
+            other => Err(unexpected(&other)),
+        }
     }
 
     /// Signs a SHA-256 digest with a journal key: ECDSA, r ‖ s.

@@ -13,6 +13,8 @@ pub(crate) use problem::Problem;
 pub(crate) const PROTOCOL: u32 = 1;
 /// The most bytes that a message has.
 pub(crate) const MAX_FRAME: usize = 64 * 1024;
+/// The most random bytes that are asked for at once: a seed is much shorter.
+pub(crate) const MAX_RANDOM: usize = 256;
 
 /// The first message to a worker. The descriptors for the PIN travel along with it.
 #[derive(Message)]
@@ -112,6 +114,9 @@ pub(crate) enum Op {
     /// Open the canary of the key with this identifier.
     #[prost(bytes, tag = "7")]
     CheckCanary(Vec<u8>),
+    /// Give so many random bytes.
+    #[prost(uint32, tag = "8")]
+    Random(u32),
 }
 
 /// Wrap a DEK.
@@ -198,7 +203,7 @@ pub(crate) struct Generate {
 pub(crate) struct Answer {
     #[prost(uint64, tag = "1")]
     pub(crate) id: u64,
-    #[prost(oneof = "Done", tags = "2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "Done", tags = "2, 3, 4, 5, 6, 7, 8, 9")]
     pub(crate) done: Option<Done>,
 }
 
@@ -219,9 +224,11 @@ pub(crate) enum Done {
     Journal(Journal),
     #[prost(message, tag = "8")]
     Problem(Problem),
+    #[prost(message, tag = "9")]
+    Random(Secret),
 }
 
-/// Key bytes, wiped when dropped.
+/// Key bytes, or what keys are made of; wiped when dropped.
 #[derive(Message)]
 #[prost(skip_debug)]
 pub(crate) struct Secret {

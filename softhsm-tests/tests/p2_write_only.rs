@@ -6,6 +6,7 @@ mod planted;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use custody::secret::Kind;
 use prost::Message;
 use prost_types::{DescriptorProto, field_descriptor_proto::Type};
 use proto::v1;
@@ -103,6 +104,13 @@ fn calls(planted: &Planted, made: &Made) -> Vec<(&'static str, Vec<u8>, Option<C
         name: format!("extra-{}", planted.r#type),
         ..Default::default()
     };
+    let rotate = v1::RotateSecretRequest {
+        group: group(),
+        name: name(),
+        pending: true,
+        ..Default::default()
+    };
+    let is_made = Kind::from_name(planted.r#type).unwrap().can_be_made();
     let versions = v1::ListVersionsRequest {
         group: group(),
         name: name(),
@@ -216,6 +224,11 @@ fn calls(planted: &Planted, made: &Made) -> Vec<(&'static str, Vec<u8>, Option<C
         ),
         fine("UpdateGroup", update_group.encode_to_vec()),
         fine("PutSecret", planted.put(planted.r#type).encode_to_vec()),
+        (
+            "RotateSecret",
+            rotate.encode_to_vec(),
+            is_made.is_err().then_some(Code::InvalidArgument),
+        ),
         fine(
             "ListSecrets",
             v1::ListSecretsRequest { group: group() }.encode_to_vec(),

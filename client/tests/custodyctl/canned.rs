@@ -71,6 +71,7 @@ pub(crate) struct Asked {
     pub(crate) consumers: Option<v1::ListConsumersRequest>,
     pub(crate) expiring: Option<v1::ListExpiringRequest>,
     pub(crate) rules: Option<v1::SetRulesRequest>,
+    pub(crate) rotate: Option<v1::RotateSecretRequest>,
     pub(crate) fetch: Option<v1::FetchRequest>,
     pub(crate) read: Option<v1::ReadJournalRequest>,
     /// Each put: the name, and the version that must be current.
@@ -276,6 +277,10 @@ manager! {
             asked.said = Some((request.description.clone(), request.labels.clone()));
         });
         version(2)
+    }}
+    rotate_secret(this, request => RotateSecretRequest) -> Version {{
+        this.note(|asked| asked.rotate = Some(request));
+        version(3)
     }}
     list_secrets(this, _ => ListSecretsRequest) -> ListSecretsResponse {
         v1::ListSecretsResponse { secrets: vec![this.secret()] }

@@ -13,4 +13,5 @@ mod output;
 mod put;
 mod released;
 mod role;
+mod rotate;
 mod terminal;

@@ -7,6 +7,8 @@ const COMMANDS: &[&[&str]] = &[
     &["group", "list"],
     &["group", "update", "web", "--environment=test"],
     &["secret", "put", "web/tls", "--type=password"],
+    &["secret", "generate", "web/tls", "--type=password"],
+    &["secret", "rotate", "web/tls", "--pending"],
     &["secret", "list", "web"],
     &["secret", "show", "web/tls"],
     &["secret", "update", "web/tls", "--remove-label=team"],

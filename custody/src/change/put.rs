@@ -126,6 +126,8 @@ pub struct Written<'a> {
     pub accepted: &'a Accepted,
     /// Its fingerprint.
     pub fingerprint: Fingerprint,
+    /// Whether the daemon made it.
+    pub is_made: bool,
     /// The content, sealed.
     pub sealed: SealedContent,
     /// Its data key, wrapped.
@@ -228,6 +230,7 @@ pub fn put_secret(
         r#type: place.kind.name(),
         master_key: place.gmk,
         pending: terms.is_pending,
+        made: written.is_made,
         retired,
         about,
     };

@@ -54,6 +54,9 @@ pub enum Change {
         /// Whether it is not current yet.
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         pending: bool,
+        /// Whether the daemon made its content.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        made: bool,
         /// Versions that were destroyed because no more are kept.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         retired: Vec<u32>,

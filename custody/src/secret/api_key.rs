@@ -1,7 +1,9 @@
 //! `api-key`: a key that a service takes in a header or a parameter.
 
 use super::{
-    Fields, Properties, Refused, Shape, Type, optional, public, required,
+    Fields, Properties, Refused, Shape, Type,
+    make::{self, Makes},
+    optional, public, required,
     text::{Form, TOKEN, text},
 };
 
@@ -35,6 +37,14 @@ impl Type for ApiKey {
 
     fn publishes(&self) -> &'static [&'static str] {
         &[ID, HEADER]
+    }
+
+    fn makes(&self) -> Makes {
+        Makes::New(|order, _, mut fields, random| {
+            let key = make::text(order, &make::TOKEN, random)?;
+            fields.push_wiped(KEY.to_owned(), key);
+            Ok(fields)
+        })
     }
 
     fn inspect(&self, values: &Fields) -> Result<Properties, Refused> {

@@ -1,7 +1,9 @@
 //! `basic-auth`: a user name and its password, as HTTP takes them (RFC 7617).
 
 use super::{
-    Fields, Properties, Refused, Shape, Type, public, required,
+    Fields, Properties, Refused, Shape, Type,
+    make::{self, Makes},
+    public, required,
     text::{Form, text},
 };
 
@@ -37,6 +39,14 @@ impl Type for BasicAuth {
 
     fn publishes(&self) -> &'static [&'static str] {
         &[USERNAME]
+    }
+
+    fn makes(&self) -> Makes {
+        Makes::New(|order, _, mut fields, random| {
+            let password = make::text(order, &make::PASSWORD, random)?;
+            fields.push_wiped(PASSWORD.to_owned(), password);
+            Ok(fields)
+        })
     }
 
     fn inspect(&self, values: &Fields) -> Result<Properties, Refused> {

@@ -5,7 +5,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::{Fields, Properties, Refused, Shape, Type, required, time::rfc3339};
+use super::{Fields, Makes, Properties, Refused, Shape, Type, required, time::rfc3339};
 
 const TOKEN: &str = "token";
 
@@ -52,6 +52,10 @@ impl Type for Jwt {
 
     fn lines(&self) -> &'static [&'static str] {
         &[TOKEN]
+    }
+
+    fn makes(&self) -> Makes {
+        Makes::Not("its issuer signs a new one; store that with 'custodyctl secret put'")
     }
 
     fn publishes(&self) -> &'static [&'static str] {

@@ -1,7 +1,7 @@
 //! `keystore`: a certificate chain, leaf first, and the private key of its leaf.
 
 use super::{
-    Fields, Properties, Refused, Shape, Type,
+    Fields, Makes, Properties, Refused, Shape, Type,
     container::{self, ALIAS, JKS, KEY_PASSPHRASE, PASSPHRASE, PKCS12},
     required,
     x509::{MAX_CHAIN, chain, describe, invalid, key, parse, read, to_pem},
@@ -68,6 +68,12 @@ impl Type for Keystore {
 
     fn pem(&self) -> &'static [&'static str] {
         &[CHAIN, KEY]
+    }
+
+    fn makes(&self) -> Makes {
+        Makes::Not(
+            "an authority signs its certificate; store that and its key with 'custodyctl secret put'",
+        )
     }
 
     fn publishes(&self) -> &'static [&'static str] {

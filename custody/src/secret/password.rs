@@ -1,6 +1,12 @@
 //! `password`: one password, byte for byte.
 
-use super::{Fields, Properties, Refused, Shape, Type, required};
+use super::{
+    Fields, Properties, Refused, Shape, Type,
+    make::{self, Makes},
+    required,
+};
+
+const PASSWORD: &str = "password";
 
 pub(super) struct Password;
 
@@ -10,15 +16,23 @@ impl Type for Password {
     }
 
     fn shape(&self) -> Shape {
-        Shape::Fields(const { &[required("password")] })
+        Shape::Fields(const { &[required(PASSWORD)] })
     }
 
     fn lines(&self) -> &'static [&'static str] {
-        &["password"]
+        &[PASSWORD]
     }
 
     fn publishes(&self) -> &'static [&'static str] {
         &[]
+    }
+
+    fn makes(&self) -> Makes {
+        Makes::New(|order, _, mut fields, random| {
+            let password = make::text(order, &make::PASSWORD, random)?;
+            fields.push_wiped(PASSWORD.to_owned(), password);
+            Ok(fields)
+        })
     }
 
     // Not even its length is public.

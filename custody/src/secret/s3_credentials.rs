@@ -1,7 +1,7 @@
 //! `s3-credentials`: what a client of an S3 service signs its requests with.
 
 use super::{
-    Fields, Properties, Refused, Shape, Type, optional, public, required,
+    Fields, Makes, Properties, Refused, Shape, Type, optional, public, required,
     text::{Form, TOKEN, text},
 };
 
@@ -48,6 +48,12 @@ impl Type for S3Credentials {
 
     fn lines(&self) -> &'static [&'static str] {
         &[ID, SECRET, SESSION, REGION, ENDPOINT]
+    }
+
+    fn makes(&self) -> Makes {
+        Makes::Not(
+            "the service that takes them issues new ones; store those with 'custodyctl secret put'",
+        )
     }
 
     fn publishes(&self) -> &'static [&'static str] {

@@ -7,7 +7,12 @@ use base64::{
 };
 use zeroize::Zeroizing;
 
-use super::{Fields, Properties, Refused, Shape, Type, required};
+use super::{
+    Fields, Properties, Refused, Shape, Type,
+    make::{Makes, Order},
+    required,
+};
+use crate::random::Random;
 
 const KEY: &str = "key";
 const ALGORITHM: &str = "algorithm";
@@ -19,6 +24,8 @@ struct Algorithm {
     name: &'static str,
     takes: fn(usize) -> bool,
     lengths: &'static str,
+    /// The length of a key that is made, unless it is said.
+    usual: usize,
     /// Whether its keys are random bytes, and never text.
     is_cipher: bool,
 }
@@ -28,25 +35,29 @@ const ALGORITHMS: [Algorithm; 5] = [
         name: "aes",
         takes: |length| matches!(length, 16 | 24 | 32),
         lengths: "16, 24 or 32",
+        usual: 32,
         is_cipher: true,
     },
     Algorithm {
         name: "chacha20",
         takes: |length| length == 32,
         lengths: "32",
+        usual: 32,
         is_cipher: true,
     },
-    hmac("hmac-sha256"),
-    hmac("hmac-sha384"),
-    hmac("hmac-sha512"),
+    hmac("hmac-sha256", 32),
+    hmac("hmac-sha384", 48),
+    hmac("hmac-sha512", 64),
 ];
 
-/// SP 800-131A r2 §10: HMAC keys below 112 bits are disallowed.
-const fn hmac(name: &'static str) -> Algorithm {
+/// SP 800-131A r2 §10: HMAC keys below 112 bits are disallowed. One that is made has the
+/// length of the hash (RFC 2104 §3).
+const fn hmac(name: &'static str, usual: usize) -> Algorithm {
     Algorithm {
         name,
         takes: |length| matches!(length, 14..=1024),
         lengths: "14 to 1024",
+        usual,
         is_cipher: false,
     }
 }
@@ -93,16 +104,13 @@ impl Type for SymmetricKey {
         Ok(given)
     }
 
+    fn makes(&self) -> Makes {
+        Makes::New(make)
+    }
+
     fn inspect(&self, values: &Fields) -> Result<Properties, Refused> {
         let key = values.get(KEY).unwrap_or_default();
-        let name = values.get(ALGORITHM).unwrap_or_default();
-        let Some(algorithm) = ALGORITHMS
-            .iter()
-            .find(|known| known.name.as_bytes() == name)
-        else {
-            let known = ALGORITHMS.map(|known| known.name).join(", ");
-            return invalid(format!("{ALGORITHM:?} is none of {known}"));
-        };
+        let algorithm = algorithm(values)?;
         if algorithm.is_cipher && key.iter().all(u8::is_ascii_hexdigit) {
             return invalid(format!(
                 "{KEY:?} is text of hexadecimal digits; give such a key as {HEX:?}"
@@ -131,6 +139,53 @@ impl Type for SymmetricKey {
         }
         Ok(properties)
     }
+}
+
+fn algorithm(values: &Fields) -> Result<&'static Algorithm, Refused> {
+    let name = values.get(ALGORITHM).unwrap_or_default();
+    let found = ALGORITHMS
+        .iter()
+        .find(|known| known.name.as_bytes() == name);
+    match found {
+        Some(algorithm) => Ok(algorithm),
+        None => {
+            let known = ALGORITHMS.map(|known| known.name).join(", ");
+            invalid(format!("{ALGORITHM:?} is none of {known}"))
+        }
+    }
+}
+
+/// A key as long as the former one, if that was for the same algorithm.
+fn make(
+    order: &Order,
+    former: &Properties,
+    mut fields: Fields,
+    random: &mut Random,
+) -> Result<Fields, Refused> {
+    if let Some(alphabet) = order.alphabet {
+        return invalid(format!(
+            "a symmetric-key is bytes, not {} text",
+            alphabet.name()
+        ));
+    }
+    if fields.get(ALGORITHM).is_none() {
+        fields.push(ALGORITHM.to_owned(), ALGORITHMS[0].name.into());
+    }
+    let algorithm = algorithm(&fields)?;
+    let was = |wanted: &str| {
+        let found = former.iter().find(|(name, _)| name == wanted);
+        found.map(|(_, value)| value.as_str())
+    };
+    let bits = was("bits").filter(|_| was(ALGORITHM) == Some(algorithm.name));
+    let kept = bits.and_then(|bits| bits.parse::<usize>().ok());
+    let length = match order.length {
+        Some(length) => usize::try_from(length).unwrap_or(usize::MAX),
+        None => kept.map_or(algorithm.usual, |bits| bits / 8),
+    };
+    let mut key = Zeroizing::new(vec![0; length]);
+    random.fill(&mut key);
+    fields.push_wiped(KEY.to_owned(), key);
+    Ok(fields)
 }
 
 /// The check value by which people compare a key with the same one in an HSM: the first

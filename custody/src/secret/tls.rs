@@ -2,7 +2,7 @@
 //! refers to them.
 
 use super::{
-    Fields, Properties, Refers, Refused, Shape, Type, optional, required,
+    Fields, Makes, Properties, Refers, Refused, Shape, Type, optional, required,
     x509::{describe, invalid},
 };
 use crate::{reference::Reference, secret::version::Which};
@@ -58,6 +58,10 @@ impl Type for TlsContext {
                 to(CRLS, &["crl-distributor"]),
             ]
         }
+    }
+
+    fn makes(&self) -> Makes {
+        Makes::Not("its keystore is what is rotated; change the rest with 'custodyctl secret put'")
     }
 
     fn publishes(&self) -> &'static [&'static str] {

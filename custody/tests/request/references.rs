@@ -67,6 +67,7 @@ impl Shelf {
         let number = place.version.number;
         let written = put::Written {
             about: &custody::label::About::default(),
+            is_made: false,
             accepted: &accepted,
             fingerprint: state.fingerprint(&id(path), &accepted.content),
             sealed: SealedContent {

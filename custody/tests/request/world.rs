@@ -172,6 +172,7 @@ pub(crate) fn world() -> World {
         world.sealed.push(sealed.clone());
         let written = put::Written {
             about: &custody::label::About::default(),
+            is_made: false,
             accepted: &accepted,
             fingerprint: world.state.fingerprint(&id, &accepted.content),
             sealed,

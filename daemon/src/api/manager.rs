@@ -29,6 +29,7 @@ mod journal;
 mod life;
 mod reference;
 mod role;
+mod rotate;
 mod secret;
 
 use aim::Aim;
@@ -82,6 +83,7 @@ methods! {
     get_group(v1::GetGroupRequest) -> v1::Group = GetGroup;
     update_group(v1::UpdateGroupRequest) -> v1::Group = UpdateGroup;
     put_secret(v1::PutSecretRequest) -> v1::Version = PutSecret;
+    rotate_secret(v1::RotateSecretRequest) -> v1::Version = RotateSecret;
     list_secrets(v1::ListSecretsRequest) -> v1::ListSecretsResponse = ListSecrets;
     get_secret(v1::GetSecretRequest) -> v1::Secret = GetSecret;
     update_secret(v1::UpdateSecretRequest) -> v1::Secret = UpdateSecret;

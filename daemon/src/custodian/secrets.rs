@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use custody::{
     change::{
         life::{self, Deed},
-        put::{self, Terms, Written},
+        put::{self, Place, Terms, Written},
     },
     envelope::{Context, PlaintextDek, SealedContent},
     group::Millis,
@@ -13,12 +13,12 @@ use custody::{
     label::About,
     name::{SecretId, VersionId},
     role::Operator,
-    secret::{Kind, fields::Fields, version::Which},
+    secret::{Accepted, Kind, fields::Fields, version::Which},
 };
 
 use super::{
     Custodian, Error,
-    changes::{now, to_its_end, was_made},
+    changes::{Writer, now, to_its_end, was_made},
 };
 
 /// What is to be written.
@@ -37,6 +37,16 @@ pub(crate) struct Put {
     pub(crate) version: VersionId,
     /// Whether nothing was written, since the current version has this content already.
     pub(crate) is_unchanged: bool,
+}
+
+/// Content for a new version.
+#[derive(Debug)]
+pub(super) struct New {
+    /// What is said about the secret, if this makes it.
+    pub(super) about: About,
+    pub(super) accepted: Accepted,
+    /// Whether it was made here.
+    pub(super) is_made: bool,
 }
 
 /// How often it is looked for versions whose time to be destroyed has come.
@@ -61,62 +71,88 @@ impl Custodian {
         let this = Arc::clone(self);
         to_its_end(async move {
             let writer = &mut *this.writer().await?;
-            let (place, fingerprint) = {
-                let state = this.state();
-                put::check_about(&state, &id, &about)?;
-                let fingerprint = state.fingerprint(&id, &accepted.content);
-                // Before it is asked which version is current: a write that is repeated, since
-                // its answer was lost, finds that it took effect.
-                let same = put::unchanged(&state, &id, kind, fingerprint);
-                if let Some(version) = same.filter(|_| !terms.even_if_same) {
-                    return Ok(Put {
-                        version,
-                        is_unchanged: true,
-                    });
-                }
-                let place = put::next_version(&state, &id, kind, terms)?;
-                (place, fingerprint)
-            };
-            let version = place.version.clone();
-            let dek = PlaintextDek::generate().map_err(Error::Seal)?;
-            let kind = kind.name();
-            let context = Context::Content {
-                version: &version,
-                kind,
-            };
-            let sealed =
-                SealedContent::seal(&accepted.content, &dek, context).map_err(Error::Seal)?;
-            let context = Context::Dek {
-                version: &version,
-                kind,
-                gmk: &place.gmk,
-            };
-            let wrapped = this
-                .hsm
-                .protect_dek(&place.gmk, &dek, context)
-                .await
-                .map_err(Error::Hsm)?;
-            let written = Written {
-                about: &about,
-                accepted: &accepted,
-                fingerprint,
-                sealed,
-                wrapped,
-            };
-            let (edit, change) =
-                put::put_secret(&this.state(), place, written, terms, &operator, now())
-                    .map_err(|error| this.veiled(&operator, error))?;
-            let written = this.commit(writer, Some(&operator), edit, change).await;
-            if was_made(&written) {
-                this.announce(id);
+            put::check_about(&this.state(), &id, &about)?;
+            // Before it is asked which version is current: a write that is repeated, since its
+            // answer was lost, finds that it took effect.
+            if let Some(version) = this.unchanged(&id, &accepted, terms) {
+                return Ok(Put {
+                    version,
+                    is_unchanged: true,
+                });
             }
-            written?;
+            let place = put::next_version(&this.state(), &id, kind, terms)?;
+            let new = New {
+                about,
+                accepted,
+                is_made: false,
+            };
+            let version = this.write(writer, &operator, place, new, terms).await?;
             Ok(Put {
                 version,
                 is_unchanged: false,
             })
         })
         .await
+    }
+
+    /// The current version, if it has this content already and no other is insisted on.
+    fn unchanged(&self, id: &SecretId, accepted: &Accepted, terms: Terms) -> Option<VersionId> {
+        let state = self.state();
+        let fingerprint = state.fingerprint(id, &accepted.content);
+        let same = put::unchanged(&state, id, accepted.kind, fingerprint);
+        same.filter(|_| !terms.even_if_same)
+    }
+
+    /// Writes a version in its place, and tells those who watch the secret.
+    pub(super) async fn write(
+        &self,
+        writer: &mut Writer,
+        operator: &Operator,
+        place: Place,
+        new: New,
+        terms: Terms,
+    ) -> Result<VersionId, Error> {
+        let New {
+            about,
+            accepted,
+            is_made,
+        } = new;
+        let version = place.version.clone();
+        let id = &version.secret;
+        let fingerprint = self.state().fingerprint(id, &accepted.content);
+        let dek = PlaintextDek::generate().map_err(Error::Seal)?;
+        let kind = accepted.kind.name();
+        let context = Context::Content {
+            version: &version,
+            kind,
+        };
+        let sealed = SealedContent::seal(&accepted.content, &dek, context).map_err(Error::Seal)?;
+        let context = Context::Dek {
+            version: &version,
+            kind,
+            gmk: &place.gmk,
+        };
+        let wrapped = self
+            .hsm
+            .protect_dek(&place.gmk, &dek, context)
+            .await
+            .map_err(Error::Hsm)?;
+        let written = Written {
+            about: &about,
+            accepted: &accepted,
+            fingerprint,
+            is_made,
+            sealed,
+            wrapped,
+        };
+        let (edit, change) = put::put_secret(&self.state(), place, written, terms, operator, now())
+            .map_err(|error| self.veiled(operator, error))?;
+        let written = self.commit(writer, Some(operator), edit, change).await;
+        if was_made(&written) {
+            self.announce(id.clone());
+        }
+        written?;
+        Ok(version)
     }
 
     /// Deletes a secret with all its versions; says how many there were. If somebody used

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     Error,
-    wire::{Done, Generate, Load, Op, Proof, Protect, Reveal, Secret, Sign},
+    wire::{Done, Generate, Load, MAX_RANDOM, Op, Proof, Protect, Reveal, Secret, Sign},
 };
 
 /// A session, with the token it is of and the keys that all sessions share.
@@ -71,6 +71,7 @@ impl<'a> Desk<'a> {
             Op::CheckCanary(id) => self.check_canary(&key_id(id)?),
             Op::Load(request) => self.load(request),
             Op::Generate(request) => self.generate(request),
+            Op::Random(length) => self.random(*length),
         }
     }
 
@@ -134,6 +135,15 @@ impl<'a> Desk<'a> {
             let allowed = self.token.allowed();
             Done::Gmk(keys.generate_gmk(&self.session, &request.label, allowed)?)
         })
+    }
+
+    fn random(&self, length: u32) -> Result<Done, Fault> {
+        let length = usize::try_from(length).ok();
+        let length = length.filter(|length| (1..=MAX_RANDOM).contains(length));
+        let _used = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let mut bytes = vec![0; length.ok_or_else(malformed)?];
+        self.session.generate_random_slice(&mut bytes)?;
+        Ok(Done::Random(Secret { bytes }))
     }
 
     /// What a fault means for whoever asked. Does not return if the worker must go.

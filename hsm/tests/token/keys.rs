@@ -225,3 +225,24 @@ async fn a_signature_verifies_with_the_public_key_that_was_given() {
     assert!(matches!(error, Error::NonConforming { .. }), "{error}");
     client.stop().await;
 }
+
+#[tokio::test]
+async fn random_bytes_are_as_many_as_asked_for_and_others_each_time() {
+    let store = Store::fresh();
+    let client = store.client().await;
+    for length in [1, 64, 256] {
+        let bytes = client.random(length).await.unwrap();
+        assert_eq!(u32::try_from(bytes.len()).unwrap(), length);
+    }
+    let [one, other] = [
+        client.random(64).await.unwrap(),
+        client.random(64).await.unwrap(),
+    ];
+    assert_ne!(one, other);
+    for length in [0, 257, u32::MAX] {
+        let refused = client.random(length).await.unwrap_err();
+        assert!(matches!(refused, Error::WorkerUnusable(_)), "{refused}");
+    }
+    assert_eq!(client.health().borrow().generation, 1, "the worker is well");
+    client.stop().await;
+}

@@ -35,6 +35,8 @@ const EXAMPLES: &str = "\
 Examples:
   custodyctl group create web
   custodyctl secret put web/tls --type keystore certificate-chain=tls.crt private-key=tls.key
+  custodyctl secret generate web/db --type password
+  custodyctl secret rotate web/db --overlap 1h
   custodyctl import /etc/app/tls app.env --group web --dry-run
   custodyctl grant suggest --unit nginx.service web tls
   custodyctl grant add web tls --unit nginx.service --user www-data

@@ -117,7 +117,7 @@ pub(crate) struct Sources {
     dotenv: Option<Input>,
 }
 
-fn setting(text: &str) -> Result<(String, String), &'static str> {
+pub(crate) fn setting(text: &str) -> Result<(String, String), &'static str> {
     let (field, value) = text.split_once('=').ok_or("write FIELD=TEXT")?;
     Ok((field.to_owned(), value.to_owned()))
 }

@@ -2,6 +2,7 @@
 
 mod life;
 mod references;
+mod rotate;
 mod view;
 
 use clap::{ArgGroup, Subcommand};
@@ -23,6 +24,7 @@ use crate::{
     when::Stretch,
 };
 use life::Terms;
+use rotate::Order;
 use view::{Deleted, Secret, Secrets, Stored, Versions};
 
 #[derive(Debug, Subcommand)]
@@ -49,9 +51,38 @@ pub(crate) enum Command {
         sources: Sources,
         #[command(flatten)]
         terms: Terms,
-        /// What is said about the secret, if this makes it.
         #[command(flatten)]
         about: About,
+        /// Write a version even if the current one has the same content.
+        #[arg(long)]
+        even_if_same: bool,
+    },
+    /// Have custodyd make the first version of a secret: a password, basic-auth, api-key or
+    /// symmetric-key.
+    ///
+    /// Nobody sees what was made but those who fetch it.
+    Generate {
+        #[arg(value_name = "GROUP/NAME", value_parser = element::secret, help = "The secret")]
+        secret: SecretId,
+        /// The type, such as password or api-key.
+        #[arg(long = "type", value_name = "TYPE")]
+        kind: String,
+        #[command(flatten)]
+        order: Order,
+    },
+    /// Have custodyd make a new version of a secret: a password, basic-auth, api-key or
+    /// symmetric-key.
+    ///
+    /// What is public of it, such as a user name, stays as it was, and a key is for the same
+    /// algorithm and as long. Those who watch are told at once. 'custodyctl secret activate
+    /// GROUP/NAME@previous' rolls back.
+    Rotate {
+        #[arg(value_name = "GROUP/NAME", value_parser = element::secret, help = "The secret")]
+        secret: SecretId,
+        #[command(flatten)]
+        order: Order,
+        #[command(flatten)]
+        terms: Terms,
     },
     /// List the secrets of a group.
     List {
@@ -161,7 +192,30 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
             sources,
             terms,
             about,
-        } => put(global, secret, kind, sources, terms, about).await,
+            even_if_same,
+        } => {
+            let request = v1::PutSecretRequest {
+                expected: terms.expect,
+                pending: terms.pending,
+                overlap_seconds: life::seconds(terms.overlap)?,
+                keep: terms.keep,
+                even_if_same,
+                labels: about.labels(),
+                description: about.description,
+                ..Default::default()
+            };
+            put(global, secret, kind, sources, request).await
+        }
+        Command::Generate {
+            secret,
+            kind,
+            order,
+        } => rotate::generate(global, secret, kind, order).await,
+        Command::Rotate {
+            secret,
+            order,
+            terms,
+        } => rotate::rotate(global, secret, order, terms).await,
         Command::Update { secret, said } => {
             let request = v1::UpdateSecretRequest {
                 group: secret.group.to_string(),
@@ -224,8 +278,7 @@ async fn put(
     secret: SecretId,
     kind: String,
     sources: Sources,
-    terms: Terms,
-    about: About,
+    terms: v1::PutSecretRequest,
 ) -> Result<(), Failure> {
     let fields = content::read(&secret, &kind, sources)?;
     let request = v1::PutSecretRequest {
@@ -233,11 +286,8 @@ async fn put(
         name: secret.name.to_string(),
         r#type: kind.clone(),
         fields,
-        labels: about.labels(),
-        description: about.description,
-        ..Default::default()
+        ..terms
     };
-    let request = terms.into_request(request)?;
     let answer = global.manager().await?.put_secret(request).await;
     let version = answer.map_err(|call| compliance::explain(call, &secret.group))?;
     output::show(global.output, &Stored::new(&secret, kind, version))

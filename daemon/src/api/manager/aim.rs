@@ -73,7 +73,7 @@ macro_rules! about_secret {
 about_secret! {
     PutSecretRequest GetSecretRequest ListVersionsRequest DeleteSecretRequest ExplainGrantRequest
     ActivateVersionRequest EnableVersionRequest DisableVersionRequest DestroyVersionRequest
-    RestoreVersionRequest ListReferencesRequest UpdateSecretRequest
+    RestoreVersionRequest ListReferencesRequest RotateSecretRequest UpdateSecretRequest
 }
 
 /// About a group, or all that the operator has a role for.

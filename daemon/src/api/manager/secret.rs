@@ -2,7 +2,7 @@
 
 use custody::{
     change::{self, put::Terms},
-    name::{GroupName, SecretId},
+    name::{GroupName, SecretId, VersionId},
     secret::{Kind, fields::Fields},
     state::view::{GroupView, SecretView},
 };
@@ -44,15 +44,10 @@ impl Call<'_> {
             .custodian
             .put_secret(self.operator, wish, terms)
             .await?;
-        let number = put.version.number;
-        let shown = manager.with_secret(&id, |group, secret| {
-            let version = secret.version(number)?;
-            Some(v1::Version {
-                unchanged: put.is_unchanged,
-                ..view::version(group, version)
-            })
-        })?;
-        Ok(shown)
+        Ok(v1::Version {
+            unchanged: put.is_unchanged,
+            ..manager.version(&put.version)?
+        })
     }
 
     pub(super) async fn list_secrets(
@@ -109,6 +104,13 @@ impl Call<'_> {
 }
 
 impl Manager {
+    pub(super) fn version(&self, id: &VersionId) -> Result<v1::Version, Error> {
+        self.with_secret(&id.secret, |group, secret| {
+            let version = secret.version(id.number)?;
+            Some(view::version(group, version))
+        })
+    }
+
     pub(super) fn with_secret<T>(
         &self,
         id: &SecretId,

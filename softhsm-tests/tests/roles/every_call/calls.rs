@@ -13,7 +13,7 @@ fn taken(method: &str) -> Option<&'static [Role]> {
         "WhoAmI" => return None,
         "CreateGroup" => &[CryptoOfficer],
         "GetGroup" => &[CryptoOfficer, GroupAdministrator, Writer, Reader],
-        "PutSecret" | "ActivateVersion" => &[Writer],
+        "PutSecret" | "RotateSecret" | "ActivateVersion" => &[Writer],
         "EnableVersion" | "DisableVersion" | "UpdateSecret" => &[GroupAdministrator, Writer],
         "DestroyVersion" | "RestoreVersion" => &[GroupAdministrator],
         "ListSecrets" | "GetSecret" | "ListVersions" => &[GroupAdministrator, Writer, Reader],
@@ -71,7 +71,7 @@ impl Call {
     pub(crate) fn changes(&self) -> bool {
         let verbs = [
             "Activate", "Enable", "Disable", "Destroy", "Restore", "Create", "Put", "Delete",
-            "Add", "Revoke", "Assign", "Set", "Update",
+            "Add", "Revoke", "Assign", "Set", "Rotate", "Update",
         ];
         verbs.iter().any(|verb| self.method.starts_with(verb))
     }
@@ -146,6 +146,12 @@ fn calls_about(there: &There) -> Vec<Call> {
             value: b"a password".into(),
         }],
         even_if_same: true,
+        ..Default::default()
+    };
+    let rotate = v1::RotateSecretRequest {
+        group: group(),
+        name: "made".into(),
+        r#type: Some("password".into()),
         ..Default::default()
     };
     let get = v1::GetSecretRequest {
@@ -252,6 +258,7 @@ fn calls_about(there: &There) -> Vec<Call> {
         about("GetGroup", &|| get_group.encode_to_vec()),
         about("UpdateGroup", &|| update_group.encode_to_vec()),
         about("PutSecret", &|| put.encode_to_vec()),
+        about("RotateSecret", &|| rotate.encode_to_vec()),
         about("ListSecrets", &|| list.encode_to_vec()),
         about("GetSecret", &|| get.encode_to_vec()),
         about("UpdateSecret", &|| update_secret.encode_to_vec()),

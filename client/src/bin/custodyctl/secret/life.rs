@@ -14,45 +14,26 @@ use crate::{
     when::Stretch,
 };
 
-/// How `secret put` writes a version.
+/// How a new version is written.
 #[derive(Debug, Args)]
 pub(crate) struct Terms {
     /// Write only if this version is current, 0 for none; so that nobody else's is written
     /// over.
     #[arg(long, value_name = "VERSION")]
-    expect: Option<u32>,
+    pub(crate) expect: Option<u32>,
     /// Write a version that becomes current later, by 'secret activate'.
     #[arg(long, conflicts_with = "overlap")]
-    pending: bool,
+    pub(crate) pending: bool,
     /// How long the version that was current stays valid, such as 7d; for ever unless it is
     /// said.
     #[arg(long, value_name = "SPAN")]
-    overlap: Option<Stretch>,
+    pub(crate) overlap: Option<Stretch>,
     /// How many versions to keep from now on, 0 for all; older ones are destroyed.
     #[arg(long, value_name = "N")]
-    keep: Option<u32>,
-    /// Write a version even if the current one has the same content.
-    #[arg(long)]
-    even_if_same: bool,
+    pub(crate) keep: Option<u32>,
 }
 
-impl Terms {
-    pub(crate) fn into_request(
-        self,
-        request: v1::PutSecretRequest,
-    ) -> Result<v1::PutSecretRequest, Failure> {
-        Ok(v1::PutSecretRequest {
-            expected: self.expect,
-            pending: self.pending,
-            overlap_seconds: seconds(self.overlap)?,
-            keep: self.keep,
-            even_if_same: self.even_if_same,
-            ..request
-        })
-    }
-}
-
-fn seconds(stretch: Option<Stretch>) -> Result<Option<u64>, Failure> {
+pub(super) fn seconds(stretch: Option<Stretch>) -> Result<Option<u64>, Failure> {
     let seconds = stretch.map(Stretch::seconds).transpose();
     seconds.map_err(Failure::When)
 }

@@ -32,7 +32,7 @@ pub(super) struct Secrets {
 }
 
 #[derive(Debug, Serialize)]
-struct Version {
+pub(super) struct Version {
     number: u32,
     created: Option<String>,
     created_by: u32,
@@ -160,7 +160,10 @@ impl Version {
         }
     }
 
-    fn facts<'a>(&'a self, label: &'a str) -> impl Iterator<Item = (&'a str, Option<String>)> {
+    pub(super) fn facts<'a>(
+        &'a self,
+        label: &'a str,
+    ) -> impl Iterator<Item = (&'a str, Option<String>)> {
         let fixed = [
             (label, Some(self.number.to_string())),
             ("stored", self.created.clone()),
