@@ -142,6 +142,12 @@ calls! {
         "Writes a new version, which becomes the current one, of a secret that need not be there yet.";
     write rotate_secret(RotateSecretRequest) -> Version:
         "Makes new content and writes it as a new version, of a secret that need not be there yet.";
+    write request_certificate(RequestCertificateRequest) -> CertificateRequest:
+        "Makes a key pair for a keystore and a request for its certificate.";
+    read get_certificate_request(GetCertificateRequestRequest) -> CertificateRequest:
+        "The request of a keystore that waits for its certificate.";
+    write certify_secret(CertifySecretRequest) -> Version:
+        "Takes the certificate that was signed for a request, which becomes a version.";
     read list_secrets(ListSecretsRequest) -> ListSecretsResponse:
         "The secrets of a group, by name.";
     read get_secret(GetSecretRequest) -> Secret:

@@ -6,6 +6,7 @@ use crate::{
     journal::change::Change,
     label,
     name::{GroupName, RuleId, SecretId, VersionId},
+    policy::Reason,
     role::Role,
     row::Row,
     secret::version::Which,
@@ -113,6 +114,27 @@ pub enum Error {
     /// The time to change one's mind is too long.
     #[error("a version is destroyed within {max} days at the latest", max = life::MAX_GRACE / DAY)]
     LongGrace,
+    /// There is a request for a certificate already.
+    #[error(
+        "version {number} of {secret} waits for its certificate: certify it, or destroy it first \
+         (custodyctl secret destroy {secret}@{number})",
+        secret = .0.secret, number = .0.number
+    )]
+    Requested(VersionId),
+    /// The daemon cannot use the content of a version.
+    #[error("version {version} cannot be opened: {reason}")]
+    Unopened {
+        /// The version.
+        version: VersionId,
+        /// Why not.
+        reason: Reason,
+    },
+    /// There is no request for a certificate.
+    #[error(
+        "no version of {0} waits for a certificate: request one first \
+         (custodyctl secret rotate {0} --csr FILE)"
+    )]
+    NotRequested(SecretId),
     /// A version would refer to what is not there.
     #[error("{0}")]
     Refers(Box<Dangling>),

@@ -156,6 +156,21 @@ pub enum Event {
         /// The master key that protects the version.
         master_key: KeyId,
     },
+    /// The daemon is about to use content itself, for an operator. None of it leaves.
+    Use {
+        /// Name of the operation.
+        operation: &'static str,
+        /// The operator.
+        operator: Evidence,
+        /// The group.
+        group: GroupName,
+        /// The secret's name in it.
+        secret: SecretName,
+        /// The version.
+        version: u32,
+        /// The master key that protects the version.
+        master_key: KeyId,
+    },
     /// A caller may not.
     Deny {
         /// Name of the operation.
@@ -338,6 +353,7 @@ impl Event {
             Self::Start { .. } => "start",
             Self::Stop => "stop",
             Self::Allow { .. } => "allow",
+            Self::Use { .. } => "use",
             Self::Deny { .. } => "deny",
             Self::Undelivered { .. } => "undelivered",
             Self::Unattested { .. } => "unattested",
@@ -359,11 +375,11 @@ impl Event {
             Ok(grant) => Self::Allow {
                 operation: Op::NAME,
                 caller: grant.caller.evidence().clone(),
-                group: grant.found.version.secret.group.clone(),
-                secret: grant.found.version.secret.name.clone(),
-                version: grant.found.version.number,
+                group: grant.found.locked.version.secret.group.clone(),
+                secret: grant.found.locked.version.secret.name.clone(),
+                version: grant.found.locked.version.number,
                 grant: grant.found.rule.id,
-                master_key: grant.found.gmk,
+                master_key: grant.found.locked.gmk,
             },
             Err(denial) => Self::Deny {
                 operation: denial.operation,

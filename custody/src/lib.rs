@@ -12,9 +12,12 @@
 //!    [`policy::Permit`].
 //! 4. [`policy::Permit::claim`] joins the permit with the one ciphertext it is good
 //!    for: a [`release::Claim`], the only thing for which the token unwraps a data key.
-//! 5. [`release::Claim::open`] gives [`release::Released`], which hands its
+//! 5. [`release::Unlock::open`] gives [`release::Released`], which hands its
 //!    [`envelope::Content`] over only against evidence that the caller is still the
 //!    one that was attested.
+//!
+//! What the daemon uses itself, for an operator, goes the way of [`inward`], and leaves no
+//! content.
 //!
 //! Nothing here does I/O, knows the time or starts a thread.
 #![forbid(unsafe_code)]
@@ -25,6 +28,7 @@ pub mod change;
 pub mod compliance;
 pub mod envelope;
 pub mod group;
+pub mod inward;
 pub mod journal;
 pub mod label;
 pub mod lint;

@@ -6,12 +6,12 @@ use serde::Serialize;
 
 use crate::{
     caller::{Caller, Evidence},
-    envelope::{SealedContent, SealedDigest, WrappedDek, Wrapping},
+    envelope::SealedContent,
     group::{KeyState, Millis},
     journal::Receipt,
-    name::{GroupName, KeyId, SecretName, VersionId},
-    release::Claim,
-    secret::{Kind, Refused, format::Format, version::Which},
+    name::{GroupName, SecretName, VersionId},
+    release::{Claim, Locked},
+    secret::{Refused, format::Format, version::Which},
     usage::Usage,
 };
 
@@ -42,7 +42,7 @@ pub struct Moment<'a> {
     pub usage: &'a Usage,
 }
 
-mod sealed {
+pub(crate) mod sealed {
     pub trait Sealed {}
 }
 
@@ -116,6 +116,8 @@ pub enum Reason {
     NoSuchSecret,
     /// The secret has no such version.
     NoSuchVersion,
+    /// The version is a key that has no certificate yet.
+    Requested,
     /// The version was disabled.
     Disabled,
     /// The version was destroyed, or is about to be.
@@ -139,6 +141,7 @@ impl Reason {
             Self::OtherFields => "other-fields",
             Self::NoSuchSecret => "no-such-secret",
             Self::NoSuchVersion => "no-such-version",
+            Self::Requested => "requested",
             Self::Disabled => "disabled",
             Self::Destroyed => "destroyed",
             Self::Outlived => "outlived",
@@ -159,6 +162,7 @@ impl fmt::Display for Reason {
             Self::OtherFields => "the grant is for other fields",
             Self::NoSuchSecret => "there is no such secret",
             Self::NoSuchVersion => "there is no such version",
+            Self::Requested => "the version has no certificate yet",
             Self::Disabled => "the version is disabled",
             Self::Destroyed => "the version is destroyed, or about to be",
             Self::Outlived => "the version is no longer valid",
@@ -171,14 +175,9 @@ impl fmt::Display for Reason {
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) rule: Rule,
-    pub(crate) version: VersionId,
-    pub(crate) kind: Kind,
     /// All of them if empty.
     pub(crate) fields: BTreeSet<String>,
-    pub(crate) sealed: SealedDigest,
-    pub(crate) gmk: KeyId,
-    pub(crate) wrapping: Wrapping,
-    pub(crate) wrapped: WrappedDek,
+    pub(crate) locked: Locked,
 }
 
 /// Proof that policy allowed a caller to do `Op` to one version.
@@ -212,7 +211,7 @@ impl<Op> Grant<Op> {
     /// The version it is about; its ciphertext may be read while the grant is being
     /// recorded.
     pub fn version(&self) -> &VersionId {
-        &self.found.version
+        &self.found.locked.version
     }
 
     /// The grant as it was written, one use of which this takes.
@@ -298,7 +297,7 @@ impl Grant<Deliver> {
     ///
     /// If nothing that it gives could be.
     pub fn fits(&self, format: Format) -> Result<(), Refused> {
-        format.fits(self.found.kind, &self.found.fields)
+        format.fits(self.found.locked.kind, &self.found.fields)
     }
 }
 
@@ -310,24 +309,13 @@ impl Permit<Deliver> {
     /// If `stored` is missing, or not the content that the version was written with.
     pub fn claim(self, stored: Option<SealedContent>) -> Result<Claim, Tampered> {
         let Self { grant, receipt } = self;
-        let found = grant.found;
-        let tampered = |what| Tampered {
-            version: found.version.clone(),
-            what,
-        };
-        let sealed = stored.ok_or_else(|| tampered(Wrong::Missing))?;
-        if sealed.digest() != found.sealed {
-            return Err(tampered(Wrong::Other));
-        }
+        let Found { fields, locked, .. } = grant.found;
+        let content = locked.check(stored)?;
         Ok(Claim {
             caller: grant.caller,
-            fields: found.fields,
-            version: found.version,
-            kind: found.kind,
-            gmk: found.gmk,
-            wrapping: found.wrapping,
-            wrapped: found.wrapped,
-            sealed,
+            fields,
+            locked,
+            content,
             receipt,
         })
     }
@@ -343,6 +331,6 @@ impl<Op> Permit<Op> {
 impl Permit<Notify> {
     /// Which version is current.
     pub fn version(self) -> VersionId {
-        self.grant.found.version
+        self.grant.found.locked.version
     }
 }

@@ -4,9 +4,12 @@ use std::collections::BTreeSet;
 
 use crate::{
     caller::{Caller, Evidence, observation::Drift},
-    envelope::{Content, Context, Failed, PlaintextDek, SealedContent, WrappedDek, Wrapping},
+    envelope::{
+        Content, Context, Failed, PlaintextDek, SealedContent, SealedDigest, WrappedDek, Wrapping,
+    },
     journal::Receipt,
     name::{KeyId, VersionId},
+    policy::{Tampered, Wrong},
     secret::{
         Kind, Refused,
         fields::Fields,
@@ -21,7 +24,7 @@ use crate::{
 ///
 /// ```compile_fail,E0451
 /// fn forge(sealed: custody::envelope::SealedContent) -> custody::release::Claim {
-///     custody::release::Claim { sealed, ..todo!() } // fields are private
+///     custody::release::Claim { content: sealed, ..todo!() } // fields are private
 /// }
 /// ```
 #[derive(Debug)]
@@ -29,16 +32,30 @@ use crate::{
 pub struct Claim {
     pub(crate) caller: Caller,
     pub(crate) fields: BTreeSet<String>,
-    pub(crate) version: VersionId,
-    pub(crate) kind: Kind,
-    pub(crate) gmk: KeyId,
-    pub(crate) wrapping: Wrapping,
-    pub(crate) wrapped: WrappedDek,
-    pub(crate) sealed: SealedContent,
+    pub(crate) locked: Locked,
+    pub(crate) content: SealedContent,
     pub(crate) receipt: Receipt,
 }
 
 impl Claim {
+    /// Where the release is recorded.
+    pub fn receipt(&self) -> Receipt {
+        self.receipt
+    }
+}
+
+/// What it takes to open one version's content, but for the content and the token.
+#[derive(Debug)]
+pub struct Locked {
+    pub(crate) version: VersionId,
+    pub(crate) kind: Kind,
+    pub(crate) sealed: SealedDigest,
+    pub(crate) gmk: KeyId,
+    pub(crate) wrapping: Wrapping,
+    pub(crate) wrapped: WrappedDek,
+}
+
+impl Locked {
     /// The group master key that wraps the data key.
     pub fn gmk(&self) -> &KeyId {
         &self.gmk
@@ -54,11 +71,6 @@ impl Claim {
         &self.wrapped
     }
 
-    /// Where the release is recorded.
-    pub fn receipt(&self) -> Receipt {
-        self.receipt
-    }
-
     /// The context that the wrap is bound to.
     pub fn context(&self) -> Context<'_> {
         Context::Dek {
@@ -68,22 +80,70 @@ impl Claim {
         }
     }
 
+    /// `stored`, if it is the content that the version was written with.
+    pub(crate) fn check(&self, stored: Option<SealedContent>) -> Result<SealedContent, Tampered> {
+        let tampered = |what| Tampered {
+            version: self.version.clone(),
+            what,
+        };
+        let content = stored.ok_or_else(|| tampered(Wrong::Missing))?;
+        match content.digest() == self.sealed {
+            true => Ok(content),
+            false => Err(tampered(Wrong::Other)),
+        }
+    }
+
+    /// Opens it.
+    pub(crate) fn open(
+        &self,
+        content: SealedContent,
+        dek: &PlaintextDek,
+    ) -> Result<Content, Failed> {
+        let context = Context::Content {
+            version: &self.version,
+            kind: self.kind.name(),
+        };
+        content.open(dek, context)
+    }
+}
+
+/// Something on record that the token unwraps a data key for: a [`Claim`], or the
+/// [`crate::inward::Claim`] of content that the daemon uses itself. There are no others.
+pub trait Unlock: sealed::Sealed {
+    /// What it opens to.
+    type Opened;
+
+    /// What is to be unwrapped.
+    fn locked(&self) -> &Locked;
+
     /// Opens the content with the data key that the token unwrapped.
     ///
     /// # Errors
     ///
     /// If it is not the key that this content was sealed with.
-    pub fn open(self, dek: &PlaintextDek) -> Result<Released, Failed> {
-        let context = Context::Content {
-            version: &self.version,
-            kind: self.kind.name(),
-        };
-        let content = self.sealed.open(dek, context)?;
+    fn open(self, dek: &PlaintextDek) -> Result<Self::Opened, Failed>;
+}
+
+pub(crate) mod sealed {
+    pub trait Sealed {}
+}
+
+impl sealed::Sealed for Claim {}
+
+impl Unlock for Claim {
+    type Opened = Released;
+
+    fn locked(&self) -> &Locked {
+        &self.locked
+    }
+
+    fn open(self, dek: &PlaintextDek) -> Result<Released, Failed> {
+        let content = self.locked.open(self.content, dek)?;
         Ok(Released {
             caller: self.caller,
             fields: self.fields,
-            version: self.version,
-            kind: self.kind,
+            version: self.locked.version,
+            kind: self.locked.kind,
             receipt: self.receipt,
             content,
         })

@@ -104,6 +104,9 @@ pub enum Operation {
     UpdateGroup,
     PutSecret,
     RotateSecret,
+    RequestCertificate,
+    GetCertificateRequest,
+    CertifySecret,
     ListSecrets,
     GetSecret,
     UpdateSecret,
@@ -135,13 +138,16 @@ pub enum Operation {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 36] = [
         Self::CreateGroup,
         Self::ListGroups,
         Self::GetGroup,
         Self::UpdateGroup,
         Self::PutSecret,
         Self::RotateSecret,
+        Self::RequestCertificate,
+        Self::GetCertificateRequest,
+        Self::CertifySecret,
         Self::ListSecrets,
         Self::GetSecret,
         Self::UpdateSecret,
@@ -178,13 +184,18 @@ impl Operation {
             Self::CreateGroup => &[CryptoOfficer],
             Self::ListGroups | Self::Status => &Role::ALL,
             Self::GetGroup => &[CryptoOfficer, GroupAdministrator, Writer, Reader],
-            Self::PutSecret | Self::RotateSecret | Self::ActivateVersion => &[Writer],
+            Self::PutSecret
+            | Self::RotateSecret
+            | Self::RequestCertificate
+            | Self::CertifySecret
+            | Self::ActivateVersion => &[Writer],
             Self::EnableVersion | Self::DisableVersion | Self::UpdateSecret => {
                 &[Writer, GroupAdministrator]
             }
-            Self::ListSecrets | Self::GetSecret | Self::ListVersions => {
-                &[Reader, Writer, GroupAdministrator]
-            }
+            Self::GetCertificateRequest
+            | Self::ListSecrets
+            | Self::GetSecret
+            | Self::ListVersions => &[Reader, Writer, GroupAdministrator],
             Self::DestroyVersion
             | Self::RestoreVersion
             | Self::DeleteSecret
@@ -217,6 +228,9 @@ impl Operation {
             Self::UpdateGroup => "update-group",
             Self::PutSecret => "put-secret",
             Self::RotateSecret => "rotate-secret",
+            Self::RequestCertificate => "request-certificate",
+            Self::GetCertificateRequest => "get-certificate-request",
+            Self::CertifySecret => "certify-secret",
             Self::ListSecrets => "list-secrets",
             Self::GetSecret => "get-secret",
             Self::UpdateSecret => "update-secret",

@@ -29,6 +29,7 @@ mod pins;
 mod private_key;
 pub mod recognise;
 mod refused;
+pub mod request;
 mod s3_credentials;
 mod symmetric_key;
 mod text;

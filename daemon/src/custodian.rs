@@ -34,6 +34,7 @@ use crate::{
 
 mod about;
 mod access;
+mod certify;
 mod changes;
 mod checkpoint;
 mod consumers;

@@ -8,7 +8,7 @@ use std::sync::{
 use custody::{
     envelope::{Context, PlaintextDek, WrappedDek},
     name::{InstanceId, KeyId},
-    release::{Claim, Released},
+    release::Unlock,
 };
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -167,9 +167,9 @@ impl Client {
     }
 
     /// Unwraps the data key of a version and opens the version's content with it. There
-    /// is no other way to content, and none without a release on record:
+    /// is no other way to content, and none without a release or use on record:
     ///
-    /// ```compile_fail,E0308
+    /// ```compile_fail,E0277
     /// use custody::policy::{Deliver, Grant};
     /// async fn skip_the_record(token: hsm::Client, grant: Grant<Deliver>) {
     ///     let _ = token.unwrap_dek(grant).await; // wants a Claim
@@ -180,9 +180,10 @@ impl Client {
     ///
     /// [`Error::is_bad_data`] if the wrap or the content is not what was stored; else if
     /// the key is not usable or the token does not answer.
-    pub async fn unwrap_dek(&self, claim: Claim) -> Result<Released, Error> {
+    pub async fn unwrap_dek<T: Unlock>(&self, claim: T) -> Result<T::Opened, Error> {
+        let locked = claim.locked();
         let dek = self
-            .reveal(claim.gmk(), claim.wrapped(), claim.context())
+            .reveal(locked.gmk(), locked.wrapped(), locked.context())
             .await?;
         claim.open(&dek).map_err(|_| Error::ContentDoesNotOpen)
     }

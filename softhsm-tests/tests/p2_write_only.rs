@@ -110,6 +110,28 @@ fn calls(planted: &Planted, made: &Made) -> Vec<(&'static str, Vec<u8>, Option<C
         pending: true,
         ..Default::default()
     };
+    let is_keystore = planted.r#type == "keystore";
+    let unless = |code| (!is_keystore).then_some(code);
+    let request = v1::RequestCertificateRequest {
+        group: group(),
+        name: name(),
+        ..Default::default()
+    };
+    let requested = v1::GetCertificateRequestRequest {
+        group: group(),
+        name: name(),
+    };
+    // The certificate of another key.
+    let certify = v1::CertifySecretRequest {
+        group: group(),
+        name: name(),
+        certificate_chain: TlsPair::new().certificate.into(),
+        ..Default::default()
+    };
+    let certified = match is_keystore {
+        true => Code::InvalidArgument,
+        false => Code::NotFound,
+    };
     let is_made = Kind::from_name(planted.r#type).unwrap().can_be_made();
     let versions = v1::ListVersionsRequest {
         group: group(),
@@ -229,6 +251,17 @@ fn calls(planted: &Planted, made: &Made) -> Vec<(&'static str, Vec<u8>, Option<C
             rotate.encode_to_vec(),
             is_made.is_err().then_some(Code::InvalidArgument),
         ),
+        (
+            "RequestCertificate",
+            request.encode_to_vec(),
+            unless(Code::FailedPrecondition),
+        ),
+        (
+            "GetCertificateRequest",
+            requested.encode_to_vec(),
+            unless(Code::NotFound),
+        ),
+        ("CertifySecret", certify.encode_to_vec(), Some(certified)),
         fine(
             "ListSecrets",
             v1::ListSecretsRequest { group: group() }.encode_to_vec(),

@@ -282,6 +282,13 @@ manager! {
         this.note(|asked| asked.rotate = Some(request));
         version(3)
     }}
+    request_certificate(this, _ => RequestCertificateRequest) -> CertificateRequest {
+        answers::request()
+    }
+    get_certificate_request(this, _ => GetCertificateRequestRequest) -> CertificateRequest {
+        answers::request()
+    }
+    certify_secret(this, _ => CertifySecretRequest) -> Version { version(4) }
     list_secrets(this, _ => ListSecretsRequest) -> ListSecretsResponse {
         v1::ListSecretsResponse { secrets: vec![this.secret()] }
     }

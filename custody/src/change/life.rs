@@ -114,6 +114,9 @@ pub fn live(
     let view = state.secret(id)?;
     let row = version(view, which)?.row();
     let (after, fate) = next(row, deed, now)?;
+    if let Some(other) = requested(view).filter(|_| after == VersionState::Requested) {
+        return Err(Error::Requested(other.row().id.clone()));
+    }
     if after == VersionState::Enabled {
         comply(state, &row.id, Subject::of(view.row(), row), now)?;
     }
@@ -134,8 +137,14 @@ pub fn live(
     Ok((edit, change))
 }
 
+/// The version of a secret that is a key without a certificate, if there is one.
+pub fn requested(view: SecretView<'_>) -> Option<VersionView<'_>> {
+    let mut versions = view.versions();
+    versions.find(|version| version.row().state == VersionState::Requested)
+}
+
 fn next(row: &Version, deed: Deed, now: Millis) -> Result<(VersionState, Fate), Error> {
-    use VersionState::{Destroyed, Disabled, Doomed, Enabled};
+    use VersionState::{Destroyed, Disabled, Doomed, Enabled, Requested};
     let refused = |wanted| Error::Life {
         version: row.id.clone(),
         is: row.state.name(),
@@ -147,11 +156,13 @@ fn next(row: &Version, deed: Deed, now: Millis) -> Result<(VersionState, Fate), 
         (Deed::Disable, Enabled) => Ok((Disabled, Fate::Disabled)),
         (Deed::Disable, _) => Err(refused("disabled")),
         (Deed::Destroy(grace), _) if grace > MAX_GRACE => Err(Error::LongGrace),
-        (Deed::Destroy(grace), Enabled | Disabled | Doomed(_)) => {
+        (Deed::Destroy(grace), Requested | Enabled | Disabled | Doomed(_)) => {
             let at = now.saturating_add(grace);
             Ok((Doomed(at), Fate::Doomed { at }))
         }
         (Deed::Destroy(_), Destroyed) => Err(refused("destroyed again")),
+        // It must not be enabled by way of its doom.
+        (Deed::Restore, Doomed(_)) if row.request().is_some() => Ok((Requested, Fate::Restored)),
         (Deed::Restore, Doomed(_)) => Ok((Disabled, Fate::Restored)),
         (Deed::Restore, _) => Err(refused("restored")),
     }

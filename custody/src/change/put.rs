@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use super::{Error, compliance::comply};
+use super::{Error, compliance::comply, life::requested};
 use crate::{
     compliance::Subject,
     envelope::{SealedContent, WrappedDek},
@@ -26,6 +26,8 @@ pub struct Terms {
     pub expected: Option<u32>,
     /// Whether it becomes current only later.
     pub is_pending: bool,
+    /// Whether it is a key that waits for its certificate.
+    pub is_request: bool,
     /// How long the version that was current stays valid, in milliseconds; without limit
     /// if `None`.
     pub overlap: Option<Millis>,
@@ -128,6 +130,8 @@ pub struct Written<'a> {
     pub fingerprint: Fingerprint,
     /// Whether the daemon made it.
     pub is_made: bool,
+    /// The version that was the same key without its certificate: it is destroyed.
+    pub certifies: Option<u32>,
     /// The content, sealed.
     pub sealed: SealedContent,
     /// Its data key, wrapped.
@@ -183,7 +187,7 @@ pub fn put_secret(
                 created_by: uid,
             }),
             id.number,
-            terms.is_pending,
+            terms,
         )
     };
     let version = Version {
@@ -192,7 +196,10 @@ pub fn put_secret(
         sealed: written.sealed.digest(),
         fingerprint: written.fingerprint,
         properties: written.accepted.properties.clone(),
-        state: VersionState::Enabled,
+        state: match terms.is_request {
+            true => VersionState::Requested,
+            false => VersionState::Enabled,
+        },
         valid_until: None,
         created: now,
         created_by: uid,
@@ -216,8 +223,14 @@ pub fn put_secret(
         .group(&id.secret.group)
         .and_then(|group| group.secret(&id.secret.name));
     if let Some(view) = view {
-        if !terms.is_pending {
+        if let Some(other) = requested(view).filter(|_| terms.is_request) {
+            return Err(Error::Requested(other.row().id.clone()));
+        }
+        if !terms.is_pending && !terms.is_request {
             edit.puts.extend(outlive(view, &secret, terms.overlap, now));
+        }
+        if let Some(request) = written.certifies.and_then(|number| view.version(number)) {
+            super::life::destroy(request, &mut edit);
         }
         retired = retire(state, view, &secret, &mut edit);
     }
@@ -230,6 +243,8 @@ pub fn put_secret(
         r#type: place.kind.name(),
         master_key: place.gmk,
         pending: terms.is_pending,
+        requested: terms.is_request,
+        certifies: written.certifies,
         made: written.is_made,
         retired,
         about,
@@ -277,8 +292,10 @@ fn check_seen(state: &State, operator: &Operator, kind: Kind, edit: &Edit) -> Re
 }
 
 /// The secret's row after its version `number` was written.
-fn after(before: Secret, number: u32, is_pending: bool) -> Secret {
-    if is_pending {
+fn after(before: Secret, number: u32, terms: Terms) -> Secret {
+    if terms.is_request {
+        before
+    } else if terms.is_pending {
         Secret {
             pending: Some(number),
             ..before
@@ -332,7 +349,8 @@ fn retire(state: &State, view: SecretView<'_>, after: &Secret, edit: &mut Edit) 
         let row = version.row();
         let number = row.id.number;
         let is_kept = after.names(number) || pinned.contains(&number);
-        if !is_kept && row.state != VersionState::Destroyed {
+        let stays = matches!(row.state, VersionState::Destroyed | VersionState::Requested);
+        if !is_kept && !stays {
             super::life::destroy(version, edit);
             retired.push(number);
         }

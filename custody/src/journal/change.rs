@@ -54,6 +54,12 @@ pub enum Change {
         /// Whether it is not current yet.
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         pending: bool,
+        /// Whether it is a key that waits for its certificate.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        requested: bool,
+        /// The version that was that key, which is destroyed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        certifies: Option<u32>,
         /// Whether the daemon made its content.
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         made: bool,

@@ -14,7 +14,7 @@ use super::{
     x509::{MAX_COLLECTION, invalid, key, read},
 };
 
-mod der;
+pub(in crate::secret) mod der;
 mod dotenv;
 mod fit;
 mod pkcs12;

@@ -3,6 +3,7 @@
 use super::{
     Fields, Makes, Properties, Refused, Shape, Type,
     container::{self, ALIAS, JKS, KEY_PASSPHRASE, PASSPHRASE, PKCS12},
+    request::REQUEST,
     required,
     x509::{MAX_CHAIN, chain, describe, invalid, key, parse, read, to_pem},
 };
@@ -72,7 +73,8 @@ impl Type for Keystore {
 
     fn makes(&self) -> Makes {
         Makes::Not(
-            "an authority signs its certificate; store that and its key with 'custodyctl secret put'",
+            "an authority signs its certificate; have a key and a request for it made with \
+             'custodyctl secret rotate GROUP/NAME --csr FILE'",
         )
     }
 
@@ -90,6 +92,7 @@ impl Type for Keystore {
             "certificates",
             "chain",
             "chain-not-after",
+            REQUEST,
         ]
     }
 

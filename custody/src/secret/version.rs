@@ -4,7 +4,7 @@ use std::{fmt, num::NonZeroU32, str::FromStr};
 
 use serde::{Serialize, Serializer};
 
-use super::{Kind, Properties};
+use super::{Kind, Properties, request::REQUEST};
 use crate::{
     envelope::{SealedDigest, WrappedDek},
     group::Millis,
@@ -133,6 +133,15 @@ pub struct Version {
     pub created_by: u32,
 }
 
+impl Version {
+    /// The request for a certificate, PEM, if its content is a key without one.
+    pub fn request(&self) -> Option<&str> {
+        let mut properties = self.properties.iter();
+        let (_, pem) = properties.find(|(name, _)| name == REQUEST)?;
+        Some(pem)
+    }
+}
+
 /// HMAC-SHA-256 of a secret's content under a key that only the running daemon has: of no
 /// use to whoever would guess the content, and another one in every other secret.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -159,6 +168,8 @@ impl fmt::Debug for Fingerprint {
 /// Where a version is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VersionState {
+    /// It is a key that waits for its certificate. It is never delivered, nor current.
+    Requested,
     /// It is delivered.
     Enabled,
     /// It is not delivered, until it is enabled again.
@@ -174,6 +185,7 @@ impl VersionState {
     /// The name that is stored and shown.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Requested => "requested",
             Self::Enabled => "enabled",
             Self::Disabled => "disabled",
             Self::Doomed(_) => "doomed",
@@ -192,6 +204,7 @@ impl VersionState {
     /// The state of that name, with the time that goes with it.
     pub fn from_parts(name: &str, doom: Option<Millis>) -> Option<Self> {
         match (name, doom) {
+            ("requested", None) => Some(Self::Requested),
             ("enabled", None) => Some(Self::Enabled),
             ("disabled", None) => Some(Self::Disabled),
             ("doomed", Some(at)) => Some(Self::Doomed(at)),
@@ -235,6 +248,7 @@ mod tests {
     #[test]
     fn states_survive_their_parts_and_half_of_one_is_none() {
         for state in [
+            VersionState::Requested,
             VersionState::Enabled,
             VersionState::Disabled,
             VersionState::Doomed(7),

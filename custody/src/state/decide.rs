@@ -6,10 +6,14 @@ use super::{InGroup, InVersion, State};
 use crate::{
     caller::{Caller, Evidence, fact::Needs},
     group::{KeyState, MasterKey, Millis},
+    inward::{Intent, Purpose},
+    name::VersionId,
     policy::{
         Decision, Denial, Found, Grant, Moment, Operation, Reason, Wanted, explain::Obstacle,
         rule::Rule,
     },
+    release::Locked,
+    role::Operator,
     secret::{
         Kind,
         version::{VersionState, Wrap},
@@ -145,13 +149,31 @@ impl State {
         };
         Ok(Found {
             rule: rule.clone(),
-            version: version.version.row.id.clone(),
-            kind: secret.kind,
             fields: fields.clone(),
-            sealed: version.version.row.sealed,
-            gmk: key.id,
-            wrapping: key.wrapping,
-            wrapped: wrap.wrapped.clone(),
+            locked: version.locked(secret.kind, wrap, key),
+        })
+    }
+
+    /// What `operator` has the daemon use itself: the content of one version.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such version, or no master key that wraps it may reveal it.
+    pub fn intend<P: Purpose>(
+        &self,
+        operator: &Operator,
+        id: &VersionId,
+    ) -> Result<Intent<P>, Reason> {
+        let group = self.groups.get(&id.secret.group);
+        let group = group.ok_or(Reason::NoSuchSecret)?;
+        let held = group.secrets.get(&id.secret.name);
+        let held = held.ok_or(Reason::NoSuchSecret)?;
+        let version = held.version(id.number).ok_or(Reason::NoSuchVersion)?;
+        let (wrap, key) = group.reveal::<P>(version)?;
+        Ok(Intent {
+            operator: operator.evidence().clone(),
+            locked: version.locked(held.secret.row.kind, wrap, key),
+            purpose: PhantomData,
         })
     }
 }
@@ -176,6 +198,18 @@ fn choose<'a, Op: Operation>(
 }
 
 impl InVersion {
+    fn locked(&self, kind: Kind, wrap: &Wrap, key: &MasterKey) -> Locked {
+        let row = &self.version.row;
+        Locked {
+            version: row.id.clone(),
+            kind,
+            sealed: row.sealed,
+            gmk: key.id,
+            wrapping: key.wrapping,
+            wrapped: wrap.wrapped.clone(),
+        }
+    }
+
     /// Whether it is in a state to be delivered.
     fn check(&self, now: Millis) -> Result<(), Reason> {
         let row = &self.version.row;
@@ -184,6 +218,7 @@ impl InVersion {
                 Err(Reason::Outlived)
             }
             VersionState::Enabled => Ok(()),
+            VersionState::Requested => Err(Reason::Requested),
             VersionState::Disabled => Err(Reason::Disabled),
             VersionState::Doomed(_) | VersionState::Destroyed => Err(Reason::Destroyed),
         }

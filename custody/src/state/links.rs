@@ -333,6 +333,7 @@ impl<'a> Overlay<'a> {
             Some(version) => match version.state {
                 VersionState::Doomed(_) | VersionState::Destroyed => Some(Problem::Gone),
                 _ if version.valid_until.is_some() => Some(Problem::Limited),
+                VersionState::Requested => Some(Problem::NoVersion),
                 VersionState::Disabled => Some(Problem::Disabled),
                 VersionState::Enabled => None,
             },

@@ -8,7 +8,7 @@ use custody::{
     journal::{self, Refusal},
     name::{SecretId, VersionId},
     policy::{Deliver, Notify, Reason, Wrong, rule::Patterns},
-    release::Unwritable,
+    release::{Unlock as _, Unwritable},
     row::Row,
     secret::{
         Kind,
@@ -19,6 +19,7 @@ use custody::{
 };
 
 mod references;
+mod requests;
 mod world;
 
 use world::*;

@@ -68,6 +68,7 @@ impl Shelf {
         let written = put::Written {
             about: &custody::label::About::default(),
             is_made: false,
+            certifies: None,
             accepted: &accepted,
             fingerprint: state.fingerprint(&id(path), &accepted.content),
             sealed: SealedContent {

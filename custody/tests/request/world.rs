@@ -173,6 +173,7 @@ pub(crate) fn world() -> World {
         let written = put::Written {
             about: &custody::label::About::default(),
             is_made: false,
+            certifies: None,
             accepted: &accepted,
             fingerprint: world.state.fingerprint(&id, &accepted.content),
             sealed,

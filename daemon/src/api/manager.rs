@@ -18,6 +18,7 @@ use crate::{
 
 mod about;
 mod aim;
+mod certify;
 mod compliance;
 mod daemon;
 mod expiring;
@@ -84,6 +85,9 @@ methods! {
     update_group(v1::UpdateGroupRequest) -> v1::Group = UpdateGroup;
     put_secret(v1::PutSecretRequest) -> v1::Version = PutSecret;
     rotate_secret(v1::RotateSecretRequest) -> v1::Version = RotateSecret;
+    request_certificate(v1::RequestCertificateRequest) -> v1::CertificateRequest = RequestCertificate;
+    get_certificate_request(v1::GetCertificateRequestRequest) -> v1::CertificateRequest = GetCertificateRequest;
+    certify_secret(v1::CertifySecretRequest) -> v1::Version = CertifySecret;
     list_secrets(v1::ListSecretsRequest) -> v1::ListSecretsResponse = ListSecrets;
     get_secret(v1::GetSecretRequest) -> v1::Secret = GetSecret;
     update_secret(v1::UpdateSecretRequest) -> v1::Secret = UpdateSecret;

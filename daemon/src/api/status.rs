@@ -195,6 +195,7 @@ fn code_of(error: &change::Error) -> Code {
         | change::Error::NoSuchSecret(_)
         | change::Error::NoSuchGrant(_)
         | change::Error::NoSuchAssignment(_)
+        | change::Error::NotRequested(_)
         | change::Error::NoSuchVersion { .. } => Code::NotFound,
         change::Error::Said(_) | change::Error::NoGroupRole(_) | change::Error::LongGrace => {
             Code::InvalidArgument
@@ -207,6 +208,8 @@ fn code_of(error: &change::Error) -> Code {
         | change::Error::LastCryptoOfficer(_)
         | change::Error::NotCurrent { .. }
         | change::Error::SaidOtherwise(_)
+        | change::Error::Requested(_)
+        | change::Error::Unopened { .. }
         | change::Error::Noncompliant { .. }
         | change::Error::Unlabelled { .. }
         | change::Error::Life { .. } => Code::FailedPrecondition,

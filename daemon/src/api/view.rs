@@ -212,9 +212,11 @@ pub(super) fn version(group: GroupView<'_>, version: VersionView<'_>) -> v1::Ver
         created: Some(timestamp(row.created)),
         created_by: row.created_by,
         size: row.size,
+        // A request is a page of text, which has a call of its own.
         properties: row
             .properties
             .iter()
+            .filter(|(_, value)| Some(value.as_str()) != row.request())
             .map(|(name, value)| v1::Property {
                 name: name.clone(),
                 value: value.clone(),

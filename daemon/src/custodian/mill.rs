@@ -37,7 +37,15 @@ impl Mill {
         kind: Kind,
         given: Fields,
     ) -> Result<Result<Accepted, Refused>, Unavailable> {
-        self.taking.run(move |()| kind.accept(given)).await
+        self.take(move || kind.accept(given)).await
+    }
+
+    /// Runs what takes long about what operators store.
+    pub(super) async fn take<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Unavailable> {
+        self.taking.run(move |()| work()).await
     }
 
     /// Writes content in a format, as [`Released::render`] does.

@@ -42,6 +42,7 @@ impl Custodian {
                 about: About::default(),
                 accepted,
                 is_made: true,
+                certifies: None,
             };
             this.write(writer, &operator, place, new, terms).await
         })
@@ -49,7 +50,7 @@ impl Custodian {
     }
 
     /// A generator for one secret, seeded by the token and the system.
-    async fn random(&self) -> Result<Random, Error> {
+    pub(super) async fn random(&self) -> Result<Random, Error> {
         let token = self.hsm.random(Random::SEED).await.map_err(Error::Hsm)?;
         Random::seeded(&token).map_err(Error::Seal)
     }

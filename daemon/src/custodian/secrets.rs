@@ -47,6 +47,8 @@ pub(super) struct New {
     pub(super) accepted: Accepted,
     /// Whether it was made here.
     pub(super) is_made: bool,
+    /// The version that it takes the place of, which was its key alone.
+    pub(super) certifies: Option<u32>,
 }
 
 /// How often it is looked for versions whose time to be destroyed has come.
@@ -85,6 +87,7 @@ impl Custodian {
                 about,
                 accepted,
                 is_made: false,
+                certifies: None,
             };
             let version = this.write(writer, &operator, place, new, terms).await?;
             Ok(Put {
@@ -116,6 +119,7 @@ impl Custodian {
             about,
             accepted,
             is_made,
+            certifies,
         } = new;
         let version = place.version.clone();
         let id = &version.secret;
@@ -142,6 +146,7 @@ impl Custodian {
             accepted: &accepted,
             fingerprint,
             is_made,
+            certifies,
             sealed,
             wrapped,
         };

@@ -7,8 +7,8 @@ use serde_json::Value;
 use softhsm_tests::{Site, is_root, load::runtime, raw};
 
 use crate::{
-    Answered, NOT_FOUND, OPERATOR, PERMISSION_DENIED, assign, call_as, calls_of, changes_of,
-    manager_call,
+    Answered, INVALID_ARGUMENT, NOT_FOUND, OPERATOR, PERMISSION_DENIED, assign, call_as, calls_of,
+    changes_of, manager_call,
 };
 
 mod calls;
@@ -56,6 +56,8 @@ impl Holder {
             assert_ne!(code, PERMISSION_DENIED, "{what}: {answer}");
             let there = call.group.as_deref() != Some(NOWHERE);
             match call.method {
+                // It has no certificate to give.
+                "CertifySecret" if there => assert_eq!(code, INVALID_ARGUMENT, "{what}"),
                 "SuggestGrant" => assert_eq!(code, NOT_FOUND, "{what}"),
                 "RevokeGrant" | "RevokeRole" if call.group.is_none() && call.role.is_none() => {
                     assert_eq!(code, NOT_FOUND, "{what}");

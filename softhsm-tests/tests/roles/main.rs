@@ -29,6 +29,7 @@ const DENIED: Option<i32> = Some(3);
 const CONFLICT: Option<i32> = Some(5);
 
 /// Numbers of answers (gRPC).
+const INVALID_ARGUMENT: i64 = 3;
 const NOT_FOUND: i64 = 5;
 const PERMISSION_DENIED: i64 = 7;
 

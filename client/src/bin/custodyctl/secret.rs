@@ -1,9 +1,12 @@
 //! `custodyctl secret`: content goes in, metadata comes out.
 
+mod certify;
 mod life;
 mod references;
 mod rotate;
 mod view;
+
+use std::path::PathBuf;
 
 use clap::{ArgGroup, Subcommand};
 use client::v1;
@@ -71,9 +74,10 @@ pub(crate) enum Command {
         order: Order,
     },
     /// Have custodyd make a new version of a secret: a password, basic-auth, api-key or
-    /// symmetric-key.
+    /// symmetric-key; or, with --csr, the key of a keystore and a request for its certificate.
     ///
-    /// What is public of it, such as a user name, stays as it was, and a key is for the same
+    /// A key that is requested for is not delivered before 'custodyctl secret certify' has
+    /// brought its certificate. What is public of it, such as a user name, stays as it was, and a key is for the same
     /// algorithm and as long. Those who watch are told at once. 'custodyctl secret activate
     /// GROUP/NAME@previous' rolls back.
     Rotate {
@@ -82,7 +86,26 @@ pub(crate) enum Command {
         #[command(flatten)]
         order: Order,
         #[command(flatten)]
+        csr: certify::Csr,
+        #[command(flatten)]
         terms: Terms,
+    },
+    /// Store the certificate that an authority signed for 'secret rotate --csr'.
+    ///
+    /// With its key it becomes the current version; those who watch are told.
+    Certify {
+        #[arg(value_name = "GROUP/NAME", value_parser = element::secret, help = "The secret")]
+        secret: SecretId,
+        /// The certificate and its chain, leaf first, PEM or DER; '-' is standard input.
+        #[arg(value_name = "FILE")]
+        chain: PathBuf,
+        #[command(flatten)]
+        terms: Terms,
+    },
+    /// Write the certificate request that waits for its certificate once more.
+    Csr {
+        #[arg(value_name = "GROUP/NAME", value_parser = element::secret, help = "The secret")]
+        secret: SecretId,
     },
     /// List the secrets of a group.
     List {
@@ -214,8 +237,18 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
         Command::Rotate {
             secret,
             order,
+            csr,
             terms,
-        } => rotate::rotate(global, secret, order, terms).await,
+        } => match csr.into_request(&secret) {
+            Some((request, file)) => certify::request(global, secret, request, &file).await,
+            None => rotate::rotate(global, secret, order, terms).await,
+        },
+        Command::Certify {
+            secret,
+            chain,
+            terms,
+        } => certify::certify(global, secret, &chain, terms).await,
+        Command::Csr { secret } => certify::show(global, &secret).await,
         Command::Update { secret, said } => {
             let request = v1::UpdateSecretRequest {
                 group: secret.group.to_string(),

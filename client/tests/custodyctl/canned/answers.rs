@@ -43,6 +43,18 @@ pub(super) fn labels() -> BTreeMap<String, String> {
     labels.map(|(key, value)| (key.into(), value.into())).into()
 }
 
+pub(super) fn request() -> v1::CertificateRequest {
+    let begin = "-----BEGIN CERTIFICATE REQUEST-----";
+    let end = "-----END CERTIFICATE REQUEST-----";
+    v1::CertificateRequest {
+        version: Some(v1::Version {
+            state: "requested".into(),
+            ..version(3)
+        }),
+        pem: format!("{begin}\nAAAA\n{end}\n"),
+    }
+}
+
 pub(super) fn group() -> v1::Group {
     v1::Group {
         name: "web".into(),

@@ -153,6 +153,7 @@ fn put(state: &State, properties: &Properties) -> Result<(), Error> {
     let written = Written {
         about: &crate::label::About::default(),
         is_made: false,
+        certifies: None,
         accepted: &accepted,
         fingerprint: Fingerprint::from_bytes([2; 32]),
         sealed: sealed(),

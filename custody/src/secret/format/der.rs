@@ -3,10 +3,10 @@
 use asn1_rs::Oid;
 use zeroize::Zeroizing;
 
-pub(super) type Element = Zeroizing<Vec<u8>>;
+pub(in crate::secret) type Element = Zeroizing<Vec<u8>>;
 
 /// An element with the content of `parts`, one after another.
-pub(super) fn element(tag: u8, parts: &[&[u8]]) -> Element {
+pub(in crate::secret) fn element(tag: u8, parts: &[&[u8]]) -> Element {
     let length: usize = parts.iter().map(|part| part.len()).sum();
     let mut written = Zeroizing::new(Vec::with_capacity(length + 2 + size_of::<usize>()));
     written.push(tag);
@@ -30,12 +30,12 @@ pub(super) fn element(tag: u8, parts: &[&[u8]]) -> Element {
     written
 }
 
-pub(super) fn sequence(parts: &[&[u8]]) -> Element {
+pub(in crate::secret) fn sequence(parts: &[&[u8]]) -> Element {
     element(0x30, parts)
 }
 
 /// A SET OF, in the order that DER wants.
-pub(super) fn set(mut parts: Vec<Element>) -> Element {
+pub(in crate::secret) fn set(mut parts: Vec<Element>) -> Element {
     parts.sort_by(|one, two| one[..].cmp(&two[..]));
     element(
         0x31,
@@ -44,19 +44,19 @@ pub(super) fn set(mut parts: Vec<Element>) -> Element {
 }
 
 /// `[0] EXPLICIT`
-pub(super) fn explicit(content: &[u8]) -> Element {
+pub(in crate::secret) fn explicit(content: &[u8]) -> Element {
     element(0xa0, &[content])
 }
 
-pub(super) fn octets(content: &[u8]) -> Element {
+pub(in crate::secret) fn octets(content: &[u8]) -> Element {
     element(0x04, &[content])
 }
 
-pub(super) fn oid(oid: &Oid<'_>) -> Element {
+pub(in crate::secret) fn oid(oid: &Oid<'_>) -> Element {
     element(0x06, &[oid.as_bytes()])
 }
 
-pub(super) fn integer(number: u32) -> Element {
+pub(in crate::secret) fn integer(number: u32) -> Element {
     let bytes = u64::from(number).to_be_bytes();
     let skipped = bytes
         .windows(2)
@@ -65,7 +65,7 @@ pub(super) fn integer(number: u32) -> Element {
     element(0x02, &[&bytes[skipped..]])
 }
 
-pub(super) const NULL: &[u8] = &[5, 0];
+pub(in crate::secret) const NULL: &[u8] = &[5, 0];
 
 #[cfg(test)]
 mod tests {

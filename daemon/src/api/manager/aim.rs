@@ -73,7 +73,8 @@ macro_rules! about_secret {
 about_secret! {
     PutSecretRequest GetSecretRequest ListVersionsRequest DeleteSecretRequest ExplainGrantRequest
     ActivateVersionRequest EnableVersionRequest DisableVersionRequest DestroyVersionRequest
-    RestoreVersionRequest ListReferencesRequest RotateSecretRequest UpdateSecretRequest
+    RestoreVersionRequest ListReferencesRequest RotateSecretRequest
+    RequestCertificateRequest GetCertificateRequestRequest CertifySecretRequest UpdateSecretRequest
 }
 
 /// About a group, or all that the operator has a role for.

@@ -29,6 +29,7 @@ impl Call<'_> {
             overlap: request.overlap_seconds.map(millis),
             keep: request.keep,
             even_if_same: true,
+            is_request: false,
         };
         let manager = self.manager;
         let made = manager

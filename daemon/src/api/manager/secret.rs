@@ -32,6 +32,7 @@ impl Call<'_> {
             overlap: request.overlap_seconds.map(millis),
             keep: request.keep,
             even_if_same: request.even_if_same,
+            is_request: false,
         };
         let wish = Wish {
             id: id.clone(),

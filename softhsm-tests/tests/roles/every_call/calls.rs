@@ -13,10 +13,13 @@ fn taken(method: &str) -> Option<&'static [Role]> {
         "WhoAmI" => return None,
         "CreateGroup" => &[CryptoOfficer],
         "GetGroup" => &[CryptoOfficer, GroupAdministrator, Writer, Reader],
-        "PutSecret" | "RotateSecret" | "ActivateVersion" => &[Writer],
+        "PutSecret" | "RotateSecret" | "RequestCertificate" | "CertifySecret"
+        | "ActivateVersion" => &[Writer],
         "EnableVersion" | "DisableVersion" | "UpdateSecret" => &[GroupAdministrator, Writer],
         "DestroyVersion" | "RestoreVersion" => &[GroupAdministrator],
-        "ListSecrets" | "GetSecret" | "ListVersions" => &[GroupAdministrator, Writer, Reader],
+        "GetCertificateRequest" | "ListSecrets" | "GetSecret" | "ListVersions" => {
+            &[GroupAdministrator, Writer, Reader]
+        }
         "UpdateGroup" | "DeleteSecret" | "AddGrant" | "RevokeGrant" | "SuggestGrant" => {
             &[GroupAdministrator]
         }
@@ -71,7 +74,7 @@ impl Call {
     pub(crate) fn changes(&self) -> bool {
         let verbs = [
             "Activate", "Enable", "Disable", "Destroy", "Restore", "Create", "Put", "Delete",
-            "Add", "Revoke", "Assign", "Set", "Rotate", "Update",
+            "Add", "Revoke", "Assign", "Set", "Rotate", "Request", "Certify", "Update",
         ];
         verbs.iter().any(|verb| self.method.starts_with(verb))
     }
@@ -101,6 +104,17 @@ pub(crate) async fn furnish(manager: &Manager, group: &'static str) -> There {
         ..Default::default()
     };
     manager.put_secret(put).await.unwrap();
+    // Only one request can wait, and those who came before may have made theirs.
+    for name in ["requested", "waiting"] {
+        let delete = v1::DeleteSecretRequest {
+            group: group.into(),
+            name: name.into(),
+            force: false,
+        };
+        drop(manager.delete_secret(delete).await);
+    }
+    let waiting = request(group, "waiting");
+    manager.request_certificate(waiting).await.unwrap();
     let added = manager.add_grant(grant(group)).await.unwrap();
     let assigned = manager.assign_role(assignment(Reader, Some(group))).await;
     There {
@@ -129,6 +143,15 @@ pub(crate) fn assignment(role: Role, group: Option<&str>) -> v1::AssignRoleReque
     }
 }
 
+fn request(group: &str, name: &str) -> v1::RequestCertificateRequest {
+    v1::RequestCertificateRequest {
+        group: group.into(),
+        name: name.into(),
+        subject: Some("CN=www.example.org".into()),
+        ..Default::default()
+    }
+}
+
 /// Every method that is about a group.
 fn calls_about(there: &There) -> Vec<Call> {
     let group = || there.group.to_owned();
@@ -152,6 +175,17 @@ fn calls_about(there: &There) -> Vec<Call> {
         group: group(),
         name: "made".into(),
         r#type: Some("password".into()),
+        ..Default::default()
+    };
+    let request = request(there.group, "requested");
+    let requested = v1::GetCertificateRequestRequest {
+        group: group(),
+        name: "waiting".into(),
+    };
+    let certify = v1::CertifySecretRequest {
+        group: group(),
+        name: "waiting".into(),
+        certificate_chain: b"no chain".to_vec(),
         ..Default::default()
     };
     let get = v1::GetSecretRequest {
@@ -259,6 +293,9 @@ fn calls_about(there: &There) -> Vec<Call> {
         about("UpdateGroup", &|| update_group.encode_to_vec()),
         about("PutSecret", &|| put.encode_to_vec()),
         about("RotateSecret", &|| rotate.encode_to_vec()),
+        about("RequestCertificate", &|| request.encode_to_vec()),
+        about("GetCertificateRequest", &|| requested.encode_to_vec()),
+        about("CertifySecret", &|| certify.encode_to_vec()),
         about("ListSecrets", &|| list.encode_to_vec()),
         about("GetSecret", &|| get.encode_to_vec()),
         about("UpdateSecret", &|| update_secret.encode_to_vec()),
