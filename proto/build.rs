@@ -11,6 +11,7 @@ fn main() -> io::Result<()> {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     fs::write(out.join("custody.v1.bin"), descriptors.encode_to_vec())?;
     tonic_prost_build::configure()
+        .btree_map(".")
         // what carries content, and what opens a key store
         .skip_debug(["custody.v1.Field", "custody.v1.StorePassword"])
         .compile_fds(descriptors)?;

@@ -136,6 +136,8 @@ calls! {
         "The groups that the operator has a role for, by name.";
     read get_group(GetGroupRequest) -> Group:
         "One group with the generations of its master key.";
+    write update_group(UpdateGroupRequest) -> Group:
+        "Says what else a group is for; what is missing stays as it is.";
     write put_secret(PutSecretRequest) -> Version:
         "Writes a new version, which becomes the current one, of a secret that need not be there yet.";
     write rotate_secret(RotateSecretRequest) -> Version:
@@ -150,6 +152,8 @@ calls! {
         "The secrets of a group, by name.";
     read get_secret(GetSecretRequest) -> Secret:
         "One secret and its current version.";
+    write update_secret(UpdateSecretRequest) -> Secret:
+        "Says something else about a secret; what is missing stays as it is.";
     read list_versions(ListVersionsRequest) -> ListVersionsResponse:
         "The versions of a secret, oldest first.";
     write activate_version(ActivateVersionRequest) -> Secret:

@@ -81,6 +81,12 @@ impl Encoder {
         values.iter().fold(self.u32(length), write)
     }
 
+    /// Appends what `write` writes.
+    #[must_use]
+    pub fn then(self, write: impl FnOnce(Self) -> Self) -> Self {
+        write(self)
+    }
+
     /// The encoding.
     pub fn finish(self) -> Vec<u8> {
         self.0

@@ -4,6 +4,7 @@ use crate::{
     compliance::Finding,
     group::{Group, KeyState, MasterKey, Millis},
     journal::change::Change,
+    label,
     name::{GroupName, RuleId, SecretId, VersionId},
     policy::Reason,
     role::Role,
@@ -12,12 +13,14 @@ use crate::{
     state::{State, edit::Edit, links::Dangling},
 };
 
+mod about;
 mod access;
 mod compliance;
 pub mod life;
 pub mod put;
 pub mod rotate;
 
+pub use about::{update_group, update_secret};
 pub use access::{add_grant, assign_role, revoke_grant, revoke_role};
 pub use compliance::set_rules;
 
@@ -51,9 +54,15 @@ pub enum Error {
          or nobody could assign roles any more"
     )]
     LastCryptoOfficer(RuleId),
-    /// The description is too long.
-    #[error("the description has {0} characters; it may have {max}", max = Group::MAX_DESCRIPTION)]
-    LongDescription(usize),
+    /// What would be said about a thing cannot be.
+    #[error(transparent)]
+    Said(#[from] label::Error),
+    /// A version was to say of its secret what is not said of it.
+    #[error(
+        "{0} is there already, and other things are said about it: a put changes no labels and no \
+         description, an update does"
+    )]
+    SaidOtherwise(SecretId),
     /// The secret has another type.
     #[error("{secret} is a {is}, and its new version cannot be a {given}")]
     OtherKind {
@@ -161,6 +170,14 @@ pub enum Error {
         /// What they say against it.
         findings: Vec<Finding>,
     },
+    /// The rules of its group want a label that the secret would lose.
+    #[error("the rules of group {group} refuse this change of {secret}:\n{finding}", group = .secret.group)]
+    Unlabelled {
+        /// The secret.
+        secret: SecretId,
+        /// What they would say.
+        finding: Finding,
+    },
     /// There can be no further version.
     #[error("{0} has had all the versions there can be")]
     NoMoreVersions(SecretId),
@@ -183,14 +200,11 @@ pub fn listed(by: &[Dangling], hidden: usize) -> String {
 ///
 /// # Errors
 ///
-/// If there is one of that name, or the description is too long.
-pub fn check_new_group(state: &State, name: &GroupName, description: &str) -> Result<(), Error> {
-    if state.group(name).is_some() {
-        return Err(Error::GroupExists(name.clone()));
-    }
-    match description.chars().count() {
-        count if count > Group::MAX_DESCRIPTION => Err(Error::LongDescription(count)),
-        _ => Ok(()),
+/// If there is one of that name.
+pub fn check_new_group(state: &State, name: &GroupName) -> Result<(), Error> {
+    match state.group(name) {
+        Some(_) => Err(Error::GroupExists(name.clone())),
+        None => Ok(()),
     }
 }
 
@@ -204,10 +218,11 @@ pub fn create_group(
     group: Group,
     first: MasterKey,
 ) -> Result<(Edit, Change), Error> {
-    check_new_group(state, &group.name, &group.description)?;
+    check_new_group(state, &group.name)?;
     let change = Change::CreateGroup {
         group: group.name.clone(),
         master_key: first.id,
+        purpose: group.purpose.clone(),
     };
     let edit = Edit {
         puts: vec![Row::Group(group), Row::MasterKey(first)],

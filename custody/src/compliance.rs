@@ -6,7 +6,11 @@ use serde::Serialize;
 
 use crate::{
     group::Millis,
-    secret::{Kind, Properties, version::Version},
+    label::{Key, Labels},
+    secret::{
+        Kind, Properties,
+        version::{Secret, Version},
+    },
 };
 
 pub mod rules;
@@ -29,11 +33,12 @@ pub enum Code {
     EndsSoon,
     Ended,
     Age,
+    Label,
 }
 
 impl Code {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::KeySize,
         Self::KeyAlgorithm,
         Self::SignatureAlgorithm,
@@ -42,6 +47,7 @@ impl Code {
         Self::EndsSoon,
         Self::Ended,
         Self::Age,
+        Self::Label,
     ];
 
     /// The name in the journal, on the wire and in metrics.
@@ -55,6 +61,7 @@ impl Code {
             Self::EndsSoon => "ends-soon",
             Self::Ended => "ended",
             Self::Age => "age",
+            Self::Label => "label",
         }
     }
 
@@ -96,13 +103,16 @@ pub struct Subject<'a> {
     pub properties: &'a Properties,
     /// When it was written.
     pub written: Millis,
+    /// The labels of its secret.
+    pub labels: &'a Labels,
 }
 
 impl<'a> Subject<'a> {
-    /// A stored version of a `kind`.
-    pub fn of(kind: Kind, version: &'a Version) -> Self {
+    /// A stored version of `secret`.
+    pub fn of(secret: &'a Secret, version: &'a Version) -> Self {
         Self {
-            kind,
+            kind: secret.kind,
+            labels: &secret.about.labels,
             properties: &version.properties,
             written: version.created,
         }
@@ -150,6 +160,25 @@ pub fn check(rules: &Rules, subject: Subject<'_>, now: Millis) -> Verdict {
     tls(rules, subject, &mut verdict);
     times(rules, subject, now, &mut verdict);
     verdict
+        .findings
+        .extend(lacking(rules, subject.labels, |_| true));
+    verdict
+}
+
+/// What is found of a secret that has these labels, by the rules on those of which `of` holds.
+pub(crate) fn lacking(
+    rules: &Rules,
+    labels: &Labels,
+    of: impl Fn(&Key) -> bool,
+) -> Option<Finding> {
+    let required = rules.required_labels.iter();
+    let missing = required.filter(|key| labels.get(key).is_none() && of(key));
+    let missing: Vec<_> = missing.map(Key::as_str).collect();
+    (!missing.is_empty()).then(|| Finding {
+        code: Code::Label,
+        problem: format!("it has no label {}", missing.join(", ")),
+        remedy: "label it".to_owned(),
+    })
 }
 
 /// Names of algorithms, as a sentence has them.

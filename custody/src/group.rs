@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::{
     envelope::{WrappedDek, Wrapping},
+    label::{About, Line, Said},
     name::{GroupName, KeyId},
 };
 
@@ -17,17 +18,40 @@ pub type Millis = u64;
 pub struct Group {
     /// Its name.
     pub name: GroupName,
-    /// For people; may be empty.
-    pub description: String,
+    /// What it is for.
+    pub purpose: Purpose,
     /// When it was made.
     pub created: Millis,
     /// User id of the operator who made it.
     pub created_by: u32,
 }
 
-impl Group {
-    /// The most characters a description has.
-    pub const MAX_DESCRIPTION: usize = 1000;
+/// What a group is for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Purpose {
+    /// The part of the organisation that its secrets belong to.
+    #[serde(skip_serializing_if = "Line::is_empty")]
+    pub business_group: Line,
+    /// Such as `production`.
+    #[serde(skip_serializing_if = "Line::is_empty")]
+    pub environment: Line,
+    /// What else is said about it.
+    #[serde(flatten)]
+    pub about: About,
+}
+
+/// What a group is for from now on, as far as that changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Repurposed {
+    /// In place of the business group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub business_group: Option<Line>,
+    /// In place of the environment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub environment: Option<Line>,
+    /// What else is said about it.
+    #[serde(flatten)]
+    pub said: Said,
 }
 
 /// What is stored about one generation of a group's master key. The key is in the token.

@@ -30,6 +30,7 @@ pub mod envelope;
 pub mod group;
 pub mod inward;
 pub mod journal;
+pub mod label;
 pub mod lint;
 pub mod name;
 pub mod outlook;

@@ -72,8 +72,12 @@ pub fn findings(
     now: Millis,
 ) -> (Vec<(u32, Finding)>, Option<Millis>) {
     let (mut found, mut next) = (Vec::new(), None::<Millis>);
-    for version in in_use(secret) {
-        let verdict = check(rules, Subject::of(secret.row().kind, version), now);
+    for (nth, version) in in_use(secret).enumerate() {
+        let mut verdict = check(rules, Subject::of(secret.row(), version), now);
+        // The labels are those of the secret, and found once.
+        verdict
+            .findings
+            .retain(|finding| nth == 0 || finding.code != Code::Label);
         next = [next, verdict.next].into_iter().flatten().min();
         let number = version.id.number;
         found.extend(

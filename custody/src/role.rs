@@ -101,6 +101,7 @@ pub enum Operation {
     CreateGroup,
     ListGroups,
     GetGroup,
+    UpdateGroup,
     PutSecret,
     RotateSecret,
     RequestCertificate,
@@ -108,6 +109,7 @@ pub enum Operation {
     CertifySecret,
     ListSecrets,
     GetSecret,
+    UpdateSecret,
     ListVersions,
     ActivateVersion,
     EnableVersion,
@@ -136,10 +138,11 @@ pub enum Operation {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 36] = [
         Self::CreateGroup,
         Self::ListGroups,
         Self::GetGroup,
+        Self::UpdateGroup,
         Self::PutSecret,
         Self::RotateSecret,
         Self::RequestCertificate,
@@ -147,6 +150,7 @@ impl Operation {
         Self::CertifySecret,
         Self::ListSecrets,
         Self::GetSecret,
+        Self::UpdateSecret,
         Self::ListVersions,
         Self::ActivateVersion,
         Self::EnableVersion,
@@ -185,7 +189,9 @@ impl Operation {
             | Self::RequestCertificate
             | Self::CertifySecret
             | Self::ActivateVersion => &[Writer],
-            Self::EnableVersion | Self::DisableVersion => &[Writer, GroupAdministrator],
+            Self::EnableVersion | Self::DisableVersion | Self::UpdateSecret => {
+                &[Writer, GroupAdministrator]
+            }
             Self::GetCertificateRequest
             | Self::ListSecrets
             | Self::GetSecret
@@ -193,6 +199,7 @@ impl Operation {
             Self::DestroyVersion
             | Self::RestoreVersion
             | Self::DeleteSecret
+            | Self::UpdateGroup
             | Self::AddGrant
             | Self::RevokeGrant
             | Self::SuggestGrant => &[GroupAdministrator],
@@ -218,6 +225,7 @@ impl Operation {
             Self::CreateGroup => "create-group",
             Self::ListGroups => "list-groups",
             Self::GetGroup => "get-group",
+            Self::UpdateGroup => "update-group",
             Self::PutSecret => "put-secret",
             Self::RotateSecret => "rotate-secret",
             Self::RequestCertificate => "request-certificate",
@@ -225,6 +233,7 @@ impl Operation {
             Self::CertifySecret => "certify-secret",
             Self::ListSecrets => "list-secrets",
             Self::GetSecret => "get-secret",
+            Self::UpdateSecret => "update-secret",
             Self::ListVersions => "list-versions",
             Self::ActivateVersion => "activate-version",
             Self::EnableVersion => "enable-version",

@@ -14,6 +14,7 @@ use crate::{
     envelope::{Content, PlaintextDek, WrappedDek, Wrapping},
     group::{Group, MasterKey, Millis},
     journal::chain::Head,
+    label::About,
     name::{GroupName, InstanceId, KeyId, RuleId, SecretId, VersionId},
     policy::rule::{Rule, Terms},
     role::Assignment,
@@ -301,7 +302,9 @@ impl Row {
         match self {
             Self::Group(group) => start("group")
                 .text(group.name.as_str())
-                .text(&group.description)
+                .text(group.purpose.business_group.as_str())
+                .text(group.purpose.environment.as_str())
+                .then(|encoder| about(encoder, &group.purpose.about))
                 .u64(group.created)
                 .u32(group.created_by),
             Self::MasterKey(key) => start("master-key")
@@ -320,6 +323,7 @@ impl Row {
                 .optional(secret.previous, Encoder::u32)
                 .optional(secret.pending, Encoder::u32)
                 .optional(secret.keep, |encoder, keep| encoder.u32(keep.get()))
+                .then(|encoder| about(encoder, &secret.about))
                 .u64(secret.created)
                 .u32(secret.created_by),
             Self::Version(version) => version_id(start("version"), &version.id)
@@ -370,6 +374,14 @@ impl Row {
 
 fn secret_id(encoder: Encoder, id: &SecretId) -> Encoder {
     encoder.text(id.group.as_str()).text(id.name.as_str())
+}
+
+fn about(encoder: Encoder, about: &About) -> Encoder {
+    encoder
+        .text(about.description.as_str())
+        .list(about.labels.as_slice(), |encoder, (key, value)| {
+            encoder.text(key.as_str()).text(value.as_str())
+        })
 }
 
 fn selector(encoder: Encoder, selector: &Selector) -> Encoder {

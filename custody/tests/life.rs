@@ -83,7 +83,7 @@ impl Life {
         };
         let group = Group {
             name: id().group,
-            description: String::new(),
+            purpose: custody::group::Purpose::default(),
             created: 0,
             created_by: 0,
         };
@@ -114,6 +114,7 @@ impl Life {
             previous: (versions > 1).then(|| versions - 1),
             pending: None,
             keep: None,
+            about: custody::label::About::default(),
             created: 0,
             created_by: 0,
         };

@@ -32,6 +32,7 @@ use crate::{
     store::{Database, Failed as DatabaseFailed},
 };
 
+mod about;
 mod access;
 mod certify;
 mod changes;
@@ -49,6 +50,7 @@ pub(crate) use changes::{Writer, now};
 pub(crate) use consumers::{InUse, Use, Watching};
 pub(crate) use error::Error;
 pub(crate) use mill::Mill;
+pub(crate) use secrets::Wish;
 
 use changes::to_its_end;
 use consumers::Watchers;

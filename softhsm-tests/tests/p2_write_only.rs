@@ -137,6 +137,17 @@ fn calls(planted: &Planted, made: &Made) -> Vec<(&'static str, Vec<u8>, Option<C
         group: group(),
         name: name(),
     };
+    let update_group = v1::UpdateGroupRequest {
+        name: group(),
+        environment: Some("test".into()),
+        ..Default::default()
+    };
+    let update_secret = v1::UpdateSecretRequest {
+        group: group(),
+        name: name(),
+        labels: [("team".to_owned(), "edge".to_owned())].into(),
+        ..Default::default()
+    };
     let get = v1::GetSecretRequest {
         group: group(),
         name: name(),
@@ -233,6 +244,7 @@ fn calls(planted: &Planted, made: &Made) -> Vec<(&'static str, Vec<u8>, Option<C
             "GetGroup",
             v1::GetGroupRequest { name: group() }.encode_to_vec(),
         ),
+        fine("UpdateGroup", update_group.encode_to_vec()),
         fine("PutSecret", planted.put(planted.r#type).encode_to_vec()),
         (
             "RotateSecret",
@@ -255,6 +267,7 @@ fn calls(planted: &Planted, made: &Made) -> Vec<(&'static str, Vec<u8>, Option<C
             v1::ListSecretsRequest { group: group() }.encode_to_vec(),
         ),
         fine("GetSecret", get.encode_to_vec()),
+        fine("UpdateSecret", update_secret.encode_to_vec()),
         fine("ListVersions", versions.encode_to_vec()),
         fine("ActivateVersion", activate.encode_to_vec()),
         fine("DisableVersion", disable.encode_to_vec()),

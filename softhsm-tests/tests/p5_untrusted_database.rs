@@ -523,6 +523,23 @@ fn a_master_key_whose_state_is_changed_is_noticed_at_start() {
 }
 
 #[test]
+fn what_is_said_about_a_group_or_secret_cannot_be_changed_unnoticed() {
+    for (table, column, value) in [
+        ("group", "business_group", "others"),
+        ("group", "environment", "production"),
+        ("group", "description", "others"),
+        ("group", "labels", "{\"team\":\"edge\"}"),
+        ("secret", "description", "others"),
+        ("secret", "labels", "{\"team\":\"edge\"}"),
+    ] {
+        is_noticed(
+            &format!("UPDATE \"{table}\" SET {column} = '{value}'"),
+            &format!("the row of {table} web"),
+        );
+    }
+}
+
+#[test]
 fn a_master_key_whose_canary_is_changed_is_noticed_at_start() {
     is_noticed(
         "UPDATE master_key SET canary = zeroblob(length(canary))",

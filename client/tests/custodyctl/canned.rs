@@ -3,7 +3,7 @@
 mod answers;
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     ffi::OsStr,
     fs,
     path::PathBuf,
@@ -59,6 +59,11 @@ struct Answers {
 /// What was asked for last.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Asked {
+    pub(crate) create_group: Option<v1::CreateGroupRequest>,
+    pub(crate) update_group: Option<v1::UpdateGroupRequest>,
+    pub(crate) update_secret: Option<v1::UpdateSecretRequest>,
+    /// Description and labels of the last put.
+    pub(crate) said: Option<(String, BTreeMap<String, String>)>,
     pub(crate) grant: Option<v1::AddGrantRequest>,
     pub(crate) role: Option<v1::AssignRoleRequest>,
     pub(crate) delete: Option<v1::DeleteSecretRequest>,
@@ -215,6 +220,8 @@ impl Answers {
             previous: Some(1),
             pending: None,
             keep: Some(5),
+            description: "the front door".into(),
+            labels: answers::labels(),
         }
     }
 }
@@ -249,16 +256,26 @@ macro_rules! manager {
 }
 
 manager! {
-    create_group(this, _ => CreateGroupRequest) -> Group { answers::group() }
+    create_group(this, request => CreateGroupRequest) -> Group {{
+        this.note(|asked| asked.create_group = Some(request));
+        answers::group()
+    }}
     list_groups(this, _ => ListGroupsRequest) -> ListGroupsResponse {
         v1::ListGroupsResponse { groups: vec![answers::group()] }
     }
     get_group(this, _ => GetGroupRequest) -> Group { answers::group() }
+    update_group(this, request => UpdateGroupRequest) -> Group {{
+        this.note(|asked| asked.update_group = Some(request));
+        answers::group()
+    }}
     put_secret(this, request => PutSecretRequest) -> Version {{
         let fields = request.fields.iter();
         let lengths = fields.map(|f| (f.name.clone(), f.value.len())).collect();
         *this.put.lock().unwrap() = lengths;
-        this.note(|asked| asked.puts.push((request.name.clone(), request.expected)));
+        this.note(|asked| {
+            asked.puts.push((request.name.clone(), request.expected));
+            asked.said = Some((request.description.clone(), request.labels.clone()));
+        });
         version(2)
     }}
     rotate_secret(this, request => RotateSecretRequest) -> Version {{
@@ -276,6 +293,10 @@ manager! {
         v1::ListSecretsResponse { secrets: vec![this.secret()] }
     }
     get_secret(this, _ => GetSecretRequest) -> Secret { this.secret() }
+    update_secret(this, request => UpdateSecretRequest) -> Secret {{
+        this.note(|asked| asked.update_secret = Some(request));
+        this.secret()
+    }}
     list_versions(this, _ => ListVersionsRequest) -> ListVersionsResponse {
         v1::ListVersionsResponse { versions: vec![version(1), version(2)] }
     }

@@ -1,6 +1,7 @@
 //! The command against a custodyd that fails on demand, over real sockets.
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
+mod about;
 mod canned;
 mod compliance;
 mod expiring;

@@ -5,6 +5,7 @@ use crate::canned::{CONTENT, Daemon};
 const COMMANDS: &[&[&str]] = &[
     &["group", "create", "web"],
     &["group", "list"],
+    &["group", "update", "web", "--environment=test"],
     &["secret", "put", "web/tls", "--type=password"],
     &["secret", "generate", "web/tls", "--type=password"],
     &["secret", "rotate", "web/tls", "--pending"],
@@ -13,6 +14,7 @@ const COMMANDS: &[&[&str]] = &[
     &["secret", "certify", "web/tls", "tls.csr", "--overlap=7d"],
     &["secret", "list", "web"],
     &["secret", "show", "web/tls"],
+    &["secret", "update", "web/tls", "--remove-label=team"],
     &["secret", "versions", "web/tls"],
     &["secret", "references", "web/tls"],
     &["secret", "delete", "web/tls", "--yes"],

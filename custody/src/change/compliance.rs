@@ -4,13 +4,15 @@
 use super::Error;
 use crate::{
     compliance::{
-        Subject, check,
+        Subject, check, lacking,
         rules::{Adopted, Mode, Rules},
     },
     group::Millis,
     journal::change::Change,
+    label::Key,
     name::{GroupName, VersionId},
     row::{Row, RowId},
+    secret::version::Secret,
     state::{State, edit::Edit},
 };
 
@@ -69,6 +71,24 @@ pub(super) fn comply(
         version: id.clone(),
         findings,
     })
+}
+
+/// Refuses that a secret loses a label, if the rules of its group are enforced and say so. What
+/// was missing before is no reason.
+pub(super) fn stays_labelled(state: &State, before: &Secret, after: &Secret) -> Result<(), Error> {
+    let group = state.group(&after.id.group);
+    let adopted = group.and_then(|group| group.compliance());
+    let Some(adopted) = adopted.filter(|adopted| adopted.rules.mode == Mode::Enforce) else {
+        return Ok(());
+    };
+    let had = |key: &Key| before.about.labels.get(key).is_some();
+    match lacking(&adopted.rules, &after.about.labels, had) {
+        None => Ok(()),
+        Some(finding) => Err(Error::Unlabelled {
+            secret: after.id.clone(),
+            finding,
+        }),
+    }
 }
 
 #[cfg(test)]

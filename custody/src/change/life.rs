@@ -31,14 +31,6 @@ pub enum Deed {
     Restore,
 }
 
-fn secret<'a>(state: &'a State, id: &SecretId) -> Result<SecretView<'a>, Error> {
-    state
-        .group(&id.group)
-        .ok_or_else(|| Error::NoSuchGroup(id.group.clone()))?
-        .secret(&id.name)
-        .ok_or_else(|| Error::NoSuchSecret(id.clone()))
-}
-
 fn version<'a>(view: SecretView<'a>, which: Which) -> Result<VersionView<'a>, Error> {
     let found = view
         .row()
@@ -64,7 +56,7 @@ pub fn activate(
     overlap: Option<Millis>,
     now: Millis,
 ) -> Result<(Edit, Change), Error> {
-    let view = secret(state, id)?;
+    let view = state.secret(id)?;
     let chosen = version(view, which)?.row();
     if chosen.state != VersionState::Enabled {
         return Err(Error::Life {
@@ -74,7 +66,7 @@ pub fn activate(
         });
     }
     let before = view.row();
-    comply(state, &chosen.id, Subject::of(before.kind, chosen), now)?;
+    comply(state, &chosen.id, Subject::of(before, chosen), now)?;
     let number = Some(chosen.id.number);
     let after = Secret {
         current: number,
@@ -119,14 +111,14 @@ pub fn live(
     deed: Deed,
     now: Millis,
 ) -> Result<(Edit, Change), Error> {
-    let view = secret(state, id)?;
+    let view = state.secret(id)?;
     let row = version(view, which)?.row();
     let (after, fate) = next(row, deed, now)?;
     if let Some(other) = requested(view).filter(|_| after == VersionState::Requested) {
         return Err(Error::Requested(other.row().id.clone()));
     }
     if after == VersionState::Enabled {
-        comply(state, &row.id, Subject::of(view.row().kind, row), now)?;
+        comply(state, &row.id, Subject::of(view.row(), row), now)?;
     }
     let change = Change::VersionFate {
         group: id.group.clone(),
@@ -193,7 +185,7 @@ pub fn due(state: &State, now: Millis) -> Vec<SecretId> {
 /// Destroys the versions of a secret whose time has come: their data keys and contents go,
 /// what is stored about them stays. `None` if there is none.
 pub fn shred(state: &State, id: &SecretId, now: Millis) -> Option<(Edit, Change)> {
-    let view = secret(state, id).ok()?;
+    let view = state.secret(id).ok()?;
     let mut edit = Edit::default();
     let mut versions = Vec::new();
     for version in view.versions() {

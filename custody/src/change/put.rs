@@ -8,6 +8,7 @@ use crate::{
     envelope::{SealedContent, WrappedDek},
     group::{KeyState, Millis},
     journal::change::Change,
+    label::About,
     name::{KeyId, SecretId, VersionId},
     role::Operator,
     row::{Row, RowId},
@@ -121,6 +122,8 @@ pub fn unchanged(
 /// What is written: content that its type accepted, sealed, its data key wrapped.
 #[derive(Debug)]
 pub struct Written<'a> {
+    /// What is said about the secret, if this makes it.
+    pub about: &'a About,
     /// What the type said.
     pub accepted: &'a Accepted,
     /// Its fingerprint.
@@ -151,18 +154,41 @@ pub fn put_secret(
 ) -> Result<(Edit, Change), Error> {
     let uid = operator.evidence().uid;
     let id = place.version;
+    check_about(state, &id.secret, written.about)?;
     let subject = Subject {
         kind: place.kind,
         properties: &written.accepted.properties,
         written: now,
+        labels: match &place.before {
+            Some(before) => &before.about.labels,
+            None => &written.about.labels,
+        },
     };
     comply(state, &id, subject, now)?;
+    let about = match place.before {
+        Some(_) => About::default(),
+        None => written.about.clone(),
+    };
     let secret = Secret {
         keep: match terms.keep {
             Some(keep) => NonZeroU32::new(keep),
             None => place.before.as_ref().and_then(|before| before.keep),
         },
-        ..after(place.before, &id, place.kind, terms, uid, now)
+        ..after(
+            place.before.unwrap_or_else(|| Secret {
+                id: id.secret.clone(),
+                kind: place.kind,
+                current: None,
+                previous: None,
+                pending: None,
+                keep: None,
+                about: about.clone(),
+                created: now,
+                created_by: uid,
+            }),
+            id.number,
+            terms,
+        )
     };
     let version = Version {
         id: id.clone(),
@@ -221,8 +247,29 @@ pub fn put_secret(
         certifies: written.certifies,
         made: written.is_made,
         retired,
+        about,
     };
     Ok((edit, change))
+}
+
+/// Whether a put may say this about the secret `id`: it makes it, or says what is said already.
+///
+/// # Errors
+///
+/// If something else is said about it.
+pub fn check_about(state: &State, id: &SecretId, about: &About) -> Result<(), Error> {
+    let Ok(secret) = state.secret(id) else {
+        return Ok(());
+    };
+    let is = &secret.row().about;
+    let labels = about.labels.as_slice().iter();
+    let mut labels = labels.map(|(key, value)| is.labels.get(key) == Some(value));
+    let described = about.description.is_empty() || about.description == is.description;
+    if described && labels.all(|is_said| is_said) {
+        Ok(())
+    } else {
+        Err(Error::SaidOtherwise(id.clone()))
+    }
 }
 
 /// Whether `operator` may see the secrets of other groups that a new version refers to. Who
@@ -244,35 +291,18 @@ fn check_seen(state: &State, operator: &Operator, kind: Kind, edit: &Edit) -> Re
     Ok(())
 }
 
-/// The secret's row after version `id` was written.
-fn after(
-    before: Option<Secret>,
-    id: &VersionId,
-    kind: Kind,
-    terms: Terms,
-    uid: u32,
-    now: Millis,
-) -> Secret {
-    let before = before.unwrap_or_else(|| Secret {
-        id: id.secret.clone(),
-        kind,
-        current: None,
-        previous: None,
-        pending: None,
-        keep: None,
-        created: now,
-        created_by: uid,
-    });
+/// The secret's row after its version `number` was written.
+fn after(before: Secret, number: u32, terms: Terms) -> Secret {
     if terms.is_request {
         before
     } else if terms.is_pending {
         Secret {
-            pending: Some(id.number),
+            pending: Some(number),
             ..before
         }
     } else {
         Secret {
-            current: Some(id.number),
+            current: Some(number),
             previous: before.current,
             ..before
         }
@@ -334,11 +364,7 @@ fn retire(state: &State, view: SecretView<'_>, after: &Secret, edit: &mut Edit) 
 ///
 /// If there is none, or another refers to it.
 pub fn delete_secret(state: &State, id: &SecretId) -> Result<(Edit, Change), Error> {
-    let secret = state
-        .group(&id.group)
-        .ok_or_else(|| Error::NoSuchGroup(id.group.clone()))?
-        .secret(&id.name)
-        .ok_or_else(|| Error::NoSuchSecret(id.clone()))?;
+    let secret = state.secret(id)?;
     let mut deletes = Vec::new();
     let mut versions = 0;
     for version in secret.versions() {

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, num::NonZeroU32};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{group::Millis, name::GroupName};
+use crate::{group::Millis, label::Key, name::GroupName};
 
 /// What is done about a version that falls foul of the rules.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -183,6 +183,9 @@ pub struct Rules {
     /// How many days a version may stay in use after it was written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_age_days: Option<NonZeroU32>,
+    /// The labels that every secret has, whatever their values.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub required_labels: BTreeSet<Key>,
 }
 
 /// The rules of one group, as they are stored.

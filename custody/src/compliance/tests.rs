@@ -15,6 +15,7 @@ fn found(json: &str, kind: &str, of: &[(&str, &str)], now: Millis) -> Vec<&'stat
         kind: Kind::from_name(kind).unwrap(),
         properties: &properties(of),
         written: 0,
+        labels: &Labels::default(),
     };
     let verdict = check(&rules(json), subject, now * DAY);
     let codes = verdict.findings.iter().map(|finding| finding.code.name());
@@ -171,6 +172,7 @@ fn times_are_found_to_the_moment_and_the_next_one_is_known() {
                 kind,
                 properties: &properties,
                 written: 0,
+                labels: &Labels::default(),
             };
             check(&rules(json), subject, now)
         };
@@ -198,7 +200,7 @@ fn times_are_found_to_the_moment_and_the_next_one_is_known() {
 
 #[test]
 fn rules_are_what_they_say_and_nothing_is_taken_for_one() {
-    let all = r#"{"mode":"enforce","min-rsa-bits":1,"min-ec-bits":2,"min-symmetric-bits":3,"key-algorithms":["rsa","ed25519"],"signature-algorithms":["rsa-pss"],"symmetric-algorithms":["aes"],"min-tls-version":"TLSv1.2","max-validity-days":4,"warn-before-days":5,"max-age-days":6}"#;
+    let all = r#"{"mode":"enforce","min-rsa-bits":1,"min-ec-bits":2,"min-symmetric-bits":3,"key-algorithms":["rsa","ed25519"],"signature-algorithms":["rsa-pss"],"symmetric-algorithms":["aes"],"min-tls-version":"TLSv1.2","max-validity-days":4,"warn-before-days":5,"max-age-days":6,"required-labels":["a/b","team"]}"#;
     assert_eq!(rules(all).to_json(), all);
     assert_eq!(rules("{}").to_json(), r#"{"mode":"report"}"#);
     for wrong in [
@@ -210,4 +212,16 @@ fn rules_are_what_they_say_and_nothing_is_taken_for_one() {
     ] {
         assert!(Rules::from_json(wrong).is_none(), "{wrong}");
     }
+}
+
+#[test]
+fn a_missing_label_is_found_by_key_and_its_value_is_free() {
+    let rules = rules(r#"{"required-labels":["team","owner"]}"#);
+    let found = |labels: &str| {
+        let labels: Labels = serde_json::from_str(labels).unwrap();
+        lacking(&rules, &labels, |_| true).map(|finding| finding.problem)
+    };
+    assert_eq!(found(r#"{"team":"","owner":"x"}"#), None);
+    assert_eq!(found("{}").unwrap(), "it has no label owner, team");
+    assert_eq!(found(r#"{"team":"x"}"#).unwrap(), "it has no label owner");
 }

@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use crate::{
     compliance::rules::Rules,
-    group::Millis,
+    group::{Millis, Purpose, Repurposed},
+    label::{About, Said},
     name::{GroupName, KeyId, RuleId, SecretName},
     policy::rule::Terms,
     role::{Assignment, Role},
@@ -31,7 +32,18 @@ pub enum Change {
         roles: Vec<Appointed>,
     },
     /// A group and its first master key.
-    CreateGroup { group: GroupName, master_key: KeyId },
+    CreateGroup {
+        group: GroupName,
+        master_key: KeyId,
+        #[serde(flatten)]
+        purpose: Purpose,
+    },
+    /// What else a group is for from now on.
+    UpdateGroup {
+        group: GroupName,
+        #[serde(flatten)]
+        repurposed: Repurposed,
+    },
     /// A version of a secret.
     PutSecret {
         group: GroupName,
@@ -54,6 +66,16 @@ pub enum Change {
         /// Versions that were destroyed because no more are kept.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         retired: Vec<u32>,
+        /// What is said about the secret that it makes.
+        #[serde(flatten)]
+        about: About,
+    },
+    /// What else is said about a secret from now on.
+    UpdateSecret {
+        group: GroupName,
+        secret: SecretName,
+        #[serde(flatten)]
+        said: Said,
     },
     /// A version that becomes the current one.
     ActivateVersion {

@@ -34,7 +34,7 @@ impl World {
         let groups = ["a", "b"].map(|name| {
             Row::Group(Group {
                 name: name.parse().unwrap(),
-                description: String::new(),
+                purpose: crate::group::Purpose::default(),
                 created: 0,
                 created_by: 0,
             })
@@ -90,6 +90,7 @@ fn secret(id: &SecretId, current: Option<u32>, pending: Option<u32>) -> Row {
         previous: None,
         pending,
         keep: None,
+        about: crate::label::About::default(),
         created: 0,
         created_by: 0,
     })

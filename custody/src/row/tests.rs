@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::group::Purpose;
 
 fn key(byte: u8) -> RowKey {
     RowKey::take(PlaintextDek::take(&mut [byte; 32]).unwrap())
@@ -17,7 +18,13 @@ fn a_tag_binds_columns_number_and_key() {
     let group = |description: &str| {
         Row::Group(Group {
             name: "web".parse().unwrap(),
-            description: description.into(),
+            purpose: Purpose {
+                about: About {
+                    description: description.parse().unwrap(),
+                    ..About::default()
+                },
+                ..Purpose::default()
+            },
             created: 1,
             created_by: 2,
         })

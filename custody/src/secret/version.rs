@@ -8,6 +8,7 @@ use super::{Kind, Properties, request::REQUEST};
 use crate::{
     envelope::{SealedDigest, WrappedDek},
     group::Millis,
+    label::About,
     name::{KeyId, SecretId, VersionId},
 };
 
@@ -26,6 +27,8 @@ pub struct Secret {
     pub pending: Option<u32>,
     /// How many versions are kept; all if `None`.
     pub keep: Option<NonZeroU32>,
+    /// What is said about it.
+    pub about: About,
     /// When its first version was written.
     pub created: Millis,
     /// User id of the operator who wrote that.

@@ -2,14 +2,29 @@
 
 use std::ops::Bound;
 
-use super::{InGroup, InSecret, InVersion};
+use super::{InGroup, InSecret, InVersion, State};
 use crate::{
+    change,
     compliance::rules::Adopted,
     group::{Group, MasterKey},
-    name::{RuleId, SecretName},
+    name::{KeyId, RuleId, SecretId, SecretName},
     policy::rule::Rule,
     secret::version::{Secret, Version, Wrap},
 };
+
+impl State {
+    /// One secret.
+    ///
+    /// # Errors
+    ///
+    /// If it is not there, or its group is not.
+    pub fn secret(&self, id: &SecretId) -> Result<SecretView<'_>, change::Error> {
+        let group = self.group(&id.group);
+        let group = group.ok_or_else(|| change::Error::NoSuchGroup(id.group.clone()))?;
+        let secret = group.secret(&id.name);
+        secret.ok_or_else(|| change::Error::NoSuchSecret(id.clone()))
+    }
+}
 
 /// A group and what is in it.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +39,11 @@ impl<'a> GroupView<'a> {
     /// The generations of its master key, oldest first.
     pub fn keys(self) -> impl ExactSizeIterator<Item = &'a MasterKey> {
         self.0.keys.values().map(|held| &held.row)
+    }
+
+    /// The one of those that is called `id`.
+    pub fn key(self, id: &KeyId) -> Option<&'a MasterKey> {
+        self.0.key(id)
     }
 
     /// Its grants.

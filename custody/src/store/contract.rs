@@ -10,7 +10,8 @@ use super::Store;
 use crate::{
     compliance::rules::Adopted,
     envelope::{PlaintextDek, SealedContent, SealedDigest, WrappedDek, Wrapping},
-    group::{Group, KeyState, MasterKey},
+    group::{Group, KeyState, MasterKey, Purpose},
+    label::About,
     name::{GroupName, InstanceId, KeyId, RuleId, SecretId, VersionId},
     policy::rule::{Patterns, Rate, Rule, Selectors, Terms},
     role::{Assignment, Role},
@@ -64,7 +65,7 @@ pub fn keeps<S: Store<Error: Debug>>(mut store: S) {
     assert_eq!(store.change().expect("read"), 1);
 
     let mut group = group();
-    group.description = "changed".into();
+    group.purpose = purpose("changed");
     let second = state.plan(
         Edit {
             puts: vec![
@@ -146,9 +147,21 @@ fn system() -> System {
 fn group() -> Group {
     Group {
         name: "web".parse().expect("a name"),
-        description: "für alle".into(),
+        purpose: purpose("für alle"),
         created: 1,
         created_by: 2,
+    }
+}
+
+fn purpose(text: &str) -> Purpose {
+    let labels = format!("{{\"team\":\"{text}\",\"a/b\":\"\"}}");
+    Purpose {
+        business_group: text.parse().expect("a line"),
+        environment: "production".parse().expect("a line"),
+        about: About {
+            description: format!("{text}\n").parse().expect("a description"),
+            labels: serde_json::from_str(&labels).expect("labels"),
+        },
     }
 }
 
@@ -172,6 +185,7 @@ fn rows() -> Vec<Row> {
         previous: None,
         pending: Some(2),
         keep: NonZeroU32::new(3),
+        about: purpose("für einen").about,
         created: u64::from(u32::MAX) + 1,
         created_by: u32::MAX,
     };

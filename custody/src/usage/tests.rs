@@ -176,7 +176,7 @@ fn a_replay_counts_the_same() {
     let mut state = State::empty(RowKey::take(PlaintextDek::take(&mut [3; 32]).unwrap()));
     let group = Group {
         name: "web".parse().unwrap(),
-        description: String::new(),
+        purpose: crate::group::Purpose::default(),
         created: 0,
         created_by: 0,
     };

@@ -111,7 +111,7 @@ pub(crate) fn state(rules: &[Rule]) -> State {
     for (number, group) in (1..).zip(["web", "app"]) {
         puts.push(Row::Group(Group {
             name: group.parse().unwrap(),
-            description: String::new(),
+            purpose: custody::group::Purpose::default(),
             created: 0,
             created_by: 0,
         }));
@@ -174,6 +174,7 @@ fn secret(
         previous: there(2),
         pending: there(3),
         keep: None,
+        about: custody::label::About::default(),
         created: 0,
         created_by: 0,
     })];

@@ -66,6 +66,7 @@ impl Shelf {
         let place = put::next_version(state, &id(path), kind, terms)?;
         let number = place.version.number;
         let written = put::Written {
+            about: &custody::label::About::default(),
             is_made: false,
             certifies: None,
             accepted: &accepted,
@@ -302,7 +303,7 @@ fn a_secret_of_another_group_is_referred_to_by_those_who_may_see_it_only() {
     let mut shelf = Shelf::with_keystore();
     let group = custody::group::Group {
         name: name("shop"),
-        description: String::new(),
+        purpose: custody::group::Purpose::default(),
         created: 1,
         created_by: 0,
     };

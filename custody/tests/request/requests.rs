@@ -45,6 +45,7 @@ fn write(
     };
     let sealed = SealedContent::seal(&accepted.content, &world.dek, context).unwrap();
     let written = put::Written {
+        about: &custody::label::About::default(),
         is_made: true,
         certifies: None,
         accepted,

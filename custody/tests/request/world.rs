@@ -145,7 +145,7 @@ pub(crate) fn world() -> World {
     };
     let group = Group {
         name: name("web"),
-        description: String::new(),
+        purpose: custody::group::Purpose::default(),
         created: 1,
         created_by: 0,
     };
@@ -171,6 +171,7 @@ pub(crate) fn world() -> World {
         let wrapped = WrappedDek::from_blob([2; 60]);
         world.sealed.push(sealed.clone());
         let written = put::Written {
+            about: &custody::label::About::default(),
             is_made: false,
             certifies: None,
             accepted: &accepted,

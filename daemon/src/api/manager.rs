@@ -16,6 +16,7 @@ use crate::{
     run::About,
 };
 
+mod about;
 mod aim;
 mod certify;
 mod compliance;
@@ -81,6 +82,7 @@ methods! {
     create_group(v1::CreateGroupRequest) -> v1::Group = CreateGroup;
     list_groups(v1::ListGroupsRequest) -> v1::ListGroupsResponse = ListGroups;
     get_group(v1::GetGroupRequest) -> v1::Group = GetGroup;
+    update_group(v1::UpdateGroupRequest) -> v1::Group = UpdateGroup;
     put_secret(v1::PutSecretRequest) -> v1::Version = PutSecret;
     rotate_secret(v1::RotateSecretRequest) -> v1::Version = RotateSecret;
     request_certificate(v1::RequestCertificateRequest) -> v1::CertificateRequest = RequestCertificate;
@@ -88,6 +90,7 @@ methods! {
     certify_secret(v1::CertifySecretRequest) -> v1::Version = CertifySecret;
     list_secrets(v1::ListSecretsRequest) -> v1::ListSecretsResponse = ListSecrets;
     get_secret(v1::GetSecretRequest) -> v1::Secret = GetSecret;
+    update_secret(v1::UpdateSecretRequest) -> v1::Secret = UpdateSecret;
     list_versions(v1::ListVersionsRequest) -> v1::ListVersionsResponse = ListVersions;
     activate_version(v1::ActivateVersionRequest) -> v1::Secret = ActivateVersion;
     enable_version(v1::EnableVersionRequest) -> v1::Version = EnableVersion;

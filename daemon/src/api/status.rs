@@ -200,9 +200,9 @@ fn code_of(error: &change::Error) -> Code {
         | change::Error::NoSuchAssignment(_)
         | change::Error::NotRequested(_)
         | change::Error::NoSuchVersion { .. } => Code::NotFound,
-        change::Error::LongDescription(_)
-        | change::Error::NoGroupRole(_)
-        | change::Error::LongGrace => Code::InvalidArgument,
+        change::Error::Said(_) | change::Error::NoGroupRole(_) | change::Error::LongGrace => {
+            Code::InvalidArgument
+        }
         change::Error::OtherKind { .. }
         | change::Error::NoProtectingKey { .. }
         | change::Error::NoMoreVersions(_)
@@ -210,9 +210,11 @@ fn code_of(error: &change::Error) -> Code {
         | change::Error::ReferredTo { .. }
         | change::Error::LastCryptoOfficer(_)
         | change::Error::NotCurrent { .. }
+        | change::Error::SaidOtherwise(_)
         | change::Error::Requested(_)
         | change::Error::Unopened { .. }
         | change::Error::Noncompliant { .. }
+        | change::Error::Unlabelled { .. }
         | change::Error::Life { .. } => Code::FailedPrecondition,
     }
 }

@@ -1,7 +1,7 @@
 //! Rows and evidence as the wire shows them.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     num::{NonZeroU32, NonZeroU64},
     time::SystemTime,
 };
@@ -10,6 +10,7 @@ use custody::{
     caller::{Evidence, observation::Pinned},
     compliance::rules::Rules,
     group::{MasterKey, Millis},
+    label::Labels,
     lint::Finding,
     policy::rule::{Rule, Terms},
     role::Assignment,
@@ -131,7 +132,10 @@ pub(super) fn group(group: GroupView<'_>, custodian: &Custodian) -> v1::Group {
     let row = group.row();
     v1::Group {
         name: row.name.to_string(),
-        description: row.description.clone(),
+        description: row.purpose.about.description.to_string(),
+        business_group: row.purpose.business_group.to_string(),
+        environment: row.purpose.environment.to_string(),
+        labels: labels(&row.purpose.about.labels),
         created: Some(timestamp(row.created)),
         master_keys: group.keys().map(|key| master_key(key, custodian)).collect(),
         secrets: group.secrets().len() as u64,
@@ -154,6 +158,7 @@ pub(super) fn rules(rules: &Rules) -> v1::Rules {
         max_validity_days: number(rules.max_validity_days),
         warn_before_days: number(rules.warn_before_days),
         max_age_days: number(rules.max_age_days),
+        required_labels: texts_of(&rules.required_labels),
     }
 }
 
@@ -184,26 +189,35 @@ fn master_key(key: &MasterKey, custodian: &Custodian) -> v1::MasterKey {
     }
 }
 
-pub(super) fn secret(secret: SecretView<'_>) -> v1::Secret {
+pub(super) fn secret(group: GroupView<'_>, secret: SecretView<'_>) -> v1::Secret {
     let row = secret.row();
     v1::Secret {
         group: row.id.group.to_string(),
         name: row.id.name.to_string(),
         r#type: row.kind.name().to_owned(),
         created: Some(timestamp(row.created)),
-        current: secret.current().map(version),
+        current: secret.current().map(|current| version(group, current)),
         versions: u32::try_from(secret.versions().len()).unwrap_or(u32::MAX),
         previous: row.previous,
         pending: row.pending,
         keep: row.keep.map(NonZeroU32::get),
+        description: row.about.description.to_string(),
+        labels: labels(&row.about.labels),
     }
 }
 
 /// Bytes of a fingerprint that are shown: enough to tell versions apart.
 const SHOWN: usize = 16;
 
-pub(super) fn version(version: VersionView<'_>) -> v1::Version {
+fn labels(labels: &Labels) -> BTreeMap<String, String> {
+    let labels = labels.as_slice().iter();
+    let texts = labels.map(|(key, value)| (key.to_string(), value.to_string()));
+    texts.collect()
+}
+
+pub(super) fn version(group: GroupView<'_>, version: VersionView<'_>) -> v1::Version {
     let row = version.row();
+    let keys = version.wraps().filter_map(|wrap| group.key(&wrap.gmk));
     v1::Version {
         number: row.id.number,
         created: Some(timestamp(row.created)),
@@ -225,6 +239,7 @@ pub(super) fn version(version: VersionView<'_>) -> v1::Version {
         valid_until: row.valid_until.map(timestamp),
         fingerprint: hex::encode(&row.fingerprint.as_bytes()[..SHOWN]),
         unchanged: false,
+        generation: keys.map(|key| key.generation).max(),
     }
 }
 

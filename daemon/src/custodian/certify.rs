@@ -10,6 +10,7 @@ use custody::{
         rotate,
     },
     inward::{self, Certify, Purpose, Renew},
+    label::About,
     name::{SecretId, VersionId},
     role::Operator,
     secret::{Kind, Refused, request::Wish},
@@ -47,6 +48,7 @@ impl Custodian {
             let make = move || wish.make(chain.as_deref(), &former, &mut random);
             let accepted = this.mill.take(make).await??;
             let new = New {
+                about: About::default(),
                 accepted,
                 is_made: true,
                 certifies: None,
@@ -84,6 +86,7 @@ impl Custodian {
                 .into());
             }
             let new = New {
+                about: About::default(),
                 accepted,
                 is_made: true,
                 certifies: Some(number),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use custody::{
     change,
-    group::{Group, KeyState, MasterKey, Millis},
+    group::{Group, KeyState, MasterKey, Millis, Purpose},
     journal::{Event, change::Change},
     name::{GroupName, SecretId},
     role::Operator,
@@ -68,12 +68,12 @@ impl Custodian {
         self: &Arc<Self>,
         operator: Operator,
         name: GroupName,
-        description: String,
+        purpose: Purpose,
     ) -> Result<(), Error> {
         let this = Arc::clone(self);
         to_its_end(async move {
             let writer = &mut *this.writer().await?;
-            change::check_new_group(&this.state(), &name, &description)?;
+            change::check_new_group(&this.state(), &name)?;
             let made = this
                 .hsm
                 .generate_gmk(&format!("custodyd {name} 1"))
@@ -94,7 +94,7 @@ impl Custodian {
             };
             let group = Group {
                 name,
-                description,
+                purpose,
                 created: now,
                 created_by: operator.evidence().uid,
             };

@@ -7,6 +7,7 @@ use custody::{
         put::{self, Terms},
         rotate,
     },
+    label::About,
     name::{SecretId, VersionId},
     random::Random,
     role::Operator,
@@ -38,6 +39,7 @@ impl Custodian {
                 .make(subject.former.as_ref(), &order, &mut random)?;
             let accepted = this.mill.accept(subject.kind, fields).await??;
             let new = New {
+                about: About::default(),
                 accepted,
                 is_made: true,
                 certifies: None,

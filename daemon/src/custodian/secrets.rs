@@ -10,6 +10,7 @@ use custody::{
     envelope::{Context, PlaintextDek, SealedContent},
     group::Millis,
     journal::change::Change,
+    label::About,
     name::{SecretId, VersionId},
     role::Operator,
     secret::{Accepted, Kind, fields::Fields, version::Which},
@@ -19,6 +20,16 @@ use super::{
     Custodian, Error,
     changes::{Writer, now, to_its_end, was_made},
 };
+
+/// What is to be written.
+#[derive(Debug)]
+pub(crate) struct Wish {
+    pub(crate) id: SecretId,
+    pub(crate) kind: Kind,
+    /// What is said about the secret, if this makes it.
+    pub(crate) about: About,
+    pub(crate) fields: Fields,
+}
 
 /// What a write came to.
 #[derive(Debug)]
@@ -31,6 +42,8 @@ pub(crate) struct Put {
 /// Content for a new version.
 #[derive(Debug)]
 pub(super) struct New {
+    /// What is said about the secret, if this makes it.
+    pub(super) about: About,
     pub(super) accepted: Accepted,
     /// Whether it was made here.
     pub(super) is_made: bool,
@@ -47,15 +60,20 @@ impl Custodian {
     pub(crate) async fn put_secret(
         self: &Arc<Self>,
         operator: Operator,
-        id: SecretId,
-        kind: Kind,
-        fields: Fields,
+        wish: Wish,
         terms: Terms,
     ) -> Result<Put, Error> {
+        let Wish {
+            id,
+            kind,
+            about,
+            fields,
+        } = wish;
         let accepted = self.mill.accept(kind, fields).await??;
         let this = Arc::clone(self);
         to_its_end(async move {
             let writer = &mut *this.writer().await?;
+            put::check_about(&this.state(), &id, &about)?;
             // Before it is asked which version is current: a write that is repeated, since its
             // answer was lost, finds that it took effect.
             if let Some(version) = this.unchanged(&id, &accepted, terms) {
@@ -66,6 +84,7 @@ impl Custodian {
             }
             let place = put::next_version(&this.state(), &id, kind, terms)?;
             let new = New {
+                about,
                 accepted,
                 is_made: false,
                 certifies: None,
@@ -97,6 +116,7 @@ impl Custodian {
         terms: Terms,
     ) -> Result<VersionId, Error> {
         let New {
+            about,
             accepted,
             is_made,
             certifies,
@@ -122,6 +142,7 @@ impl Custodian {
             .await
             .map_err(Error::Hsm)?;
         let written = Written {
+            about: &about,
             accepted: &accepted,
             fingerprint,
             is_made,

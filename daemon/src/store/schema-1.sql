@@ -22,7 +22,10 @@ CREATE TABLE head (
 
 CREATE TABLE "group" (
     name TEXT PRIMARY KEY,
+    business_group TEXT NOT NULL,
+    environment TEXT NOT NULL,
     description TEXT NOT NULL,
+    labels TEXT NOT NULL,
     created INTEGER NOT NULL,
     created_by INTEGER NOT NULL,
     change INTEGER NOT NULL,
@@ -52,6 +55,8 @@ CREATE TABLE secret (
     previous INTEGER,
     pending INTEGER,
     keep INTEGER,
+    description TEXT NOT NULL,
+    labels TEXT NOT NULL,
     created INTEGER NOT NULL,
     created_by INTEGER NOT NULL,
     change INTEGER NOT NULL,

@@ -94,7 +94,7 @@ async fn furnish(site: &Site, own: &Path) {
         .unwrap();
     let group = v1::CreateGroupRequest {
         name: GROUP.into(),
-        description: String::new(),
+        ..Default::default()
     };
     manager.create_group(group).await.expect("a group");
     let uid = format!("unix:uid:{}", getuid());

@@ -120,7 +120,7 @@ fn elsewhere(memory: &TempDir) -> Site {
 async fn make_group(manager: &Manager) {
     let group = v1::CreateGroupRequest {
         name: GROUP.into(),
-        description: String::new(),
+        ..Default::default()
     };
     manager.create_group(group).await.expect("a group");
     let grant = v1::AddGrantRequest {

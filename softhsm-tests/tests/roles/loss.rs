@@ -33,7 +33,7 @@ async fn a_role_that_is_taken_back_is_lost_where_it_is_in_use() {
     let lost = site.entries("commit").pop().unwrap()["seq"].clone();
     let after = v1::CreateGroupRequest {
         name: "after".into(),
-        description: String::new(),
+        ..Default::default()
     };
     manager.create_group(after).await.unwrap();
 

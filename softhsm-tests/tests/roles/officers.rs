@@ -53,7 +53,7 @@ fn of_two_crypto_officers_who_revoke_each_other_at_once_one_remains() {
     };
     let group = v1::CreateGroupRequest {
         name: "web".into(),
-        description: String::new(),
+        ..Default::default()
     };
     let group = [manager_call("CreateGroup", &group.encode_to_vec())];
 

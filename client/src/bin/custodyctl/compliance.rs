@@ -191,6 +191,7 @@ pub(crate) fn document(rules: &v1::Rules) -> serde_json::Value {
         "max_validity_days": rules.max_validity_days,
         "warn_before_days": rules.warn_before_days,
         "max_age_days": rules.max_age_days,
+        "required_labels": rules.required_labels,
     })
 }
 
@@ -211,6 +212,7 @@ fn read(file: &PathBuf) -> Result<v1::Rules, Error> {
         max_validity_days: number(rules.max_validity_days),
         warn_before_days: number(rules.warn_before_days),
         max_age_days: number(rules.max_age_days),
+        required_labels: texts(&rules.required_labels),
     })
 }
 

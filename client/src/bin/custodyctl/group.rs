@@ -1,13 +1,14 @@
 //! `custodyctl group`.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf};
 
-use clap::Subcommand;
+use clap::{ArgGroup, Subcommand};
 use client::v1;
 use custody::name::GroupName;
 use serde::Serialize;
 
 use crate::{
+    about::{About, Said, lines, said},
     args::Global,
     compliance::{self, Deed},
     failure::Failure,
@@ -20,14 +21,24 @@ pub(crate) enum Command {
     Create {
         /// Letters, digits, '.', '_' and '-'; at most 100.
         name: GroupName,
-        /// What the group is for, for people.
+        /// The part of the organisation that its secrets belong to.
         #[arg(
             long,
             value_name = "TEXT",
             default_value = "",
             hide_default_value = true
         )]
-        description: String,
+        business_group: String,
+        /// Such as production or test.
+        #[arg(
+            long,
+            value_name = "TEXT",
+            default_value = "",
+            hide_default_value = true
+        )]
+        environment: String,
+        #[command(flatten)]
+        about: About,
     },
     /// List all groups.
     List,
@@ -36,12 +47,28 @@ pub(crate) enum Command {
         /// The group.
         name: GroupName,
     },
+    /// Say what else a group is for; what is not given stays as it is.
+    #[command(group(ArgGroup::new("change").required(true).multiple(true).args(
+        ["business_group", "environment", "description", "labels", "removed"],
+    )))]
+    Update {
+        /// The group.
+        name: GroupName,
+        /// The part of the organisation that its secrets belong to, from now on.
+        #[arg(long, value_name = "TEXT")]
+        business_group: Option<String>,
+        /// Such as production or test, from now on.
+        #[arg(long, value_name = "TEXT")]
+        environment: Option<String>,
+        #[command(flatten)]
+        said: Said,
+    },
     /// Show what the secrets of a group have to comply with, or set it.
     ///
     /// The file is TOML; what is shown is one. All rules are optional: mode ("report" or
     /// "enforce"), min-rsa-bits, min-ec-bits, min-symmetric-bits, key-algorithms,
     /// signature-algorithms, symmetric-algorithms, min-tls-version, max-validity-days,
-    /// warn-before-days, max-age-days. Lists what falls foul of what is set, and then ends
+    /// warn-before-days, max-age-days, required-labels. Lists what falls foul of what is set, and then ends
     /// with exit code 10.
     Rules {
         /// The group.
@@ -61,6 +88,9 @@ pub(crate) enum Command {
 struct Group {
     name: String,
     description: String,
+    business_group: String,
+    environment: String,
+    labels: BTreeMap<String, String>,
     created: Option<String>,
     master_keys: Vec<MasterKey>,
     secrets: u64,
@@ -92,6 +122,9 @@ impl From<v1::Group> for Group {
         Self {
             name: group.name,
             description: group.description,
+            business_group: group.business_group,
+            environment: group.environment,
+            labels: group.labels,
             created: time(group.created.as_ref()),
             master_keys: group.master_keys.into_iter().map(Into::into).collect(),
             secrets: group.secrets,
@@ -122,10 +155,10 @@ impl View for Group {
     fn text(&self) -> Option<String> {
         let facts = properties([
             ("name", Some(self.name.clone())),
-            (
-                "description",
-                Some(self.description.clone()).filter(|text| !text.is_empty()),
-            ),
+            ("description", said(&self.description)),
+            ("business group", said(&self.business_group)),
+            ("environment", said(&self.environment)),
+            ("labels", lines(&self.labels)),
             ("created", self.created.clone()),
             ("secrets", Some(self.secrets.to_string())),
             ("grants", Some(self.grants.to_string())),
@@ -156,13 +189,25 @@ impl View for Group {
 impl View for Groups {
     fn text(&self) -> Option<String> {
         columns(
-            ["GROUP", "SECRETS", "GRANTS", "CREATED", "DESCRIPTION"],
+            [
+                "GROUP",
+                "BUSINESS GROUP",
+                "ENVIRONMENT",
+                "SECRETS",
+                "GRANTS",
+                "CREATED",
+                "LABELS",
+                "DESCRIPTION",
+            ],
             self.groups.iter().map(|group| {
                 [
                     group.name.clone(),
+                    or_dash(Some(&group.business_group)),
+                    or_dash(Some(&group.environment)),
                     group.secrets.to_string(),
                     group.grants.to_string(),
                     or_dash(group.created.as_deref()),
+                    or_dash(lines(&group.labels).as_deref()),
                     or_dash(Some(&group.description)),
                 ]
             }),
@@ -186,12 +231,40 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
             let deed = Deed::new(file, dry_run, clear);
             compliance::rules(global, &manager, name, deed).await
         }
-        Command::Create { name, description } => {
+        Command::Create {
+            name,
+            business_group,
+            environment,
+            about,
+        } => {
             let request = v1::CreateGroupRequest {
                 name: name.into(),
-                description,
+                business_group,
+                environment,
+                labels: about.labels(),
+                description: about.description,
             };
             let group = manager.create_group(request).await;
+            output::show(
+                global.output,
+                &Group::from(group.map_err(Failure::Manager)?),
+            )
+        }
+        Command::Update {
+            name,
+            business_group,
+            environment,
+            said,
+        } => {
+            let request = v1::UpdateGroupRequest {
+                name: name.into(),
+                business_group,
+                environment,
+                labels: said.labels(),
+                remove_labels: said.removed(),
+                description: said.description,
+            };
+            let group = manager.update_group(request).await;
             output::show(
                 global.output,
                 &Group::from(group.map_err(Failure::Manager)?),

@@ -1,6 +1,7 @@
 //! `custodyctl`: puts secrets into custodyd's custody, says who gets them, and fetches them.
 #![forbid(unsafe_code)]
 
+mod about;
 mod args;
 mod callers;
 mod compliance;

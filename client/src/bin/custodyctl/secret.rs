@@ -8,7 +8,7 @@ mod view;
 
 use std::path::PathBuf;
 
-use clap::Subcommand;
+use clap::{ArgGroup, Subcommand};
 use client::v1;
 use custody::{
     name::{GroupName, SecretId},
@@ -16,6 +16,7 @@ use custody::{
 };
 
 use crate::{
+    about::{About, Said},
     args::Global,
     compliance,
     confirm::confirm,
@@ -53,6 +54,8 @@ pub(crate) enum Command {
         sources: Sources,
         #[command(flatten)]
         terms: Terms,
+        #[command(flatten)]
+        about: About,
         /// Write a version even if the current one has the same content.
         #[arg(long)]
         even_if_same: bool,
@@ -113,6 +116,18 @@ pub(crate) enum Command {
     Show {
         #[arg(value_name = "GROUP/NAME", value_parser = element::secret, help = "The secret")]
         secret: SecretId,
+    },
+    /// Say something else about a secret; what is not given stays as it is.
+    ///
+    /// No version is written.
+    #[command(group(ArgGroup::new("change").required(true).multiple(true).args(
+        ["description", "labels", "removed"],
+    )))]
+    Update {
+        #[arg(value_name = "GROUP/NAME", value_parser = element::secret, help = "The secret")]
+        secret: SecretId,
+        #[command(flatten)]
+        said: Said,
     },
     /// List the versions of a secret.
     Versions {
@@ -199,6 +214,7 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
             kind,
             sources,
             terms,
+            about,
             even_if_same,
         } => {
             let request = v1::PutSecretRequest {
@@ -207,6 +223,8 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
                 overlap_seconds: life::seconds(terms.overlap)?,
                 keep: terms.keep,
                 even_if_same,
+                labels: about.labels(),
+                description: about.description,
                 ..Default::default()
             };
             put(global, secret, kind, sources, request).await
@@ -231,6 +249,18 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
             terms,
         } => certify::certify(global, secret, &chain, terms).await,
         Command::Csr { secret } => certify::show(global, &secret).await,
+        Command::Update { secret, said } => {
+            let request = v1::UpdateSecretRequest {
+                group: secret.group.to_string(),
+                name: secret.name.to_string(),
+                labels: said.labels(),
+                remove_labels: said.removed(),
+                description: said.description,
+            };
+            let answer = global.manager().await?.update_secret(request).await;
+            let answer = answer.map_err(|call| compliance::explain(call, &secret.group))?;
+            output::show(global.output, &Secret::from(answer))
+        }
         Command::List { group } => {
             let request = v1::ListSecretsRequest {
                 group: group.into(),

@@ -1,5 +1,7 @@
 //! What the canned custodyd answers.
 
+use std::collections::BTreeMap;
+
 use client::v1;
 
 fn midnight() -> Option<prost_types::Timestamp> {
@@ -32,7 +34,13 @@ pub(super) fn version(number: u32) -> v1::Version {
         valid_until: (number == 1).then(time).flatten(),
         fingerprint: "ffeeddccbbaa99887766554433221100".into(),
         unchanged: false,
+        generation: Some(3),
     }
+}
+
+pub(super) fn labels() -> BTreeMap<String, String> {
+    let labels = [("cost-centre", "4711"), ("team", "edge\x1b[31m")];
+    labels.map(|(key, value)| (key.into(), value.into())).into()
 }
 
 pub(super) fn request() -> v1::CertificateRequest {
@@ -67,6 +75,9 @@ pub(super) fn group() -> v1::Group {
         secrets: 1,
         grants: 1,
         rules: Some(rules()),
+        business_group: "payments".into(),
+        environment: "production".into(),
+        labels: labels(),
     }
 }
 

@@ -7,11 +7,13 @@ use crate::{
         observation::{Credentials, ExeDoubt, Namespaces, Observation, Pinned, Process},
     },
     change::{
+        self,
         life::{self, Deed},
         put::{self, Written},
     },
     envelope::{Content, PlaintextDek, SealedContent, WrappedDek, Wrapping},
     group::{Group, KeyState, MasterKey},
+    label::{Labels, Said},
     name::{KeyId, SecretId, VersionId},
     role::{Act, Admission, Operation, Operator},
     row::{Row, RowKey},
@@ -97,7 +99,7 @@ fn state(rules: Rules, properties: &Properties, written: Millis) -> State {
     let puts = vec![
         Row::Group(Group {
             name: id().group,
-            description: String::new(),
+            purpose: crate::group::Purpose::default(),
             created: 0,
             created_by: 0,
         }),
@@ -119,6 +121,7 @@ fn state(rules: Rules, properties: &Properties, written: Millis) -> State {
             previous: None,
             pending: Some(2),
             keep: None,
+            about: crate::label::About::default(),
             created: 0,
             created_by: 0,
         }),
@@ -148,6 +151,7 @@ fn put(state: &State, properties: &Properties) -> Result<(), Error> {
         properties: properties.clone(),
     };
     let written = Written {
+        about: &crate::label::About::default(),
         is_made: false,
         certifies: None,
         accepted: &accepted,
@@ -171,6 +175,7 @@ prop_compose! {
         warn in proptest::option::of(1..60_u32),
         age in proptest::option::of(1..60_u32),
         only in proptest::option::of(prop_oneof![Just("rsa"), Just("ec")]),
+        label in proptest::bool::weighted(0.2),
     ) -> Rules {
         let mut rules = serde_json::json!({ "mode": mode });
         for (name, number) in [
@@ -185,6 +190,9 @@ prop_compose! {
         }
         if let Some(only) = only {
             rules["key-algorithms"] = serde_json::json!([only]);
+        }
+        if label {
+            rules["required-labels"] = serde_json::json!(["team"]);
         }
         serde_json::from_value(rules).unwrap()
     }
@@ -218,7 +226,8 @@ proptest! {
         let state = state(rules.clone(), &properties, written);
         let kind = Kind::from_name("certificate").unwrap();
         let lets_in = |written| {
-            let subject = Subject { kind, properties: &properties, written };
+            let labels = Labels::default();
+            let subject = Subject { kind, properties: &properties, written, labels: &labels };
             let findings = check(&rules, subject, NOW).findings;
             rules.mode == Mode::Report || !findings.iter().any(|one| one.code.refuses())
         };
@@ -250,4 +259,33 @@ proptest! {
             prop_assert!(life::live(&state, &id(), Which::Pending, deed, NOW).is_ok());
         }
     }
+}
+
+fn said(labels: &str, removed: &[&str]) -> Said {
+    Said {
+        description: None,
+        labels: serde_json::from_str(labels).unwrap(),
+        removed_labels: removed.iter().map(|key| key.parse().unwrap()).collect(),
+    }
+}
+
+#[test]
+fn a_required_label_stays_once_it_is_there() {
+    let json = r#"{"mode":"enforce","required-labels":["owner","team"]}"#;
+    let mut state = state(Rules::from_json(json).unwrap(), &properties(&[]), 0);
+    let mut update = |said| {
+        let (edit, _) = change::update_secret(&state, &id(), said)?;
+        let plan = state.plan(edit, 3);
+        state.adopt(&plan);
+        Ok::<_, Error>(())
+    };
+    // One at a time: what was missing before keeps nobody from making it better.
+    update(said(r#"{"team":"edge"}"#, &[])).unwrap();
+    update(said(r#"{"other":""}"#, &["owner"])).unwrap();
+    let refused = update(said("{}", &["team"])).unwrap_err();
+    assert!(matches!(&refused, Error::Unlabelled { finding, .. }
+        if finding.to_string() == "label: it has no label team; label it"));
+    update(said(r#"{"team":"core"}"#, &["team", "other"])).unwrap();
+    let about = &state.secret(&id()).unwrap().row().about;
+    assert_eq!(about.labels, said(r#"{"team":"core"}"#, &[]).labels);
 }

@@ -51,7 +51,7 @@ macro_rules! about_group {
 }
 
 about_group! {
-    CreateGroupRequest.name GetGroupRequest.name ListSecretsRequest.group AddGrantRequest.group
+    CreateGroupRequest.name GetGroupRequest.name UpdateGroupRequest.name ListSecretsRequest.group AddGrantRequest.group
     SetRulesRequest.group
 }
 
@@ -74,7 +74,7 @@ about_secret! {
     PutSecretRequest GetSecretRequest ListVersionsRequest DeleteSecretRequest ExplainGrantRequest
     ActivateVersionRequest EnableVersionRequest DisableVersionRequest DestroyVersionRequest
     RestoreVersionRequest ListReferencesRequest RotateSecretRequest
-    RequestCertificateRequest GetCertificateRequestRequest CertifySecretRequest
+    RequestCertificateRequest GetCertificateRequestRequest CertifySecretRequest UpdateSecretRequest
 }
 
 /// About a group, or all that the operator has a role for.

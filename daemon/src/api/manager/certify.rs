@@ -69,7 +69,7 @@ impl Call<'_> {
 
 impl Manager {
     fn request(&self, version: &VersionId) -> Result<v1::CertificateRequest, Error> {
-        let pem = self.with_secret(&version.secret, |secret| {
+        let pem = self.with_secret(&version.secret, |_, secret| {
             let row = secret.version(version.number)?.row();
             row.request().map(str::to_owned)
         })?;

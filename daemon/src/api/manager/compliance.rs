@@ -161,6 +161,7 @@ fn rules(given: v1::Rules) -> Result<Rules, Error> {
         max_validity_days: number("rules.max_validity_days", given.max_validity_days)?,
         warn_before_days: number("rules.warn_before_days", given.warn_before_days)?,
         max_age_days: number("rules.max_age_days", given.max_age_days)?,
+        required_labels: names("rules.required_labels", &given.required_labels)?,
     })
 }
 

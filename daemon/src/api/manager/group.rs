@@ -3,7 +3,7 @@
 use custody::{change, name::GroupName};
 use proto::v1;
 
-use super::{Call, Manager};
+use super::{Call, Manager, about::purpose};
 use crate::{
     api::{parse, view},
     custodian::Error,
@@ -17,7 +17,7 @@ impl Call<'_> {
         let name: GroupName = parse("name", &request.name)?;
         self.manager
             .custodian
-            .create_group(self.operator, name.clone(), request.description)
+            .create_group(self.operator, name.clone(), purpose(request)?)
             .await?;
         self.manager.group(&name)
     }
@@ -43,7 +43,7 @@ impl Call<'_> {
 }
 
 impl Manager {
-    fn group(&self, name: &GroupName) -> Result<v1::Group, Error> {
+    pub(super) fn group(&self, name: &GroupName) -> Result<v1::Group, Error> {
         let state = self.custodian.state();
         let group = state.group(name);
         let group = group.ok_or_else(|| change::Error::NoSuchGroup(name.clone()))?;

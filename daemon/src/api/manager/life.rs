@@ -29,7 +29,7 @@ impl Call<'_> {
             .custodian
             .activate(self.operator, id.clone(), which, overlap)
             .await?;
-        manager.with_secret(&id, |secret| Some(view::secret(secret)))
+        manager.with_secret(&id, |group, secret| Some(view::secret(group, secret)))
     }
 
     pub(super) async fn enable_version(
@@ -91,8 +91,9 @@ impl Call<'_> {
             .custodian
             .live(self.operator, id.clone(), which, deed, force)
             .await?;
-        let shown = manager.with_secret(&id, |secret| {
-            Some(secret.version(number).map(view::version))
+        let shown = manager.with_secret(&id, |group, secret| {
+            let version = secret.version(number);
+            Some(version.map(|version| view::version(group, version)))
         })?;
         let gone = change::Error::NoSuchVersion { secret: id, which };
         Ok(shown.ok_or(gone)?)

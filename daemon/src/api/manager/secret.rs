@@ -4,14 +4,14 @@ use custody::{
     change::{self, put::Terms},
     name::{GroupName, SecretId, VersionId},
     secret::{Kind, fields::Fields},
-    state::view::SecretView,
+    state::view::{GroupView, SecretView},
 };
 use proto::v1;
 
-use super::{Call, Manager, life::millis};
+use super::{Call, Manager, about::about, life::millis};
 use crate::{
     api::{parse, view},
-    custodian::Error,
+    custodian::{Error, Wish},
 };
 
 impl Call<'_> {
@@ -34,10 +34,16 @@ impl Call<'_> {
             even_if_same: request.even_if_same,
             is_request: false,
         };
+        let wish = Wish {
+            id: id.clone(),
+            kind,
+            about: about(&request.description, request.labels)?,
+            fields,
+        };
         let manager = self.manager;
         let put = manager
             .custodian
-            .put_secret(self.operator, id.clone(), kind, fields, terms)
+            .put_secret(self.operator, wish, terms)
             .await?;
         Ok(v1::Version {
             unchanged: put.is_unchanged,
@@ -53,7 +59,10 @@ impl Call<'_> {
         let state = self.manager.custodian.state();
         let group = state.group(&name).ok_or(change::Error::NoSuchGroup(name))?;
         Ok(v1::ListSecretsResponse {
-            secrets: group.secrets().map(view::secret).collect(),
+            secrets: group
+                .secrets()
+                .map(|secret| view::secret(group, secret))
+                .collect(),
         })
     }
 
@@ -63,7 +72,7 @@ impl Call<'_> {
     ) -> Result<v1::Secret, Error> {
         let id = secret_id(&request.group, &request.name)?;
         self.manager
-            .with_secret(&id, |secret| Some(view::secret(secret)))
+            .with_secret(&id, |group, secret| Some(view::secret(group, secret)))
     }
 
     pub(super) async fn list_versions(
@@ -71,9 +80,12 @@ impl Call<'_> {
         request: v1::ListVersionsRequest,
     ) -> Result<v1::ListVersionsResponse, Error> {
         let id = secret_id(&request.group, &request.name)?;
-        self.manager.with_secret(&id, |secret| {
+        self.manager.with_secret(&id, |group, secret| {
             Some(v1::ListVersionsResponse {
-                versions: secret.versions().map(view::version).collect(),
+                versions: secret
+                    .versions()
+                    .map(|version| view::version(group, version))
+                    .collect(),
             })
         })
     }
@@ -94,21 +106,24 @@ impl Call<'_> {
 
 impl Manager {
     pub(super) fn version(&self, id: &VersionId) -> Result<v1::Version, Error> {
-        self.with_secret(&id.secret, |secret| {
-            secret.version(id.number).map(view::version)
+        self.with_secret(&id.secret, |group, secret| {
+            let version = secret.version(id.number)?;
+            Some(view::version(group, version))
         })
     }
 
     pub(super) fn with_secret<T>(
         &self,
         id: &SecretId,
-        show: impl FnOnce(SecretView<'_>) -> Option<T>,
+        show: impl FnOnce(GroupView<'_>, SecretView<'_>) -> Option<T>,
     ) -> Result<T, Error> {
         let state = self.custodian.state();
         let group = state
             .group(&id.group)
             .ok_or_else(|| change::Error::NoSuchGroup(id.group.clone()))?;
-        let shown = group.secret(&id.name).and_then(show);
+        let shown = group
+            .secret(&id.name)
+            .and_then(|secret| show(group, secret));
         Ok(shown.ok_or_else(|| change::Error::NoSuchSecret(id.clone()))?)
     }
 }

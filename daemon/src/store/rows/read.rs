@@ -5,7 +5,8 @@ use std::num::NonZeroU32;
 use custody::{
     compliance::rules::{Adopted, Rules},
     envelope::{SealedContent, SealedDigest, WrappedDek, Wrapping},
-    group::{Group, KeyState, MasterKey},
+    group::{Group, KeyState, MasterKey, Purpose},
+    label::About,
     name::{SecretId, VersionId},
     policy::rule::Rule,
     role::Assignment,
@@ -109,6 +110,14 @@ impl Columns<'_, '_> {
         })
     }
 
+    /// The two columns of what is said about a thing.
+    fn about(&mut self) -> Result<About, Error> {
+        Ok(About {
+            description: self.name("description")?,
+            labels: self.parse("labels", from_json)?,
+        })
+    }
+
     /// The two columns that a version's state is in.
     fn state(&mut self) -> Result<VersionState, Error> {
         let name: String = self.take()?;
@@ -158,12 +167,17 @@ pub(in crate::store) fn groups(
     connection: &Connection,
     each: &mut dyn FnMut(Tagged),
 ) -> Result<(), Error> {
-    let query = r#"SELECT name, description, created, created_by, change, tag
+    let query = r#"SELECT name, business_group, environment, description, labels, created,
+            created_by, change, tag
         FROM "group""#;
     read(connection, "group", query, each, |columns| {
         Ok(Row::Group(Group {
             name: columns.name("name")?,
-            description: columns.take()?,
+            purpose: Purpose {
+                business_group: columns.name("business_group")?,
+                environment: columns.name("environment")?,
+                about: columns.about()?,
+            },
             created: columns.take()?,
             created_by: columns.take()?,
         }))
@@ -196,8 +210,8 @@ pub(in crate::store) fn secrets(
     connection: &Connection,
     each: &mut dyn FnMut(Tagged),
 ) -> Result<(), Error> {
-    let query = r#"SELECT "group", name, type, current, previous, pending, keep, created,
-            created_by, change, tag
+    let query = r#"SELECT "group", name, type, current, previous, pending, keep,
+            description, labels, created, created_by, change, tag
         FROM secret"#;
     read(connection, "secret", query, each, |columns| {
         Ok(Row::Secret(Secret {
@@ -207,6 +221,7 @@ pub(in crate::store) fn secrets(
             previous: columns.take()?,
             pending: columns.take()?,
             keep: columns.take::<Option<u32>>()?.and_then(NonZeroU32::new),
+            about: columns.about()?,
             created: columns.take()?,
             created_by: columns.take()?,
         }))

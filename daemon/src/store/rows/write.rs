@@ -45,13 +45,18 @@ pub(in crate::store) fn row(connection: &Connection, tagged: &Tagged) -> Result<
     };
     match &tagged.row {
         Row::Group(group) => run(
-            r#"INSERT INTO "group" (name, description, created, created_by, change, tag)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-            ON CONFLICT DO UPDATE SET description = excluded.description,
-                change = excluded.change, tag = excluded.tag"#,
+            r#"INSERT INTO "group" (name, business_group, environment, description, labels,
+                created, created_by, change, tag)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+            ON CONFLICT DO UPDATE SET business_group = excluded.business_group,
+                environment = excluded.environment, description = excluded.description,
+                labels = excluded.labels, change = excluded.change, tag = excluded.tag"#,
             params![
                 group.name.as_str(),
-                group.description,
+                group.purpose.business_group.as_str(),
+                group.purpose.environment.as_str(),
+                group.purpose.about.description.as_str(),
+                to_json(&group.purpose.about.labels),
                 group.created,
                 group.created_by,
                 change,
@@ -80,11 +85,12 @@ pub(in crate::store) fn row(connection: &Connection, tagged: &Tagged) -> Result<
         ),
         Row::Secret(secret) => run(
             r#"INSERT INTO secret ("group", name, type, current, previous, pending, keep,
-                created, created_by, change, tag)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+                description, labels, created, created_by, change, tag)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
             ON CONFLICT DO UPDATE SET current = excluded.current,
                 previous = excluded.previous, pending = excluded.pending,
-                keep = excluded.keep, change = excluded.change, tag = excluded.tag"#,
+                keep = excluded.keep, description = excluded.description,
+                labels = excluded.labels, change = excluded.change, tag = excluded.tag"#,
             params![
                 secret.id.group.as_str(),
                 secret.id.name.as_str(),
@@ -93,6 +99,8 @@ pub(in crate::store) fn row(connection: &Connection, tagged: &Tagged) -> Result<
                 secret.previous,
                 secret.pending,
                 secret.keep.map(NonZeroU32::get),
+                secret.about.description.as_str(),
+                to_json(&secret.about.labels),
                 secret.created,
                 secret.created_by,
                 change,
@@ -262,5 +270,5 @@ pub(in crate::store) fn shred(connection: &Connection, id: &VersionId) -> Result
 }
 
 fn to_json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).expect("lists of text have a JSON form")
+    serde_json::to_string(value).expect("lists and maps of text have a JSON form")
 }

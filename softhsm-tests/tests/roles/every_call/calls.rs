@@ -15,12 +15,14 @@ fn taken(method: &str) -> Option<&'static [Role]> {
         "GetGroup" => &[CryptoOfficer, GroupAdministrator, Writer, Reader],
         "PutSecret" | "RotateSecret" | "RequestCertificate" | "CertifySecret"
         | "ActivateVersion" => &[Writer],
-        "EnableVersion" | "DisableVersion" => &[GroupAdministrator, Writer],
+        "EnableVersion" | "DisableVersion" | "UpdateSecret" => &[GroupAdministrator, Writer],
         "DestroyVersion" | "RestoreVersion" => &[GroupAdministrator],
         "GetCertificateRequest" | "ListSecrets" | "GetSecret" | "ListVersions" => {
             &[GroupAdministrator, Writer, Reader]
         }
-        "DeleteSecret" | "AddGrant" | "RevokeGrant" | "SuggestGrant" => &[GroupAdministrator],
+        "UpdateGroup" | "DeleteSecret" | "AddGrant" | "RevokeGrant" | "SuggestGrant" => {
+            &[GroupAdministrator]
+        }
         "ListGrants" | "LintGrants" | "ListConsumers" => &[GroupAdministrator, Reader, Auditor],
         "ListReferences" => &[GroupAdministrator, Reader],
         "SetRules" => &[GroupAdministrator],
@@ -72,7 +74,7 @@ impl Call {
     pub(crate) fn changes(&self) -> bool {
         let verbs = [
             "Activate", "Enable", "Disable", "Destroy", "Restore", "Create", "Put", "Delete",
-            "Add", "Revoke", "Assign", "Set", "Rotate", "Request", "Certify",
+            "Add", "Revoke", "Assign", "Set", "Rotate", "Request", "Certify", "Update",
         ];
         verbs.iter().any(|verb| self.method.starts_with(verb))
     }
@@ -244,6 +246,17 @@ fn calls_about(there: &There) -> Vec<Call> {
         name: name(),
     };
     let (some, id) = (|| Some(group()), |id: &String| id.clone());
+    let update_group = v1::UpdateGroupRequest {
+        name: group(),
+        environment: Some("test".into()),
+        ..Default::default()
+    };
+    let update_secret = v1::UpdateSecretRequest {
+        group: group(),
+        name: name(),
+        remove_labels: vec!["team".into()],
+        ..Default::default()
+    };
     let get_group = v1::GetGroupRequest { name: group() };
     let list = v1::ListSecretsRequest { group: group() };
     let grants = v1::ListGrantsRequest { group: some() };
@@ -277,6 +290,7 @@ fn calls_about(there: &There) -> Vec<Call> {
     let take = Call::new("RevokeRole", of_it, &take);
     vec![
         about("GetGroup", &|| get_group.encode_to_vec()),
+        about("UpdateGroup", &|| update_group.encode_to_vec()),
         about("PutSecret", &|| put.encode_to_vec()),
         about("RotateSecret", &|| rotate.encode_to_vec()),
         about("RequestCertificate", &|| request.encode_to_vec()),
@@ -284,6 +298,7 @@ fn calls_about(there: &There) -> Vec<Call> {
         about("CertifySecret", &|| certify.encode_to_vec()),
         about("ListSecrets", &|| list.encode_to_vec()),
         about("GetSecret", &|| get.encode_to_vec()),
+        about("UpdateSecret", &|| update_secret.encode_to_vec()),
         about("ListVersions", &|| versions.encode_to_vec()),
         about("ActivateVersion", &|| activate.encode_to_vec()),
         about("DisableVersion", &|| disable.encode_to_vec()),
@@ -320,7 +335,7 @@ pub(crate) fn calls(there: &[There], fresh: &str, auditor: &str) -> Vec<Call> {
     calls.extend(calls_about(&nowhere));
     let create = v1::CreateGroupRequest {
         name: fresh.into(),
-        description: String::new(),
+        ..Default::default()
     };
     let suggest = v1::SuggestGrantRequest {
         unit: "no-such.service".into(),

@@ -1,10 +1,15 @@
 //! How secrets and their versions are shown.
 
+use std::collections::BTreeMap;
+
 use client::v1;
 use custody::name::SecretId;
 use serde::Serialize;
 
-use crate::output::{View, columns, or_dash, properties, time};
+use crate::{
+    about::{lines, said},
+    output::{View, columns, or_dash, properties, time},
+};
 
 #[derive(Debug, Serialize)]
 pub(super) struct Secret {
@@ -17,6 +22,8 @@ pub(super) struct Secret {
     previous: Option<u32>,
     pending: Option<u32>,
     keep: Option<u32>,
+    description: String,
+    labels: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -32,6 +39,7 @@ pub(super) struct Version {
     size: u64,
     properties: Vec<Property>,
     master_keys: Vec<String>,
+    generation: Option<u32>,
     state: String,
     doom: Option<String>,
     valid_until: Option<String>,
@@ -101,6 +109,8 @@ impl From<v1::Secret> for Secret {
             previous: secret.previous,
             pending: secret.pending,
             keep: secret.keep,
+            description: secret.description,
+            labels: secret.labels,
         }
     }
 }
@@ -123,6 +133,7 @@ impl From<v1::Version> for Version {
             size: version.size,
             properties: version.properties.into_iter().map(property).collect(),
             master_keys: version.master_keys,
+            generation: version.generation,
             doom: time(version.doom.as_ref()),
             valid_until: time(version.valid_until.as_ref()),
             state: version.state,
@@ -165,11 +176,12 @@ impl Version {
             .properties
             .iter()
             .map(|property| (&*property.name, Some(property.value.clone())));
+        let generation = self.generation.map(|number| number.to_string());
         let keys = Some(self.master_keys.join(" ")).filter(|keys| !keys.is_empty());
         fixed
             .into_iter()
             .chain(properties)
-            .chain([("master key", keys)])
+            .chain([("master key", keys), ("generation", generation)])
     }
 }
 
@@ -178,6 +190,8 @@ impl View for Secret {
         let fixed = [
             ("secret", Some(format!("{}/{}", self.group, self.name))),
             ("type", Some(self.r#type.clone())),
+            ("description", said(&self.description)),
+            ("labels", lines(&self.labels)),
             ("created", self.created.clone()),
             ("versions", Some(self.versions.to_string())),
             ("kept", self.keep.map(|keep| keep.to_string())),
@@ -192,7 +206,7 @@ impl View for Secret {
 impl View for Secrets {
     fn text(&self) -> Option<String> {
         columns(
-            ["SECRET", "TYPE", "VERSION", "STORED", "SIZE"],
+            ["SECRET", "TYPE", "VERSION", "STORED", "SIZE", "LABELS"],
             self.secrets.iter().map(|secret| {
                 let current = secret.current.as_ref();
                 [
@@ -201,6 +215,7 @@ impl View for Secrets {
                     or_dash(current.map(|v| v.number.to_string()).as_deref()),
                     or_dash(current.and_then(|v| v.created.as_deref())),
                     or_dash(current.map(|v| v.size.to_string()).as_deref()),
+                    or_dash(lines(&secret.labels).as_deref()),
                 ]
             }),
         )

@@ -1,0 +1,90 @@
+//! What is said about groups and secrets.
+
+use std::collections::BTreeMap;
+
+use custody::{
+    group::{Purpose, Repurposed},
+    label::{About, Key, Labels, Said},
+    name::GroupName,
+};
+use proto::v1;
+
+use super::{Call, secret::secret_id};
+use crate::{
+    api::{parse, view},
+    custodian::Error,
+};
+
+impl Call<'_> {
+    pub(super) async fn update_group(
+        self,
+        request: v1::UpdateGroupRequest,
+    ) -> Result<v1::Group, Error> {
+        let name: GroupName = parse("name", &request.name)?;
+        let line = |field, text: Option<String>| text.map(|text| parse(field, &text)).transpose();
+        let repurposed = Repurposed {
+            business_group: line("business_group", request.business_group)?,
+            environment: line("environment", request.environment)?,
+            said: said(request.description, request.labels, &request.remove_labels)?,
+        };
+        let manager = self.manager;
+        manager
+            .custodian
+            .update_group(self.operator, name.clone(), repurposed)
+            .await?;
+        manager.group(&name)
+    }
+
+    pub(super) async fn update_secret(
+        self,
+        request: v1::UpdateSecretRequest,
+    ) -> Result<v1::Secret, Error> {
+        let id = secret_id(&request.group, &request.name)?;
+        let said = said(request.description, request.labels, &request.remove_labels)?;
+        let manager = self.manager;
+        manager
+            .custodian
+            .update_secret(self.operator, id.clone(), said)
+            .await?;
+        manager.with_secret(&id, |group, secret| Some(view::secret(group, secret)))
+    }
+}
+
+/// What a new group is for.
+pub(super) fn purpose(request: v1::CreateGroupRequest) -> Result<Purpose, Error> {
+    Ok(Purpose {
+        business_group: parse("business_group", &request.business_group)?,
+        environment: parse("environment", &request.environment)?,
+        about: about(&request.description, request.labels)?,
+    })
+}
+
+/// What is said about a new group or secret.
+pub(super) fn about(description: &str, given: BTreeMap<String, String>) -> Result<About, Error> {
+    Ok(About {
+        description: parse("description", description)?,
+        labels: labels(given)?,
+    })
+}
+
+fn said(
+    description: Option<String>,
+    given: BTreeMap<String, String>,
+    removed: &[String],
+) -> Result<Said, Error> {
+    let description = description.map(|text| parse("description", &text));
+    let keys = removed.iter().map(|key| parse::<Key>("remove_labels", key));
+    Ok(Said {
+        description: description.transpose()?,
+        labels: labels(given)?,
+        removed_labels: keys.collect::<Result<_, _>>()?,
+    })
+}
+
+fn labels(given: BTreeMap<String, String>) -> Result<Labels, Error> {
+    let label =
+        |(key, value): (String, String)| Ok((parse("labels", &key)?, parse("labels", &value)?));
+    let labels: BTreeMap<_, _> = given.into_iter().map(label).collect::<Result<_, Error>>()?;
+    let labels = Labels::try_from(labels);
+    labels.map_err(|error| custody::change::Error::Said(error).into())
+}
