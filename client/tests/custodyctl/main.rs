@@ -3,10 +3,12 @@
 
 mod canned;
 mod compliance;
+mod context;
 mod expiring;
 mod failing;
 mod grant;
 mod import;
+mod inject;
 mod journal;
 mod output;
 mod put;
