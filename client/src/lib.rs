@@ -3,10 +3,10 @@
 //! ```no_run
 //! # async fn example() -> Result<(), client::Error> {
 //! let provider = client::Provider::connect(client::PROVIDER_SOCKET).await?;
-//! let tls = provider.fetch("web", "tls", None).await?;
-//! for (field, content) in &tls.fields {
-//!     // hand `content` to the TLS library; it is wiped when `tls` is dropped
-//! #   let _ = (field, content);
+//! let tls = provider.fetch_tls_context("web", "tls").await?;
+//! if let (Some(chain), Some(key)) = (tls.certificate_chain(), tls.private_key()) {
+//!     // hand them to the TLS library; they are wiped when `tls` is dropped
+//! #   let _ = (chain, key);
 //! }
 //! # Ok(()) }
 //! ```
@@ -23,11 +23,13 @@ mod error;
 mod manager;
 mod provider;
 mod retry;
+mod tls;
 
 pub use error::Error;
 pub use manager::{JournalLines, Manager};
 pub use proto::v1;
-pub use provider::{Fetched, Provider, Watch};
+pub use provider::{Fetched, Part, Provider, Watch};
+pub use tls::TlsContext;
 
 /// Where custodyd answers services, unless it is configured otherwise.
 pub const PROVIDER_SOCKET: &str = "/run/custodyd/provider.sock";

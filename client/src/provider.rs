@@ -6,13 +6,13 @@ use tonic::{Streaming, transport::Channel};
 use zeroize::Zeroizing;
 
 use crate::{
-    Error, channel,
+    Error, TlsContext, channel,
     retry::repeat,
     v1::{self, provider_client::ProviderClient},
 };
 
 /// The longest answer that is taken: 1 MiB of content, each byte of it written as six, as in
-/// JSON the worst are.
+/// JSON the worst are; or five times that content, as PEM, which hardly grows.
 const MAX_ANSWER: usize = (6 << 20) + (1 << 16);
 
 /// A connection to the Provider surface. Cloning shares it; it mends itself.
@@ -31,8 +31,9 @@ impl Provider {
         Ok(Self(client.max_decoding_message_size(MAX_ANSWER)))
     }
 
-    /// Fetches one version of a secret: the current one without a number. Each fetch is
-    /// an entry in custodyd's journal.
+    /// Fetches one version of a secret: the current one without a number. With it comes what
+    /// it refers to, all of one moment. Each fetch is an entry in custodyd's journal for each
+    /// secret that comes.
     ///
     /// # Errors
     ///
@@ -86,16 +87,47 @@ impl Provider {
         Ok(Fetched::from(response))
     }
 
-    /// Watches a secret; [`Watch::next`] gives its current version at once.
+    /// Fetches the current version of a TLS context, with the key store and all else that it
+    /// refers to.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Denied`] if not all of it is granted to this process; [`Error::Precondition`]
+    /// if it is no TLS context.
+    pub async fn fetch_tls_context(&self, group: &str, name: &str) -> Result<TlsContext, Error> {
+        self.fetch(group, name, None).await?.try_into()
+    }
+
+    /// Watches a secret, and what it refers to; [`Watch::next`] gives its current version at
+    /// once.
     ///
     /// # Errors
     ///
     /// [`Error::Denied`] for all that is not granted to this process, there or not.
     pub async fn watch(&self, group: &str, name: &str) -> Result<Watch, Error> {
-        let request = v1::WatchRequest {
+        self.watch_with(v1::WatchRequest {
             group: group.to_owned(),
             name: name.to_owned(),
-        };
+            unresolved: false,
+        })
+        .await
+    }
+
+    /// As [`watch`](Self::watch), of the secret alone: a grant for it is enough.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Denied`] for all that is not granted to this process, there or not.
+    pub async fn watch_alone(&self, group: &str, name: &str) -> Result<Watch, Error> {
+        self.watch_with(v1::WatchRequest {
+            group: group.to_owned(),
+            name: name.to_owned(),
+            unresolved: true,
+        })
+        .await
+    }
+
+    async fn watch_with(&self, request: v1::WatchRequest) -> Result<Watch, Error> {
         let stream = repeat(|| {
             let (mut client, request) = (self.0.clone(), request.clone());
             async move { client.watch(request).await }
@@ -128,10 +160,25 @@ pub struct Fetched {
     /// The content: names and bytes, in the type's order; or the documents it is written as,
     /// named like files.
     pub fields: Vec<(String, Zeroizing<Vec<u8>>)>,
-    /// The format that was asked for.
+    /// The format that they are in; `None` if they are as they are stored.
     pub format: Option<String>,
     /// Number of the journal entry that records this release.
     pub receipt: u64,
+    /// What it refers to, in the order of its type, and of the same moment.
+    pub parts: Vec<Part>,
+}
+
+/// A secret that came with the one that refers to it.
+#[derive(Debug)]
+pub struct Part {
+    /// The field that refers to it, such as "keystore".
+    pub field: String,
+    /// Name of its group.
+    pub group: String,
+    /// Its name in that group.
+    pub name: String,
+    /// What was released of it.
+    pub secret: Fetched,
 }
 
 impl Fetched {
@@ -142,20 +189,51 @@ impl Fetched {
             .find(|(field, _)| field == name)
             .map(|(_, content)| content.as_slice())
     }
+
+    /// What the field called `field` refers to; `None` if that did not come.
+    pub fn part(&self, field: &str) -> Option<&Self> {
+        let part = self.parts.iter().find(|part| part.field == field)?;
+        Some(&part.secret)
+    }
+}
+
+fn take(fields: Vec<v1::Field>) -> Vec<(String, Zeroizing<Vec<u8>>)> {
+    let fields = fields.into_iter();
+    fields
+        .map(|mut field| {
+            let name = mem::take(&mut field.name);
+            (name, Zeroizing::new(mem::take(&mut field.value)))
+        })
+        .collect()
+}
+
+impl From<v1::Part> for Part {
+    fn from(part: v1::Part) -> Self {
+        Self {
+            field: part.field,
+            group: part.group,
+            name: part.name,
+            secret: Fetched {
+                version: part.version,
+                kind: part.r#type,
+                fields: take(part.fields),
+                format: part.format,
+                receipt: part.receipt,
+                parts: Vec::new(),
+            },
+        }
+    }
 }
 
 impl From<v1::FetchResponse> for Fetched {
     fn from(response: v1::FetchResponse) -> Self {
-        let take = |mut field: v1::Field| {
-            let name = mem::take(&mut field.name);
-            (name, Zeroizing::new(mem::take(&mut field.value)))
-        };
         Self {
             version: response.version,
             kind: response.r#type,
-            fields: response.fields.into_iter().map(take).collect(),
+            fields: take(response.fields),
             format: response.format,
             receipt: response.receipt,
+            parts: response.parts.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -166,11 +244,13 @@ impl fmt::Debug for Fetched {
             .field("version", &self.version)
             .field("kind", &self.kind)
             .field("receipt", &self.receipt)
+            .field("parts", &self.parts)
             .finish_non_exhaustive()
     }
 }
 
-/// The versions of one secret, as they become current.
+/// The versions of one secret, as they become current. A number comes once more when what
+/// the secret refers to has changed.
 #[derive(Debug)]
 pub struct Watch(Streaming<v1::WatchResponse>);
 
@@ -200,7 +280,7 @@ mod tests {
                 value: b"hunter2".to_vec(),
             }],
             receipt: 7,
-            format: None,
+            ..v1::FetchResponse::default()
         });
         assert_eq!(fetched.field("password"), Some(&b"hunter2"[..]));
         let printed = format!("{fetched:?}");

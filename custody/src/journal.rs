@@ -1,6 +1,6 @@
 //! The journal: what is written down before it happens.
 
-use std::{future::Future, time::Duration};
+use std::future::Future;
 
 use serde::Serialize;
 
@@ -8,7 +8,7 @@ use crate::{
     caller::{Evidence, observation::Drift},
     name::{GroupName, InstanceId, KeyId, RuleId, SecretName},
     outlook::Shift,
-    policy::{Decision, Denial, Operation, Permit, Reason},
+    policy::{Decision, Denial, Grant, Operation, Permit, Reason, Via},
     role::{Act, Admission, NotAdmitted, Operator},
     secret::version::Which,
 };
@@ -16,8 +16,10 @@ use crate::{
 pub mod chain;
 pub mod change;
 pub mod public_key;
+pub mod undelivered;
 
 use change::{Change, Settled};
+use undelivered::Undelivered;
 
 /// Where an entry of the journal is: its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -35,6 +37,11 @@ impl Receipt {
     pub fn seq(self) -> u64 {
         self.0
     }
+
+    /// This one and those of the entries that were appended with it.
+    fn and_on(self) -> impl Iterator<Item = Self> {
+        (self.0..).map(Self)
+    }
 }
 
 /// An append-only log.
@@ -42,9 +49,17 @@ pub trait Journal {
     /// Why an entry could not be written.
     type Error;
 
-    /// Appends `event`. Returns only once the entry would survive a crash; if it fails,
-    /// the journal does not hold the entry, and never will.
-    fn append(&self, event: Event) -> impl Future<Output = Result<Receipt, Self::Error>> + Send;
+    /// Appends `events`, one after the other, and says where the first is. Returns only once
+    /// all of them would survive a crash; if it fails, the journal holds none, and never will.
+    fn append_all(
+        &self,
+        events: Vec<Event>,
+    ) -> impl Future<Output = Result<Receipt, Self::Error>> + Send;
+
+    /// Appends one event, as [`append_all`](Self::append_all) does.
+    fn append(&self, event: Event) -> impl Future<Output = Result<Receipt, Self::Error>> + Send {
+        self.append_all(vec![event])
+    }
 }
 
 /// Why there is no permit.
@@ -67,10 +82,36 @@ pub async fn record<Op: Operation, J: Journal>(
     decision: Decision<Op>,
     journal: &J,
 ) -> Result<Permit<Op>, Refusal<J::Error>> {
-    let event = Event::of(&decision);
+    let event = match &decision {
+        Ok(grant) => Event::allowing(grant),
+        Err(denial) => Event::denying(denial),
+    };
     let receipt = journal.append(event).await.map_err(Refusal::Unrecorded)?;
     let grant = decision.map_err(Refusal::Denied)?;
     Ok(Permit { grant, receipt })
+}
+
+/// As [`record`], of grants that are spent together: either all are on record, each in an
+/// entry of its own, or none is.
+///
+/// # Errors
+///
+/// The [`Refusal`].
+pub async fn record_all<Op: Operation, J: Journal>(
+    decision: Result<Vec<Grant<Op>>, Box<Denial>>,
+    journal: &J,
+) -> Result<Vec<Permit<Op>>, Refusal<J::Error>> {
+    let events = match &decision {
+        Ok(grants) => grants.iter().map(Event::allowing).collect(),
+        Err(denial) => vec![Event::denying(denial)],
+    };
+    let first = journal.append_all(events).await;
+    let receipts = first.map_err(Refusal::Unrecorded)?.and_on();
+    let grants = decision.map_err(Refusal::Denied)?.into_iter();
+    let permits = grants.zip(receipts);
+    Ok(permits
+        .map(|(grant, receipt)| Permit { grant, receipt })
+        .collect())
 }
 
 /// Why nobody is admitted.
@@ -151,6 +192,9 @@ pub enum Event {
         secret: SecretName,
         /// The version.
         version: u32,
+        /// What refers to it, unless it was asked for by its name.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        via: Option<Via>,
         /// The grant that allows it.
         grant: RuleId,
         /// The master key that protects the version.
@@ -183,6 +227,9 @@ pub enum Event {
         secret: SecretName,
         /// The version asked for: a number, or its part.
         version: Which,
+        /// What refers to it, unless it was asked for by its name.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        via: Option<Via>,
         /// Why not.
         reason: Reason,
     },
@@ -298,39 +345,6 @@ pub enum Event {
     },
 }
 
-/// Why something that was allowed did not reach the caller.
-#[derive(Clone, Debug, Serialize)]
-#[serde(tag = "cause", rename_all = "kebab-case")]
-pub enum Undelivered {
-    /// The caller is not the one that was attested any more.
-    Drift {
-        /// In what.
-        drift: Drift,
-    },
-    /// The token did not unwrap.
-    Token {
-        /// Why not.
-        problem: String,
-    },
-    /// What is stored is not what was written.
-    Tampered {
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// The database did not answer.
-    Database {
-        /// Why not.
-        problem: String,
-    },
-    /// The content cannot be written in the format that was asked for.
-    Format {
-        /// Why not.
-        problem: String,
-    },
-    /// Too many others waited to have theirs written in a format.
-    Busy,
-}
-
 /// A door of the daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -370,34 +384,28 @@ impl Event {
         }
     }
 
-    fn of<Op: Operation>(decision: &Decision<Op>) -> Self {
-        match decision {
-            Ok(grant) => Self::Allow {
-                operation: Op::NAME,
-                caller: grant.caller.evidence().clone(),
-                group: grant.found.locked.version.secret.group.clone(),
-                secret: grant.found.locked.version.secret.name.clone(),
-                version: grant.found.locked.version.number,
-                grant: grant.found.rule.id,
-                master_key: grant.found.locked.gmk,
-            },
-            Err(denial) => Self::Deny {
-                operation: denial.operation,
-                caller: denial.evidence.clone(),
-                group: denial.wanted.group.clone(),
-                secret: denial.wanted.name.clone(),
-                version: denial.wanted.version,
-                reason: denial.reason,
-            },
+    fn allowing<Op: Operation>(grant: &Grant<Op>) -> Self {
+        Self::Allow {
+            operation: Op::NAME,
+            caller: grant.caller.evidence().clone(),
+            group: grant.found.locked.version.secret.group.clone(),
+            secret: grant.found.locked.version.secret.name.clone(),
+            version: grant.found.locked.version.number,
+            via: grant.via.clone(),
+            grant: grant.found.rule.id,
+            master_key: grant.found.locked.gmk,
         }
     }
-}
 
-/// When the journal key signs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CheckpointPolicy {
-    /// At the latest after so many entries.
-    pub entries: u64,
-    /// At the latest after so long, if there is anything new.
-    pub interval: Duration,
+    fn denying(denial: &Denial) -> Self {
+        Self::Deny {
+            operation: denial.operation,
+            caller: denial.evidence.clone(),
+            group: denial.wanted.group.clone(),
+            secret: denial.wanted.name.clone(),
+            version: denial.wanted.version,
+            via: denial.via.clone(),
+            reason: denial.reason,
+        }
+    }
 }

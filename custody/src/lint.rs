@@ -9,6 +9,7 @@ use crate::{
     selector::Selector,
 };
 
+pub mod parts;
 pub mod surroundings;
 
 use surroundings::{File, Surroundings};

@@ -2,14 +2,14 @@
 
 use std::{collections::BTreeSet, fmt, marker::PhantomData};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::{
     caller::{Caller, Evidence},
     envelope::SealedContent,
     group::{KeyState, Millis},
     journal::Receipt,
-    name::{GroupName, SecretName, VersionId},
+    name::{GroupName, SecretId, SecretName, VersionId},
     release::{Claim, Locked},
     secret::{Refused, format::Format, version::Which},
     usage::Usage,
@@ -31,6 +31,46 @@ pub struct Wanted {
     pub version: Which,
     /// The fields; all that a grant gives if empty.
     pub fields: BTreeSet<String>,
+}
+
+impl Wanted {
+    /// The secret, whichever version.
+    pub fn secret(&self) -> SecretId {
+        SecretId {
+            group: self.group.clone(),
+            name: self.name.clone(),
+        }
+    }
+}
+
+/// How much is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// The secret alone.
+    Alone,
+    /// What it refers to as well: all of it, or nothing.
+    Resolved,
+}
+
+/// Why a secret is wanted that nobody asked for by its name: this version refers to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Via {
+    /// The version that refers.
+    pub version: VersionId,
+    /// The field in which it does.
+    pub field: &'static str,
+}
+
+impl fmt::Display for Via {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}#{}", self.version, self.field)
+    }
+}
+
+impl Serialize for Via {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 /// What a decision depends on besides the state.
@@ -88,8 +128,10 @@ pub struct Denial {
     pub evidence: Evidence,
     /// Name of the operation.
     pub operation: &'static str,
-    /// What they asked for.
+    /// What they asked for, or what that refers to.
     pub wanted: Wanted,
+    /// What refers to it, unless it was asked for by its name.
+    pub via: Option<Via>,
     /// Why not.
     pub reason: Reason,
 }
@@ -187,7 +229,7 @@ pub(crate) struct Found {
 /// ```compile_fail,E0451
 /// use custody::{caller::Caller, policy::{Deliver, Grant}};
 /// fn forge(caller: Caller) -> Grant<Deliver> {
-///     Grant { caller, found: todo!(), op: core::marker::PhantomData } // fields are private
+///     Grant { caller, found: todo!(), via: None, op: core::marker::PhantomData } // private
 /// }
 /// ```
 ///
@@ -204,6 +246,7 @@ pub(crate) struct Found {
 pub struct Grant<Op> {
     pub(crate) caller: Caller,
     pub(crate) found: Found,
+    pub(crate) via: Option<Via>,
     pub(crate) op: PhantomData<Op>,
 }
 
@@ -313,6 +356,7 @@ impl Permit<Deliver> {
         let content = locked.check(stored)?;
         Ok(Claim {
             caller: grant.caller,
+            via: grant.via,
             fields,
             locked,
             content,

@@ -9,7 +9,7 @@ use crate::{
     },
     journal::Receipt,
     name::{KeyId, VersionId},
-    policy::{Tampered, Wrong},
+    policy::{Tampered, Via, Wrong},
     secret::{
         Kind, Refused,
         fields::Fields,
@@ -31,6 +31,7 @@ use crate::{
 #[must_use = "an unspent permit was recorded for nothing"]
 pub struct Claim {
     pub(crate) caller: Caller,
+    pub(crate) via: Option<Via>,
     pub(crate) fields: BTreeSet<String>,
     pub(crate) locked: Locked,
     pub(crate) content: SealedContent,
@@ -141,6 +142,7 @@ impl Unlock for Claim {
         let content = self.locked.open(self.content, dek)?;
         Ok(Released {
             caller: self.caller,
+            via: self.via,
             fields: self.fields,
             version: self.locked.version,
             kind: self.locked.kind,
@@ -163,6 +165,7 @@ impl Unlock for Claim {
 #[must_use = "content that is not handed over was recorded as released for nothing"]
 pub struct Released {
     caller: Caller,
+    via: Option<Via>,
     fields: BTreeSet<String>,
     version: VersionId,
     kind: Kind,
@@ -212,6 +215,7 @@ impl Released {
         Ok(Written {
             caller: self.caller,
             delivery: Delivery {
+                via: self.via,
                 version: self.version,
                 kind: self.kind,
                 receipt: self.receipt,
@@ -232,6 +236,8 @@ pub struct Written {
 /// What the caller gets.
 #[derive(Debug)]
 pub struct Delivery {
+    /// What refers to it, unless it was asked for by its name.
+    pub via: Option<Via>,
     /// The version released.
     pub version: VersionId,
     /// The secret's type.

@@ -234,6 +234,13 @@ impl Kind {
         matches!(self.shape(), Shape::Fields(_)) && self.may_have(name)
     }
 
+    /// Whether the value of the field called `name` is PEM in every secret of this type.
+    pub fn is_pem(self, name: &str) -> bool {
+        // A type that tells nothing of its content has not looked into it.
+        let is_known = !self.publishes().is_empty();
+        is_known && self.has(name) && self.0.pem().contains(&name)
+    }
+
     /// Whether the value of the field called `name` is PEM, or may be.
     fn may_be_pem(self, name: &str) -> bool {
         match self.shape() {

@@ -22,6 +22,7 @@ use crate::{
 pub mod decide;
 pub mod edit;
 pub mod links;
+pub mod resolve;
 mod roles;
 pub mod view;
 

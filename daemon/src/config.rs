@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use custody::{envelope::Wrapping, journal::CheckpointPolicy};
+use custody::{envelope::Wrapping, journal::chain::CheckpointPolicy};
 use hsm::{PinSource, TokenSelector};
 use nix::unistd::geteuid;
 

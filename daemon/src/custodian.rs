@@ -8,18 +8,15 @@ use std::{
 
 use custody::{
     caller::{
-        Caller, Evidence,
-        fact::{Need, Needs},
+        Evidence,
+        fact::Needs,
         observation::{Credentials, Drift},
     },
     journal::{self, Event, Journal as _, Receipt, Surface},
     name::SecretId,
     outlook::Outlook,
-    policy::{Deliver, Notify, Operation as _, Permit, Wanted},
-    release::Delivery,
     role::{Act, Operator},
     row::System,
-    secret::format::Rendering,
     state::State,
     usage::Usage,
 };
@@ -29,7 +26,7 @@ use crate::{
     attest::{Attestor, Peer},
     journal::Journal,
     metrics::Requests,
-    store::{Database, Failed as DatabaseFailed},
+    store::Database,
 };
 
 mod about;
@@ -38,6 +35,7 @@ mod certify;
 mod changes;
 mod checkpoint;
 mod consumers;
+mod deliver;
 mod error;
 mod judge;
 mod look;
@@ -48,11 +46,11 @@ mod secrets;
 
 pub(crate) use changes::{Writer, now};
 pub(crate) use consumers::{InUse, Use, Watching};
+pub(crate) use deliver::{Delivered, Order};
 pub(crate) use error::Error;
 pub(crate) use mill::Mill;
 pub(crate) use secrets::Wish;
 
-use changes::to_its_end;
 use consumers::Watchers;
 use judge::Tally;
 use outlook::News;
@@ -115,107 +113,6 @@ impl Custodian {
             mill: parts.mill,
             folder: parts.folder,
         })
-    }
-
-    /// Releases what `peer` wants, if a grant says so, after that is on record. What no
-    /// secret of its type could be written as is refused before: nothing is released by it.
-    ///
-    /// Dropping this future is harmless: what has been decided is carried to its end, so
-    /// that it is on record if the caller has gone meanwhile.
-    pub(crate) async fn deliver(
-        self: &Arc<Self>,
-        peer: &Arc<Peer>,
-        wanted: Wanted,
-        rendering: Option<Rendering>,
-    ) -> Result<Delivery, Error> {
-        let caller = self.caller(peer, &wanted, Deliver::NAME).await?;
-        let (this, peer) = (Arc::clone(self), Arc::clone(peer));
-        to_its_end(async move { this.decide(&peer, caller, wanted, rendering).await }).await
-    }
-
-    async fn decide(
-        &self,
-        peer: &Peer,
-        caller: Caller,
-        wanted: Wanted,
-        rendering: Option<Rendering>,
-    ) -> Result<Delivery, Error> {
-        let traced = caller.evidence().facts.traced.is_some();
-        let again = if traced {
-            Needs::default().with(Need::Tracer)
-        } else {
-            Needs::default()
-        };
-        let (decision, taken) = self.tally.decide(&self.state(), caller, wanted, now());
-        if let (Ok(grant), Some(rendering)) = (&decision, &rendering)
-            && let Err(refused) = grant.fits(rendering.format())
-        {
-            self.tally.give_back(taken);
-            return Err(Error::Format(refused));
-        }
-        let version = decision.as_ref().ok().map(|grant| grant.version().clone());
-        // The ciphertext is read while the decision becomes durable, which takes longer:
-        // nobody is woken for it.
-        let reading = version.map(|version| self.database.content(version));
-        let permit = match journal::record::<Deliver, _>(decision, &self.journal).await {
-            Ok(permit) => permit,
-            Err(refusal) => {
-                self.tally.give_back(taken);
-                return Err(refusal.into());
-            }
-        };
-        let receipt = permit.receipt();
-        self.tally.delivered(receipt, taken);
-        let stored = match reading {
-            Some(reading) => reading.await,
-            None => Ok(None),
-        };
-        let released = self.release(peer, permit, stored, rendering, again).await;
-        if let Err(error) = &released {
-            self.tally.undelivered(receipt);
-            self.undelivered(receipt, error).await;
-        }
-        released
-    }
-
-    async fn release(
-        &self,
-        peer: &Peer,
-        permit: Permit<Deliver>,
-        stored: Result<Option<custody::envelope::SealedContent>, DatabaseFailed>,
-        rendering: Option<Rendering>,
-        again: Needs,
-    ) -> Result<Delivery, Error> {
-        let claim = permit.claim(stored.map_err(Error::Database)?)?;
-        let released = self.hsm.unwrap_dek(claim).await.map_err(Error::Hsm)?;
-        let written = match rendering {
-            None => released.as_stored(),
-            Some(rendering) => self.mill.render(released, rendering).await?,
-        };
-        let written = written?;
-        let now = peer.evidence(&self.attestor).await.map_err(Error::Drift)?;
-        let now = self.learn(peer, now, again).await;
-        written.hand_over(&now).map_err(Error::Drift)
-    }
-
-    /// Tells which version `peer` would get, if a grant says so, after that is on record.
-    pub(crate) async fn current(&self, peer: &Peer, wanted: Wanted) -> Result<u32, Error> {
-        let caller = self.caller(peer, &wanted, Notify::NAME).await?;
-        let decision = self.tally.may_know(&self.state(), caller, wanted, now());
-        let permit = journal::record::<Notify, _>(decision, &self.journal).await?;
-        Ok(permit.version().number)
-    }
-
-    /// Who `peer` is, as far as it takes to decide whether it may have what it wants.
-    async fn caller(
-        &self,
-        peer: &Peer,
-        wanted: &Wanted,
-        operation: &'static str,
-    ) -> Result<Caller, Error> {
-        let evidence = self.evidence(peer, Surface::Provider, operation).await?;
-        let needs = self.state().needs(&evidence, wanted);
-        Ok(Caller::attested(self.learn(peer, evidence, needs).await))
     }
 
     /// `evidence` with what `needs` asks for, as far as that can be found out.

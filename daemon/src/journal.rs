@@ -30,10 +30,10 @@ use meter::Meters;
 pub(crate) use read::Reading;
 pub(crate) use segment::Segments;
 
-/// How many entries may wait to be written.
+/// How many may wait for their entries to be written.
 const DEPTH: usize = 4096;
 
-/// How many entries are made durable together at most.
+/// For how many of them entries are made durable together at most.
 const BATCH: usize = 512;
 
 /// Why the journal is of no use, or an entry is not in it.
@@ -56,7 +56,7 @@ pub(crate) enum Error {
     Exists(PathBuf),
     #[error("others may write to {}: chmod go-w it, and find out who did", .0.display())]
     Lax(PathBuf),
-    #[error("too many entries are waiting to be written")]
+    #[error("too many are waiting for entries to be written")]
     Busy,
     #[error("the journal is closed")]
     Closed,
@@ -110,7 +110,7 @@ pub(crate) struct Position {
 }
 
 struct Job {
-    event: Event,
+    events: Vec<Event>,
     done: oneshot::Sender<Result<Receipt, Error>>,
 }
 
@@ -195,10 +195,10 @@ impl Journal {
 impl journal::Journal for Journal {
     type Error = Error;
 
-    async fn append(&self, event: Event) -> Result<Receipt, Error> {
+    async fn append_all(&self, events: Vec<Event>) -> Result<Receipt, Error> {
         let (done, result) = oneshot::channel();
         self.queue
-            .try_send(Job { event, done })
+            .try_send(Job { events, done })
             .map_err(|refused| match refused {
                 TrySendError::Full(_) => Error::Busy,
                 TrySendError::Disconnected(_) => Error::Closed,
@@ -220,17 +220,19 @@ fn write_all(mut segments: Segments, jobs: &Receiver<Job>, shared: &Shared) {
     let mut events = Vec::with_capacity(BATCH);
     while let Ok(job) = jobs.recv() {
         for job in std::iter::once(job).chain(jobs.try_iter().take(BATCH - 1)) {
-            events.push(job.event);
-            waiting.push(job.done);
+            waiting.push((job.events.len() as u64, job.done));
+            events.extend(job.events);
         }
         let began = Instant::now();
         match segments.append(&events) {
             Ok(first) => {
                 shared.meters.written(&events, began.elapsed());
                 publish(&segments, shared);
-                for (done, seq) in waiting.drain(..).zip(first..) {
-                    // Whoever asked may have stopped waiting; the entry stands.
+                let mut seq = first;
+                for (count, done) in waiting.drain(..) {
+                    // Whoever asked may have stopped waiting; the entries stand.
                     drop(done.send(Ok(Receipt::of_durable(seq))));
+                    seq += count;
                 }
             }
             Err(error) => {
@@ -240,7 +242,7 @@ fn write_all(mut segments: Segments, jobs: &Receiver<Job>, shared: &Shared) {
                     entries = events.len(),
                     "nothing is released: the journal cannot be written"
                 );
-                for done in waiting.drain(..) {
+                for (_, done) in waiting.drain(..) {
                     drop(done.send(Err(error.again())));
                 }
             }

@@ -1,6 +1,7 @@
 //! A custodyd with fixed answers, which can be told to fail first.
 
 mod answers;
+mod context;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -402,6 +403,7 @@ impl Provider for Answers {
             "pair" => &["one", "other"],
             "key-value" => &["DB_PASSWORD", "tls.key"],
             "hidden" => &["password", ".bashrc"],
+            "tls-context" => &["keystore", "min-version"],
             _ => &["password"],
         };
         let field = |name: &&str| v1::Field {
@@ -430,6 +432,10 @@ impl Provider for Answers {
             r#type: kind,
             receipt: 17,
             format: request.format.clone(),
+            parts: match request.unresolved {
+                true => Vec::new(),
+                false => context::parts(&self.kind.lock().unwrap()),
+            },
         };
         self.answer("fetch", answer)
     }

@@ -4,10 +4,12 @@
 mod about;
 mod canned;
 mod compliance;
+mod context;
 mod expiring;
 mod failing;
 mod grant;
 mod import;
+mod inject;
 mod journal;
 mod output;
 mod put;

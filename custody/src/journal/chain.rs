@@ -5,7 +5,7 @@
 //! or put in without changing every hash after it, and checkpoints, signed in the
 //! token, vouch for the hashes.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
@@ -112,6 +112,15 @@ impl Head {
     pub fn checkpoint_digest(self, instance: &InstanceId) -> [u8; 32] {
         Hash::of(&checkpoint_message(instance, self)).0
     }
+}
+
+/// When the journal key signs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckpointPolicy {
+    /// At the latest after so many entries.
+    pub entries: u64,
+    /// At the latest after so long, if there is anything new.
+    pub interval: Duration,
 }
 
 /// What a checkpoint's signature is over, before hashing.

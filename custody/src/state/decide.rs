@@ -9,8 +9,8 @@ use crate::{
     inward::{Intent, Purpose},
     name::VersionId,
     policy::{
-        Decision, Denial, Found, Grant, Moment, Operation, Reason, Wanted, explain::Obstacle,
-        rule::Rule,
+        Decision, Denial, Depth, Found, Grant, Moment, Operation, Reason, Via, Wanted,
+        explain::Obstacle, rule::Rule,
     },
     release::Locked,
     role::Operator,
@@ -54,16 +54,28 @@ impl State {
         wanted: Wanted,
         moment: Moment<'_>,
     ) -> Decision<Op> {
+        self.decide_via(caller, wanted, None, moment)
+    }
+
+    pub(super) fn decide_via<Op: Operation>(
+        &self,
+        caller: Caller,
+        wanted: Wanted,
+        via: Option<Via>,
+        moment: Moment<'_>,
+    ) -> Decision<Op> {
         match self.find::<Op>(caller.evidence(), &wanted, moment) {
             Ok(found) => Ok(Grant {
                 caller,
                 found,
+                via,
                 op: PhantomData,
             }),
             Err(reason) => Err(Box::new(Denial {
                 evidence: caller.evidence().clone(),
                 operation: Op::NAME,
                 wanted,
+                via,
                 reason,
             })),
         }
@@ -71,7 +83,18 @@ impl State {
 
     /// What must be looked up about the process in `evidence` before it can be decided
     /// whether it may have what it wants.
-    pub fn needs(&self, evidence: &Evidence, wanted: &Wanted) -> Needs {
+    pub fn needs(&self, evidence: &Evidence, wanted: &Wanted, depth: Depth) -> Needs {
+        let parts = match depth {
+            Depth::Alone => Vec::new(),
+            Depth::Resolved => self.parts(wanted),
+        };
+        let parts = parts.into_iter().map(|(_, wanted)| wanted);
+        parts
+            .map(|part| self.needs_of(evidence, &part))
+            .fold(self.needs_of(evidence, wanted), Needs::or)
+    }
+
+    fn needs_of(&self, evidence: &Evidence, wanted: &Wanted) -> Needs {
         let rules = self
             .groups
             .get(&wanted.group)
@@ -118,7 +141,7 @@ impl State {
         }
     }
 
-    fn find<Op: Operation>(
+    pub(super) fn find<Op: Operation>(
         &self,
         evidence: &Evidence,
         wanted: &Wanted,

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, num::NonZeroU64};
 use custody::{
     caller::{Caller, fact::Need},
     policy::{
-        Deliver, Moment, Notify, Operation, Wanted,
+        Deliver, Depth, Moment, Notify, Operation, Wanted,
         rule::{Rule, Terms},
     },
     secret::version::Which,
@@ -283,7 +283,7 @@ fn facts_are_looked_up_for_those_alone_who_could_match_by_them() {
     let state = state(&rules);
     let needs = |uid, name| {
         let who = Who { uid, ..PLAIN };
-        state.needs(&evidence(who), &wanted(name, &[]))
+        state.needs(&evidence(who), &wanted(name, &[]), Depth::Alone)
     };
     assert!(needs(33, "key").has(Need::Tracer) && !needs(33, "key").has(Need::Sha256));
     assert!(needs(33, "pw").has(Need::Sha256) && !needs(33, "pw").has(Need::Tracer));

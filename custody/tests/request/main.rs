@@ -18,6 +18,7 @@ use custody::{
     usage::Usage,
 };
 
+mod parts;
 mod references;
 mod requests;
 mod world;

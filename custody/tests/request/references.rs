@@ -25,8 +25,8 @@ fn id(path: &str) -> SecretId {
 }
 
 /// The small installation, with one who may write and nothing that refers.
-struct Shelf {
-    world: World,
+pub(crate) struct Shelf {
+    pub(crate) world: World,
     writer: Operator,
 }
 
@@ -37,13 +37,18 @@ impl Shelf {
         Self { world, writer }
     }
 
-    fn with_keystore() -> Self {
+    pub(crate) fn with_keystore() -> Self {
         let mut shelf = Self::new();
         shelf.put("web/key", "keystore", &[]).unwrap();
         shelf
     }
 
-    fn put(&mut self, path: &str, kind: &str, refers: &[(&str, &str)]) -> Result<u32, Error> {
+    pub(crate) fn put(
+        &mut self,
+        path: &str,
+        kind: &str,
+        refers: &[(&str, &str)],
+    ) -> Result<u32, Error> {
         self.put_on(path, kind, refers, Terms::default())
     }
 

@@ -5,15 +5,15 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 use custody::{
     caller::fact::Needs,
     journal::Surface,
-    name::SecretId,
-    policy::Wanted,
+    name::{SecretId, VersionId},
+    policy::{Depth, Wanted},
     secret::{
         format::{Format, Rendering},
         version::Which,
     },
 };
 use proto::v1::{
-    FetchRequest, FetchResponse, Field, StorePassword, WatchRequest, WatchResponse, WhoAmIRequest,
+    FetchRequest, FetchResponse, Part, StorePassword, WatchRequest, WatchResponse, WhoAmIRequest,
     WhoAmIResponse, provider_server,
 };
 use tokio::{
@@ -27,7 +27,7 @@ use zeroize::Zeroizing;
 use super::{parse, peer, status::Asked, view};
 use crate::{
     attest::Peer,
-    custodian::{Custodian, Error, Watching},
+    custodian::{Custodian, Delivered, Error, Order, Watching},
 };
 
 /// The service.
@@ -61,31 +61,31 @@ impl provider_server::Provider for Provider {
         let request = request.into_inner();
         let asked = self.asked("watch", &peer, Some((&request.group, &request.name)));
         let wanted = wanted(&request.group, &request.name, Which::Current, &[]);
+        let depth = depth(request.unresolved);
         // Before the first look, so that nothing is missed in between.
         let changes = self.custodian.watch();
         let first = match wanted {
             Ok(wanted) => self
                 .custodian
-                .current(&peer, wanted.clone())
+                .current(&peer, wanted.clone(), depth)
                 .await
                 .map(|told| (wanted, told)),
             Err(error) => Err(error),
         };
         let (wanted, told) = asked.answer(first)?;
-        let secret = SecretId {
-            group: wanted.group.clone(),
-            name: wanted.name.clone(),
-        };
-        let watching = self.custodian.watching(secret, asked.peer.accepted());
+        let watching = self
+            .custodian
+            .watching(wanted.secret(), asked.peer.accepted());
         let watching = asked.answer(watching)?;
         let (sender, receiver) = mpsc::channel(1);
         // There is room for one.
-        drop(sender.try_send(Ok(WatchResponse { version: told })));
+        drop(sender.try_send(Ok(news(&told))));
         let watched = Watched {
             _watching: watching,
             custodian: Arc::clone(&self.custodian),
             asked,
             wanted,
+            depth,
             told,
             recheck: self.recheck,
         };
@@ -144,25 +144,60 @@ impl Provider {
             which,
             format,
             password,
+            unresolved,
         } = request;
         let which = super::which(*version, which.as_deref())?;
-        let wanted = wanted(group, name, which, fields)?;
-        let rendering = rendering(format.as_deref(), password.as_ref())?;
-        let delivery = self.custodian.deliver(peer, wanted, rendering).await?;
-        Ok(FetchResponse {
-            version: delivery.version.number,
-            r#type: delivery.kind.name().to_owned(),
-            fields: delivery
-                .fields
-                .into_iter()
-                .map(|(name, mut value)| Field {
-                    name,
-                    value: std::mem::take(&mut *value),
-                })
-                .collect(),
-            receipt: delivery.receipt.seq(),
-            format: format.clone(),
-        })
+        let order = Order {
+            wanted: wanted(group, name, which, fields)?,
+            depth: depth(*unresolved),
+            rendering: rendering(format.as_deref(), password.as_ref())?,
+        };
+        let delivered = self.custodian.deliver(peer, order).await?;
+        let mut response = FetchResponse::default();
+        for Delivered {
+            delivery,
+            is_rendered,
+        } in delivered
+        {
+            let format = format.clone().filter(|_| is_rendered);
+            let (version, kind) = (delivery.version, delivery.kind.name().to_owned());
+            let fields = view::fields(delivery.fields);
+            let receipt = delivery.receipt.seq();
+            match delivery.via {
+                None => {
+                    response.version = version.number;
+                    response.r#type = kind;
+                    response.fields = fields;
+                    response.receipt = receipt;
+                    response.format = format;
+                }
+                Some(via) => response.parts.push(Part {
+                    field: via.field.to_owned(),
+                    group: version.secret.group.into(),
+                    name: version.secret.name.into(),
+                    version: version.number,
+                    r#type: kind,
+                    fields,
+                    receipt,
+                    format,
+                }),
+            }
+        }
+        Ok(response)
+    }
+}
+
+fn depth(unresolved: bool) -> Depth {
+    match unresolved {
+        true => Depth::Alone,
+        false => Depth::Resolved,
+    }
+}
+
+/// What is told of those versions, of which the first is that of the secret.
+fn news(current: &[VersionId]) -> WatchResponse {
+    WatchResponse {
+        version: current.first().map_or(0, |version| version.number),
     }
 }
 
@@ -208,7 +243,9 @@ struct Watched {
     custodian: Arc<Custodian>,
     asked: Asked,
     wanted: Wanted,
-    told: u32,
+    depth: Depth,
+    /// What was told: the version of the secret, and those of what it refers to.
+    told: Vec<VersionId>,
     recheck: Duration,
     _watching: Watching,
 }
@@ -238,25 +275,27 @@ impl Watched {
                 }
             };
             match changed {
-                Ok(id) if id.group == self.wanted.group && id.name == self.wanted.name => {}
+                Ok(id) if self.told.iter().any(|told| told.secret == id) => {}
                 // Some were missed; this one may be among them.
                 Err(RecvError::Lagged(_)) => {}
                 Ok(_) => continue,
                 Err(RecvError::Closed) => return,
             }
             let peer = &self.asked.peer;
-            let current = self.custodian.current(peer, self.wanted.clone()).await;
-            let current = self.asked.answer(current);
-            let ended = current.is_err();
-            if !ended && current.as_ref().is_ok_and(|version| *version == self.told) {
-                continue;
-            }
-            self.told = *current.as_ref().unwrap_or(&self.told);
-            let told = sender
-                .send(current.map(|version| WatchResponse { version }))
-                .await;
-            if ended || told.is_err() {
-                return;
+            let wanted = self.wanted.clone();
+            let current = self.custodian.current(peer, wanted, self.depth).await;
+            match self.asked.answer(current) {
+                Ok(current) if current == self.told => {}
+                Ok(current) => {
+                    self.told = current;
+                    if sender.send(Ok(news(&self.told))).await.is_err() {
+                        return;
+                    }
+                }
+                Err(status) => {
+                    drop(sender.send(Err(status)).await);
+                    return;
+                }
             }
         }
     }

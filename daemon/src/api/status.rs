@@ -109,7 +109,7 @@ const INTERNAL: &str = "internal error";
 fn known(surface: Surface, error: &Error) -> (Code, String) {
     let fixed = |code, sentence: &str| (code, sentence.to_owned());
     match error {
-        Error::Unattested(_) | Error::Denied(_) | Error::Drift(_) => {
+        Error::Unattested(_) | Error::Denied(_) | Error::PartDenied(..) | Error::Drift(_) => {
             fixed(Code::PermissionDenied, DENIED)
         }
         Error::NotAdmitted(refused) => (Code::PermissionDenied, refused.to_string()),
@@ -117,6 +117,7 @@ fn known(surface: Surface, error: &Error) -> (Code, String) {
         Error::Unrecorded(_)
         | Error::Unreadable(_)
         | Error::Database(_)
+        | Error::Overtaken(_)
         | Error::Busy(_)
         | Error::Stopping => fixed(Code::Unavailable, LATER),
         Error::Unsettled(_) => fixed(
@@ -223,7 +224,8 @@ fn code_of(error: &change::Error) -> Code {
 mod tests {
     use custody::{
         caller::observation::{Doubt, Drift},
-        policy::Reason,
+        name::{SecretId, VersionId},
+        policy::{Reason, Via},
     };
 
     use super::*;
@@ -235,6 +237,19 @@ mod tests {
             Error::Denied(Reason::NoGrant),
             Error::Denied(Reason::NoSuchSecret),
             Error::Denied(Reason::NoSuchVersion),
+            Error::PartDenied(
+                Via {
+                    version: VersionId {
+                        secret: SecretId {
+                            group: "web".parse().unwrap(),
+                            name: "ctx".parse().unwrap(),
+                        },
+                        number: 1,
+                    },
+                    field: "keystore",
+                },
+                Reason::NoGrant,
+            ),
             Error::Unattested(Doubt::MixedUids.into()),
             Error::Drift(Drift::Exe),
         ];

@@ -14,7 +14,7 @@ use custody::{
     lint::Finding,
     policy::rule::{Rule, Terms},
     role::Assignment,
-    secret::version::Secret,
+    secret::{fields::Fields, version::Secret},
     selector::Selector,
     state::view::{GroupView, SecretView, VersionView},
     usage::{
@@ -46,6 +46,17 @@ pub(super) fn millis(time: Timestamp) -> Result<Millis, Error> {
         text: time.to_string(),
         problem: "no time since 1970".to_owned(),
     })
+}
+
+/// Content, on its way out. Nothing of it stays here.
+pub(super) fn fields(fields: Fields) -> Vec<v1::Field> {
+    let fields = fields.into_iter();
+    fields
+        .map(|(name, mut value)| v1::Field {
+            name,
+            value: std::mem::take(&mut *value),
+        })
+        .collect()
 }
 
 pub(super) fn evidence(evidence: &Evidence) -> v1::Evidence {

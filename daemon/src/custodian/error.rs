@@ -4,9 +4,10 @@ use custody::{
     caller::observation::Drift,
     change,
     envelope::Failed,
-    journal::{Event, Receipt, Refusal, Turned, Undelivered},
+    journal::{Event, Journal as _, Receipt, Refusal, Turned, undelivered::Undelivered},
     lint::Finding,
-    policy::{Tampered, rule::Senseless},
+    name::VersionId,
+    policy::{Reason, Tampered, Via, rule::Senseless},
     release::Unwritable,
     secret::Refused,
 };
@@ -22,7 +23,9 @@ pub(crate) enum Error {
     #[error("the peer cannot be attested")]
     Unattested(#[source] Drift),
     #[error("denied: {0:?}")]
-    Denied(custody::policy::Reason),
+    Denied(Reason),
+    #[error("denied: {1:?} for what {0} refers to")]
+    PartDenied(Via, Reason),
     #[error("the operator may not")]
     NotAdmitted(#[source] Box<custody::role::NotAdmitted>),
     #[error("the decision could not be recorded")]
@@ -33,6 +36,8 @@ pub(crate) enum Error {
     Hsm(#[source] hsm::Error),
     #[error(transparent)]
     Tampered(#[from] Tampered),
+    #[error("{0} was destroyed, or its secret deleted, while it was being delivered")]
+    Overtaken(VersionId),
     #[error("the caller changed while it was being served")]
     Drift(#[source] Drift),
     #[error(transparent)]
@@ -80,7 +85,8 @@ pub(crate) enum Error {
 }
 
 impl Custodian {
-    pub(super) async fn undelivered(&self, allowed: Receipt, error: &Error) {
+    /// Puts on record that nothing of what those entries allowed was delivered.
+    pub(super) async fn undelivered(&self, allowed: &[Receipt], error: &Error) {
         let problem = || error.to_string();
         let reason = match error {
             Error::Drift(drift) => Undelivered::Drift { drift: *drift },
@@ -97,12 +103,18 @@ impl Custodian {
             Error::Format(refused) => Undelivered::Format {
                 problem: refused.to_string(),
             },
+            Error::Overtaken(_) => Undelivered::Overtaken,
             Error::Busy(_) => Undelivered::Busy,
             _ => Undelivered::Database { problem: problem() },
         };
-        if let Err(error) = self.record(Event::Undelivered { allowed, reason }).await {
+        let events = allowed.iter().map(|&allowed| Event::Undelivered {
+            allowed,
+            reason: reason.clone(),
+        });
+        if let Err(error) = self.journal.append_all(events.collect()).await {
             // Whoever reads the journal then assumes a delivery, which errs on the safe side.
-            tracing::warn!(allowed = allowed.seq(), %error, "a failed delivery is not on record");
+            let first = allowed.first().map(|receipt| receipt.seq());
+            tracing::warn!(allowed = first, %error, "a failed delivery is not on record");
         }
     }
 }
@@ -119,7 +131,10 @@ impl From<Unwritable> for Error {
 impl From<Refusal<JournalError>> for Error {
     fn from(refusal: Refusal<JournalError>) -> Self {
         match refusal {
-            Refusal::Denied(denial) => Self::Denied(denial.reason),
+            Refusal::Denied(denial) => match denial.via {
+                None => Self::Denied(denial.reason),
+                Some(via) => Self::PartDenied(via, denial.reason),
+            },
             Refusal::Unrecorded(error) => Self::Unrecorded(error),
         }
     }

@@ -8,7 +8,7 @@ use custody::{
     group::Millis,
     journal::Receipt,
     name::{RuleId, SecretId},
-    policy::{Decision, Deliver, Moment, Notify, Wanted},
+    policy::{Deliver, Denial, Depth, Grant, Operation, Wanted},
     state::State,
     usage::{Consumer, Delivered, Usage},
 };
@@ -27,6 +27,18 @@ pub(crate) struct Taken {
     at: Millis,
 }
 
+impl Taken {
+    pub(super) fn by(grant: &Grant<Deliver>, now: Millis) -> Self {
+        Self {
+            rule: grant.rule().id,
+            secret: grant.version().secret.clone(),
+            version: grant.version().number,
+            consumer: Consumer::of(grant.caller().evidence()),
+            at: now,
+        }
+    }
+}
+
 impl Tally {
     pub(crate) fn of(usage: Usage) -> Self {
         Self(Mutex::new(usage))
@@ -37,54 +49,32 @@ impl Tally {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Decides whether `caller` may have what it wants, and takes the use.
-    pub(super) fn decide(
+    /// Decides whether `caller` may have what it wants, to that depth, and takes the uses.
+    pub(super) fn decide<Op: Operation>(
         &self,
         state: &State,
-        caller: Caller,
+        caller: &Caller,
         wanted: Wanted,
+        depth: Depth,
         now: Millis,
-    ) -> (Decision<Deliver>, Option<Taken>) {
+    ) -> Result<Vec<Grant<Op>>, Box<Denial>> {
+        state.decide_all(caller, wanted, depth, now, &mut self.usage())
+    }
+
+    /// Gives the uses back of a delivery that never came on record.
+    pub(super) fn give_back(&self, taken: Vec<Taken>) {
         let mut usage = self.usage();
-        let moment = Moment { now, usage: &usage };
-        let decision = state.decide::<Deliver>(caller, wanted, moment);
-        let taken = decision.as_ref().ok().map(|grant| {
-            usage.take(grant.rule(), now);
-            Taken {
-                rule: grant.rule().id,
-                secret: grant.version().secret.clone(),
-                version: grant.version().number,
-                consumer: Consumer::of(grant.caller().evidence()),
-                at: now,
-            }
-        });
-        (decision, taken)
-    }
-
-    /// Decides whether `caller` may be told of new versions of what it wants.
-    pub(super) fn may_know(
-        &self,
-        state: &State,
-        caller: Caller,
-        wanted: Wanted,
-        now: Millis,
-    ) -> Decision<Notify> {
-        let usage = self.usage();
-        state.decide::<Notify>(caller, wanted, Moment { now, usage: &usage })
-    }
-
-    /// Gives the use back of a delivery that never came on record.
-    pub(super) fn give_back(&self, taken: Option<Taken>) {
-        if let Some(taken) = taken {
-            self.usage().give_back(&taken.rule, taken.at);
+        for Taken { rule, at, .. } in taken {
+            usage.give_back(&rule, at);
         }
     }
 
     /// Remembers a delivery that is on record.
-    pub(super) fn delivered(&self, receipt: Receipt, taken: Option<Taken>) {
-        if let Some(taken) = taken {
-            self.usage().delivered(Delivered {
-                receipt,
+    pub(super) fn delivered(&self, receipts: &[Receipt], taken: Vec<Taken>) {
+        let mut usage = self.usage();
+        for (receipt, taken) in receipts.iter().zip(taken) {
+            usage.delivered(Delivered {
+                receipt: *receipt,
                 rule: taken.rule,
                 secret: taken.secret,
                 version: taken.version,
@@ -94,8 +84,11 @@ impl Tally {
         }
     }
 
-    /// Gives the use back of a delivery that is on record and did not happen.
-    pub(super) fn undelivered(&self, allowed: Receipt) {
-        self.usage().undelivered(allowed);
+    /// Gives the uses back of a delivery that is on record and did not happen.
+    pub(super) fn undelivered(&self, allowed: &[Receipt]) {
+        let mut usage = self.usage();
+        for receipt in allowed {
+            usage.undelivered(*receipt);
+        }
     }
 }

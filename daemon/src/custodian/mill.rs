@@ -1,7 +1,7 @@
 //! Threads for what computes long because others say so: keys derived from passwords,
 //! certificates by the thousand. The threads that serve have no time for it.
 
-use std::{io, iter};
+use std::{io, iter, sync::Arc};
 
 use custody::{
     release::{Released, Unwritable, Written},
@@ -52,7 +52,7 @@ impl Mill {
     pub(super) async fn render(
         &self,
         released: Released,
-        rendering: Rendering,
+        rendering: Arc<Rendering>,
     ) -> Result<Result<Written, Unwritable>, Unavailable> {
         self.writing
             .run(move |()| released.render(&rendering))

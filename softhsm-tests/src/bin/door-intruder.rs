@@ -111,6 +111,7 @@ fn watch(socket: &str, group: &str, name: &str) {
     let request = WatchRequest {
         group: group.to_owned(),
         name: name.to_owned(),
+        unresolved: false,
     };
     wire.call(1, "/custody.v1.Provider/Watch", &request)
         .unwrap();

@@ -177,6 +177,7 @@ async fn watch(socket: &str, group: &str, name: &str) {
     let request = proto::v1::WatchRequest {
         group: group.to_owned(),
         name: name.to_owned(),
+        unresolved: false,
     };
     let mut watch = provider.watch(request).await.unwrap().into_inner();
     watch.message().await.unwrap().expect("a version");

@@ -8,8 +8,8 @@ use client::{MANAGER_SOCKET, Manager, PROVIDER_SOCKET, Provider};
 use custody::name::GroupName;
 
 use crate::{
-    element::Scope, failure::Failure, fetch, grant, group, import, journal, output::Format, role,
-    secret, when::Stretch,
+    element::Scope, failure::Failure, fetch, grant, group, import, inject, journal, output::Format,
+    role, secret, when::Stretch,
 };
 
 const AFTER_HELP: &str = "\
@@ -45,6 +45,7 @@ Examples:
   custodyctl expiring --within 30d
   custodyctl role assign auditor --user carol
   custodyctl fetch web/tls --out /run/nginx/
+  custodyctl inject --in app.conf.tmpl --out /run/app/app.conf
 
 ";
 
@@ -126,6 +127,8 @@ pub(crate) enum Command {
     },
     /// Fetch a secret that is granted to this process.
     Fetch(fetch::Fetch),
+    /// Fill a file in with the secrets that it refers to.
+    Inject(inject::Inject),
     /// Show what custodyd sees of this process, as selectors for grants.
     ///
     /// Strength is what it takes to satisfy a selector without being meant, weakest first:

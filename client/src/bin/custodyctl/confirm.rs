@@ -4,6 +4,21 @@ use std::io::{self, IsTerminal as _};
 
 use crate::{failure::Failure, output};
 
+/// Goes on only if content may go to standard output: to a program, or before the eyes of a
+/// person who says so.
+pub(crate) fn show_content(format: output::Format, what: &str) -> Result<(), Failure> {
+    if format == output::Format::Json {
+        return Err(Failure::JsonContent);
+    }
+    if !io::stdout().is_terminal() {
+        return Ok(());
+    }
+    confirm(
+        &format!("print {what} to this terminal"),
+        "redirect standard output, or write to a file with --out",
+    )
+}
+
 /// Goes on only if a person says yes; without one, says what would do instead.
 pub(crate) fn confirm(question: &str, way_out: &'static str) -> Result<(), Failure> {
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {

@@ -167,7 +167,7 @@ impl From<&OsStr> for Input {
 }
 
 impl Input {
-    fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         match self {
             Self::Stdin => "standard input".to_owned(),
             Self::File(path) => path.display().to_string(),
@@ -316,7 +316,8 @@ fn ask(field: &str, is_input: bool) -> Result<Zeroizing<Vec<u8>>, Error> {
     Ok(value)
 }
 
-fn load(input: &Input, room: u64) -> Result<Zeroizing<Vec<u8>>, Error> {
+/// Reads at most `room` bytes.
+pub(crate) fn load(input: &Input, room: u64) -> Result<Zeroizing<Vec<u8>>, Error> {
     let mut bytes = Zeroizing::new(Vec::new());
     let mut read = |from: &mut dyn Read| from.take(room + 1).read_to_end(&mut bytes);
     let outcome = match input {

@@ -64,14 +64,34 @@ impl FromStr for Wanted {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        let written: Written = text.parse()?;
-        match written.field {
-            Some(_) => Err(Error::NeedlessField),
-            None => Ok(Self {
-                secret: written.secret,
-                version: written.version,
-            }),
+        match text.parse()? {
+            Detail { field: Some(_), .. } => Err(Error::NeedlessField),
+            Detail { wanted, .. } => Ok(wanted),
         }
+    }
+}
+
+/// `GROUP/NAME`, `@VERSION` and `#FIELD` where wanted, with `custody:` in front or without.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Detail {
+    pub(crate) wanted: Wanted,
+    /// The field, if one is named.
+    pub(crate) field: Option<String>,
+}
+
+impl FromStr for Detail {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let Written {
+            secret,
+            version,
+            field,
+        } = text.parse()?;
+        Ok(Self {
+            wanted: Wanted { secret, version },
+            field,
+        })
     }
 }
 
@@ -160,6 +180,15 @@ mod tests {
             [plain, third].map(|w| w.to_string()),
             ["web/tls", "web/tls@3"]
         );
+    }
+
+    #[test]
+    fn a_detail_may_name_a_field() {
+        let detail: Detail = "custody:web/db@previous#password".parse().unwrap();
+        assert_eq!(detail.wanted.to_string(), "web/db@previous");
+        assert_eq!(detail.field.as_deref(), Some("password"));
+        let plain: Detail = "web/db".parse().unwrap();
+        assert_eq!((plain.wanted.version, plain.field), (None, None));
     }
 
     #[test]

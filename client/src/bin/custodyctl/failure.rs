@@ -5,7 +5,7 @@ use std::{io, process::ExitCode};
 use client::Error as Call;
 use custody::name::SecretId;
 
-use crate::{compliance, content, fetch, files, finding::Refusal, import, journal, when};
+use crate::{compliance, content, fetch, files, finding::Refusal, import, inject, journal, when};
 
 /// Exit codes, which scripts can tell apart. Those of the command line are clap's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,21 @@ pub(crate) enum Exit {
     Declined = 9,
     Found = 10,
     Incomplete = 11,
+}
+
+impl Exit {
+    /// That of a call without an answer.
+    pub(crate) fn of(call: &Call) -> Self {
+        match call {
+            Call::Denied | Call::NoRole(_) => Self::Denied,
+            Call::NotFound(_) => Self::NotFound,
+            Call::Exists(_) | Call::Precondition(_) | Call::InUse { .. } => Self::Conflict,
+            Call::Connect { .. } | Call::Unavailable(_) => Self::Unavailable,
+            Call::Invalid(_) => Self::Invalid,
+            Call::DataLoss(_) => Self::Integrity,
+            Call::Other(..) => Self::Unexpected,
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {
@@ -54,6 +69,8 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Fetch(#[from] fetch::Error),
     #[error(transparent)]
+    Inject(#[from] inject::Error),
+    #[error(transparent)]
     Files(#[from] files::Error),
     #[error(transparent)]
     Journal(#[from] journal::Error),
@@ -66,6 +83,8 @@ pub(crate) enum Failure {
     /// What was looked for is there, and was shown.
     #[error("{0}")]
     Found(String),
+    #[error("--output json shows no content; it needs --out to write it somewhere")]
+    JsonContent,
     #[error("declined")]
     Declined,
     #[error("cannot ask whether to {question}: standard input is no terminal")]
@@ -102,15 +121,8 @@ impl Failure {
 
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::Manager(call) | Self::Provider(call) => match call {
-                Call::Denied | Call::NoRole(_) => Exit::Denied,
-                Call::NotFound(_) => Exit::NotFound,
-                Call::Exists(_) | Call::Precondition(_) | Call::InUse { .. } => Exit::Conflict,
-                Call::Connect { .. } | Call::Unavailable(_) => Exit::Unavailable,
-                Call::Invalid(_) => Exit::Invalid,
-                Call::DataLoss(_) => Exit::Integrity,
-                Call::Other(..) => Exit::Unexpected,
-            },
+            Self::Manager(call) | Self::Provider(call) => Exit::of(call),
+            Self::Inject(error) => error.exit(),
             Self::Content(error) => error.exit(),
             Self::Fetch(error) => error.exit(),
             Self::Journal(error) => error.exit(),
@@ -123,7 +135,7 @@ impl Failure {
             Self::Noncompliant(_) => Exit::Conflict,
             Self::Rules(error) => error.exit(),
             Self::Declined => Exit::Declined,
-            Self::NobodyToAsk { .. } => Exit::Usage,
+            Self::NobodyToAsk { .. } | Self::JsonContent => Exit::Usage,
             Self::Files(_)
             | Self::Terminal(_)
             | Self::Output(_)
@@ -156,16 +168,8 @@ impl Failure {
                 _ => None,
             }
             }),
-            Self::Provider(call) => hint(call, "--provider-socket").or_else(|| {
-                match call {
-                Call::Denied => Some(
-                    "'custodyctl whoami' shows what custodyd sees of you; an operator sees what is \
-                     missing with 'custodyctl grant explain GROUP/NAME --pid N'"
-                        .to_owned(),
-                ),
-                _ => None,
-            }
-            }),
+            Self::Provider(call) => hint_of_provider(call),
+            Self::Inject(error) => error.call().and_then(hint_of_provider),
             Self::Content(error) => error.hint(),
             Self::Fetch(error) => error.hint(),
             Self::Journal(error) => error.hint(),
@@ -188,6 +192,17 @@ impl Failure {
             Self::NobodyToAsk { way_out, .. } => Some((*way_out).to_owned()),
             _ => None,
         }
+    }
+}
+
+fn hint_of_provider(call: &Call) -> Option<String> {
+    match call {
+        Call::Denied => Some(
+            "'custodyctl whoami' shows what custodyd sees of you; an operator sees what is \
+             missing with 'custodyctl grant explain GROUP/NAME --pid N'"
+                .to_owned(),
+        ),
+        call => hint(call, "--provider-socket"),
     }
 }
 

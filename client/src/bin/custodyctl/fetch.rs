@@ -1,31 +1,33 @@
-//! `custodyctl fetch`: the one command that handles content on its way out.
+//! `custodyctl fetch`: content on its way out.
 
-use std::{
-    io::{self, IsTerminal as _},
-    path::PathBuf,
-};
+use std::path::PathBuf;
 
 use clap::{
     Args,
     builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser as _},
 };
-use client::{Fetched, v1};
+use client::v1;
 use custody::secret::{
     Refused,
     format::{Format, Rendering},
 };
-use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::{
     args::Global,
-    confirm::confirm,
+    confirm::show_content,
     content::{self, Input},
-    element::{self, Wanted},
+    element::{self, Detail},
     failure::{Exit, Failure},
-    files::{self, Target},
-    output::{self, View},
+    files::Target,
+    output,
 };
+
+mod release;
+mod write;
+
+use release::Release;
+use write::{bundle, plain_name, write};
 
 /// Fetch a secret that is granted to this process.
 ///
@@ -33,11 +35,17 @@ use crate::{
 /// that --format names. A keystore comes as one PEM text then, the certificate chain
 /// before the private key. A terminal asks first. Each fetch is an entry in custodyd's
 /// journal.
+///
+/// With --out DIR/ what the secret refers to comes with it, if that is granted as well: of a
+/// tls-context the keystore, the truststore and so on, all of one moment. Each is in a folder
+/// that is called like the field that refers to it (keystore/private-key.pem), the context's
+/// own fields are in the folder context, and a newer fetch replaces all of them at once.
 #[derive(Debug, Args)]
 pub(crate) struct Fetch {
-    /// The secret; its current version, unless one is given.
-    #[arg(value_name = "GROUP/NAME[@VERSION]")]
-    wanted: Wanted,
+    /// The secret; its current version, unless one is given. '#FIELD' is as --field. A
+    /// reference as it stands in a file, with custody: in front, does as well.
+    #[arg(value_name = "GROUP/NAME[@VERSION][#FIELD]")]
+    wanted: Detail,
     /// Only this field, such as private-key. May be given several times; the others do
     /// not leave custodyd.
     #[arg(long = "field", value_name = "FIELD")]
@@ -68,12 +76,13 @@ pub(crate) struct Fetch {
     /// owner only, and each is replaced in one step.
     #[arg(long, value_name = "DIR|FILE")]
     out: Option<PathBuf>,
+    /// Only the secret itself, without what it refers to.
+    #[arg(long)]
+    unresolved: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("--output json shows no content; it needs --out to write it somewhere")]
-    JsonContent,
     #[error("the secret, of type {1:?}, came without a field {0}")]
     NoField(String, String),
     #[error("what came of a secret of type {0:?} is several files: {1}")]
@@ -89,9 +98,7 @@ pub(crate) enum Error {
 impl Error {
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Self::JsonContent | Self::NoBundle(..) | Self::MadePassword | Self::FileName(_) => {
-                Exit::Usage
-            }
+            Self::NoBundle(..) | Self::MadePassword | Self::FileName(_) => Exit::Usage,
             Self::NoField(..) => Exit::NotFound,
             Self::Rendering(_) => Exit::Invalid,
         }
@@ -122,80 +129,39 @@ impl Error {
     }
 }
 
-/// What was released and where it was written; never the content.
-#[derive(Debug, Serialize)]
-struct Release {
-    group: String,
-    name: String,
-    version: u32,
-    r#type: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    format: Option<String>,
-    receipt: u64,
-    files: Vec<Written>,
-}
-
-#[derive(Debug, Serialize)]
-struct Written {
-    path: PathBuf,
-    fields: Vec<String>,
-    bytes: usize,
-}
-
-impl View for Release {
-    fn text(&self) -> Option<String> {
-        let files: Vec<_> = self
-            .files
-            .iter()
-            .map(|file| {
-                let fields = output::plain(&file.fields.join(", "));
-                format!("wrote {} ({fields})", file.path.display())
-            })
-            .collect();
-        Some(format!(
-            "{}\nfetched {}/{}@{}, journal entry {}",
-            files.join("\n"),
-            self.group,
-            self.name,
-            self.version,
-            self.receipt
-        ))
-    }
-}
-
-pub(crate) async fn run(global: &Global, args: Fetch) -> Result<(), Failure> {
+pub(crate) async fn run(global: &Global, mut args: Fetch) -> Result<(), Failure> {
+    args.fields.extend(args.wanted.field.take());
+    let args = args;
     let target = args.out.as_deref().map(Target::of).transpose()?;
     if let Some(target) = &target {
         // A release that cannot be kept should not be on record.
         target.probe()?;
     } else {
-        if global.output == output::Format::Json {
-            return Err(Error::JsonContent.into());
-        }
-        if io::stdout().is_terminal() {
-            confirm(
-                &format!("print the secret {} to this terminal", args.wanted.secret),
-                "redirect standard output, or write to a file with --out",
-            )?;
-        }
+        show_content(
+            global.output,
+            &format!("the secret {}", args.wanted.wanted.secret),
+        )?;
     }
     let password = args.password_file.as_ref().map(content::password);
     let password = password.transpose()?;
     let format = form(&args, target.as_ref(), password.clone())?;
-    let secret = &args.wanted.secret;
+    let wanted = &args.wanted.wanted;
+    let secret = &wanted.secret;
     let mut fetched = global
         .provider()
         .await?
         .fetch_with(v1::FetchRequest {
             group: secret.group.to_string(),
             name: secret.name.to_string(),
-            version: element::number(args.wanted.version),
-            which: element::part(args.wanted.version),
+            version: element::number(wanted.version),
+            which: element::part(wanted.version),
             fields: args.fields.clone(),
             format: format.map(|format| format.name().to_owned()),
             password: password.map(|password| v1::StorePassword {
                 value: password.as_str().to_owned(),
             }),
+            // One stream or file holds one secret.
+            unresolved: args.unresolved || !matches!(target, Some(Target::Folder(_))),
         })
         .await
         .map_err(Failure::Provider)?;
@@ -211,16 +177,8 @@ pub(crate) async fn run(global: &Global, args: Fetch) -> Result<(), Failure> {
     match target {
         None => output::write(&bundle(&fetched)?),
         Some(target) => {
-            let release = Release {
-                group: secret.group.to_string(),
-                name: secret.name.to_string(),
-                version: fetched.version,
-                r#type: fetched.kind.clone(),
-                format: fetched.format.clone(),
-                receipt: fetched.receipt,
-                files: write(&target, &fetched)?,
-            };
-            output::show(global.output, &release)
+            let files = write(&target, &fetched)?;
+            output::show(global.output, &Release::of(secret, &fetched, files))
         }
     }
 }
@@ -235,7 +193,7 @@ fn form(
     let is_folder = matches!(target, Some(Target::Folder(_)));
     if is_folder {
         for field in &args.fields {
-            file_name(field)?;
+            plain_name(field)?;
         }
     }
     let Some(format) = args.format else {
@@ -250,104 +208,4 @@ fn form(
         Format::Pem if !is_folder => Format::PemBundle,
         format => format,
     }))
-}
-
-fn names(fetched: &Fetched) -> Vec<String> {
-    fetched
-        .fields
-        .iter()
-        .map(|(name, _)| name.clone())
-        .collect()
-}
-
-fn write(target: &Target, fetched: &Fetched) -> Result<Vec<Written>, Failure> {
-    match target {
-        Target::File(path) => {
-            let content = bundle(fetched)?;
-            files::replace(&[(path.clone(), &content)])?;
-            Ok(vec![Written {
-                path: path.clone(),
-                fields: names(fetched),
-                bytes: content.len(),
-            }])
-        }
-        Target::Folder(folder) => {
-            let mut files = Vec::new();
-            for (field, content) in &fetched.fields {
-                files.push((folder.join(file_name(field)?), content.as_slice()));
-            }
-            files::make_folder(folder)?;
-            files::replace(&files)?;
-            let written = files.into_iter().zip(names(fetched));
-            Ok(written
-                .map(|((path, content), field)| Written {
-                    path,
-                    fields: vec![field],
-                    bytes: content.len(),
-                })
-                .collect())
-        }
-    }
-}
-
-/// The name of a field's file. Documents in a format have theirs from custodyd.
-fn file_name(field: &str) -> Result<String, Error> {
-    let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    match field {
-        "certificate-chain" | "private-key" => Ok(format!("{field}.pem")),
-        plain if plain.is_empty() || plain.starts_with('.') || !plain.bytes().all(is_fine) => {
-            Err(Error::FileName(plain.to_owned()))
-        }
-        plain => Ok(plain.to_owned()),
-    }
-}
-
-/// The content as one sequence of bytes.
-fn bundle(fetched: &Fetched) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let mut all = Zeroizing::new(Vec::new());
-    match &fetched.fields[..] {
-        [(_, content)] => all.extend_from_slice(content),
-        // Programs that read a bundle take the first certificate for their own.
-        fields if fetched.kind == "keystore" => {
-            for wanted in ["certificate-chain", "private-key"] {
-                for (_, content) in fields.iter().filter(|(name, _)| name == wanted) {
-                    all.extend_from_slice(content);
-                    if all.last() != Some(&b'\n') {
-                        all.push(b'\n');
-                    }
-                }
-            }
-        }
-        _ => {
-            return Err(Error::NoBundle(
-                fetched.kind.clone(),
-                names(fetched).join(", "),
-            ));
-        }
-    }
-    Ok(all)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_field_cannot_name_a_file_elsewhere() {
-        for name in [
-            "../../etc/cron.d/x",
-            "..",
-            ".bashrc",
-            "a/b",
-            "",
-            "a\0b",
-            "a b",
-        ] {
-            assert!(file_name(name).is_err(), "{name:?}");
-        }
-        for name in ["password", "DB_PASSWORD", "tls.key", "keystore.p12", "a..b"] {
-            assert_eq!(file_name(name).unwrap(), name);
-        }
-        assert_eq!(file_name("private-key").unwrap(), "private-key.pem");
-    }
 }

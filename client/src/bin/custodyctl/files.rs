@@ -9,6 +9,8 @@ use std::{
 
 use tempfile::{Builder, NamedTempFile};
 
+pub(crate) mod generation;
+
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     #[error("cannot write {0}")]
@@ -17,6 +19,10 @@ pub(crate) enum Error {
     Folder(PathBuf, #[source] io::Error),
     #[error("{0} is no regular file, and replacing it would break it; leave --out away for a pipe")]
     Special(PathBuf),
+    #[error(
+        "{0} is in the way: it is not what an earlier fetch wrote; move it, or name another folder"
+    )]
+    InTheWay(PathBuf),
 }
 
 /// A place for a fetched secret.

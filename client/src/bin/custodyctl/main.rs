@@ -20,6 +20,7 @@ mod finding;
 mod grant;
 mod group;
 mod import;
+mod inject;
 mod journal;
 mod output;
 mod role;
@@ -70,6 +71,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         }
         Command::Compliance { group } => runtime.block_on(compliance::list(&global, group)),
         Command::Fetch(args) => runtime.block_on(fetch::run(&global, args)),
+        Command::Inject(args) => runtime.block_on(inject::run(&global, args)),
         Command::Import(args) => runtime.block_on(import::run(&global, args)),
         Command::Whoami => runtime.block_on(daemon::whoami(&global)),
         Command::Status => runtime.block_on(daemon::status(&global)),

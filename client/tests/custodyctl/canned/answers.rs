@@ -190,6 +190,7 @@ pub(super) fn explained() -> v1::ExplainGrantResponse {
             ),
             considered(other_grant(), vec![missing("unix:uid:0", "unix:uid:33")]),
         ],
+        parts: super::context::explained(),
     }
 }
 

@@ -9,7 +9,9 @@ use custody::{
         Deliver, Moment, Wanted,
         rule::{Patterns, Selectors},
     },
+    role::Operation,
     selector::Selector,
+    state::resolve::Part,
 };
 use proto::v1;
 
@@ -43,9 +45,30 @@ impl Call<'_> {
         };
         let explained = state.explain::<Deliver>(&evidence, &wanted, moment);
         let considered = explained.considered.iter().take(NEAREST);
+        let delivered = match explained.outcome {
+            Ok(rule) => rule.terms.fields.clone(),
+            Err(_) => BTreeSet::new(),
+        };
+        let followed = Wanted {
+            fields: delivered,
+            ..wanted.clone()
+        };
+        let parts = state.explain_parts::<Deliver>(&evidence, &followed, moment);
+        let asker = self.operator.evidence();
+        let part = |Part { link, outcome }: Part| {
+            let known = state.is_open(asker, &link.to.secret, Operation::ExplainGrant);
+            let outcome = known.then_some(outcome);
+            v1::ExplainedPart {
+                field: link.field.to_owned(),
+                reference: link.to.to_string(),
+                granted_by: outcome.and_then(|outcome| Some(outcome.ok()?.to_string())),
+                reason: outcome.and_then(|outcome| Some(outcome.err()?.to_string())),
+            }
+        };
         Ok(v1::ExplainGrantResponse {
             granted_by: explained.outcome.ok().map(|rule| rule.id.to_string()),
             reason: explained.outcome.err().map(|reason| reason.to_string()),
+            parts: parts.into_iter().map(part).collect(),
             considered: considered
                 .map(|(rule, obstacles)| v1::Considered {
                     grant: Some(view::grant(rule, &usage)),

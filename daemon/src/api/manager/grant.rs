@@ -99,7 +99,9 @@ impl Call<'_> {
         let group = some_group(request.group.as_deref())?;
         for rule in self.rules(group.as_ref())? {
             let surroundings = custodian.surroundings(&rule.selectors).await;
-            let findings = lint::grant(&rule.patterns, &rule.selectors, &surroundings);
+            let mut findings = lint::grant(&rule.patterns, &rule.selectors, &surroundings);
+            let sees = |group: &GroupName| self.operator.sees(group);
+            findings.extend(lint::parts::ungranted(&custodian.state(), &rule, sees));
             if !findings.is_empty() {
                 grants.push(v1::lint_grants_response::Linted {
                     grant: Some(view::grant(&rule, &custodian.usage())),

@@ -20,9 +20,47 @@ struct Explained {
     granted_by: Option<String>,
     reason: Option<String>,
     considered: Vec<Considered>,
+    /// What the secret refers to.
+    parts: Vec<Part>,
     /// What was asked about, as it was written.
     #[serde(skip)]
     wanted: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Part {
+    field: String,
+    reference: String,
+    granted_by: Option<String>,
+    reason: Option<String>,
+}
+
+impl From<v1::ExplainedPart> for Part {
+    fn from(part: v1::ExplainedPart) -> Self {
+        Self {
+            field: part.field,
+            reference: part.reference,
+            granted_by: part.granted_by,
+            reason: part.reason,
+        }
+    }
+}
+
+impl Part {
+    fn line(&self) -> String {
+        let outcome = outcome(self.granted_by.as_deref(), self.reason.as_deref());
+        let outcome = outcome.unwrap_or_else(|| "you have no role that may know".to_owned());
+        format!("{} {}: {outcome}", self.field, self.reference)
+    }
+}
+
+/// What it comes to, if that is told.
+fn outcome(granted_by: Option<&str>, reason: Option<&str>) -> Option<String> {
+    match (granted_by, reason) {
+        (Some(grant), _) => Some(format!("granted by {grant}")),
+        (None, Some(reason)) => Some(format!("denied: {reason}")),
+        (None, None) => None,
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -73,16 +111,18 @@ impl Considered {
 
 impl View for Explained {
     fn text(&self) -> Option<String> {
-        let outcome = match (&self.granted_by, &self.reason) {
-            (Some(grant), _) => format!("granted by {grant}"),
-            (None, Some(reason)) => format!("denied: {reason}"),
-            (None, None) => "denied".to_owned(),
-        };
+        let outcome = outcome(self.granted_by.as_deref(), self.reason.as_deref());
+        let mut outcome = outcome.unwrap_or_else(|| "denied".to_owned());
+        if self.granted_by.is_some() && self.parts.iter().any(|part| part.reason.is_some()) {
+            outcome += ", alone: what it refers to is not granted";
+        }
+        let parts: Vec<_> = self.parts.iter().map(Part::line).collect();
         let selectors: Vec<_> = self.selectors.iter().map(|s| s.text.as_str()).collect();
         let facts = properties([
             ("secret", Some(self.wanted.clone())),
             ("process", self.evidence.as_ref().map(Evidence::brief)),
             ("outcome", Some(outcome)),
+            ("refers to", (!parts.is_empty()).then(|| parts.join("\n"))),
             ("selectors", Some(selectors.join("\n"))),
         ])?;
         let grants = columns(
@@ -112,6 +152,7 @@ pub(super) async fn run(global: &Global, wanted: Wanted, pid: i32) -> Result<(),
         granted_by: answer.granted_by,
         reason: answer.reason,
         considered: answer.considered.into_iter().map(Into::into).collect(),
+        parts: answer.parts.into_iter().map(Into::into).collect(),
         wanted: written,
     };
     output::show(global.output, &explained)
