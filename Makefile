@@ -42,7 +42,7 @@ build: ## Build the release binaries
 .PHONY: test
 test: export CUSTODYD_SKIPPED := $(TARGET)/skipped-tests
 test: ## Run every test, against a real token, database and sockets
-	@scripts/setup cargo cc softhsm openssl sqlite setpriv python systemd dbus
+	@scripts/setup cargo cc softhsm openssl curl nginx java nss sqlite setpriv python systemd dbus
 	$(CARGO) build --locked --bin custodyd --bin custodyctl
 	@rm -f "$(CUSTODYD_SKIPPED)"
 	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
@@ -53,6 +53,7 @@ test: ## Run every test, against a real token, database and sockets
 	    $(CARGO) test --locked --workspace --lib --bins --tests; \
 	fi
 	$(CARGO) test --locked --workspace --doc
+	@$(MAKE) --no-print-directory seeds
 	@if [[ -s $(CUSTODYD_SKIPPED) ]]; then \
 	    echo "$$(wc -l <"$(CUSTODYD_SKIPPED)") tests skipped:"; \
 	    sort "$(CUSTODYD_SKIPPED)"; \
@@ -84,6 +85,19 @@ lint: ## Check formatting, lints, documentation, licences, examples and scripts
 	@if command -v cargo-deny >/dev/null; then $(CARGO) deny --locked check --hide-inclusion-graph; \
 	    else echo 'cargo deny: skipped, not installed'; fi
 
+# Without instrumentation, a target runs each file that it is given once.
+.PHONY: seeds
+seeds: ## Run each fuzz target over its seeds, for which no nightly toolchain is needed
+	@scripts/setup cargo cc c++
+	$(CARGO) build --locked --manifest-path fuzz/Cargo.toml --target-dir "$(TARGET)"
+	@for target in $(FUZZ_TARGETS); do \
+	    seeds=(fuzz/seeds/$$target/*); \
+	    [[ -e $${seeds[0]} ]] || { echo "seeds: fuzz/seeds/$$target is missing" >&2; exit 1; }; \
+	    "$(TARGET)/debug/$$target" "$${seeds[@]}" >"$(TARGET)/seeds.log" 2>&1 || { \
+	        cat "$(TARGET)/seeds.log" >&2; exit 1; }; \
+	    echo "seeds: $$target, $${#seeds[@]}"; \
+	done
+
 .PHONY: fuzz
 fuzz: ## Fuzz each parser for FUZZ_SECONDS (needs a nightly toolchain and cargo-fuzz)
 	@rustup run nightly cargo fuzz --version >/dev/null 2>&1 || { \
@@ -92,8 +106,7 @@ fuzz: ## Fuzz each parser for FUZZ_SECONDS (needs a nightly toolchain and cargo-
 	@for target in $(FUZZ_TARGETS); do \
 	    echo "fuzz $$target for $(FUZZ_SECONDS) s"; \
 	    mkdir -p "fuzz/corpus/$$target"; \
-	    seeds="fuzz/seeds/$$target"; [[ -d $$seeds ]] || seeds=; \
-	    $(CARGO) +nightly fuzz run "$$target" "fuzz/corpus/$$target" $$seeds -- -max_total_time=$(FUZZ_SECONDS); \
+	    $(CARGO) +nightly fuzz run "$$target" "fuzz/corpus/$$target" "fuzz/seeds/$$target" -- -max_total_time=$(FUZZ_SECONDS); \
 	done
 
 .PHONY: install

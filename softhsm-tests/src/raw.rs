@@ -55,6 +55,25 @@ pub async fn call(
     grpc.unary(Request::new(request), path, Bytes).await
 }
 
+/// Calls any method, and gives every message of the answer: of a unary method there is one.
+pub async fn call_all(
+    channel: &Channel,
+    method: &str,
+    request: Vec<u8>,
+) -> Result<Response<Vec<Vec<u8>>>, Status> {
+    let mut grpc = Grpc::new(channel.clone());
+    let ready = grpc.ready().await;
+    ready.map_err(|error| Status::unknown(error.to_string()))?;
+    let path = method.parse().expect("a path");
+    let answer = grpc.server_streaming(Request::new(request), path, Bytes);
+    let (metadata, mut stream, extensions) = answer.await?.into_parts();
+    let mut messages = Vec::new();
+    while let Some(message) = stream.message().await? {
+        messages.push(message);
+    }
+    Ok(Response::from_parts(metadata, messages, extensions))
+}
+
 /// The methods of a service of `custody.v1`, by name.
 pub fn methods(service: &str) -> BTreeMap<String, MethodDescriptorProto> {
     let files = descriptors().file;

@@ -1,10 +1,8 @@
 //! The forms in which content is delivered: what they hold, and what is refused when.
 #![allow(clippy::unwrap_used, reason = "a test says so by failing")]
 
-use std::{fs, process::Command};
-
 use client::{Error, v1};
-use softhsm_tests::{Site, load::runtime, text, until, verdict::CONTENT};
+use softhsm_tests::{Site, load::runtime, until, verdict::CONTENT};
 
 fn request(name: &str, format: &str) -> v1::FetchRequest {
     v1::FetchRequest {
@@ -25,24 +23,10 @@ fn openssl_opens_a_key_store_with_the_password_that_was_made_for_it() {
     let _daemon = site.start();
     let pair = site.put_tls("web/tls");
     site.grant_on("tls", &[]);
-    let out = site.path("out");
-    fs::create_dir(&out).unwrap();
-    site.ctl(&[
-        "fetch",
-        "web/tls",
-        "--format",
-        "pkcs12",
-        "--out",
-        out.to_str().unwrap(),
-    ]);
-    let output = Command::new("openssl")
-        .args(["pkcs12", "-in", "keystore.p12", "-noenc", "-passin"])
-        .arg("file:password")
-        .current_dir(&out)
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", text(&output));
-    let printed = String::from_utf8(output.stdout).unwrap();
+    let out = site.bench("out");
+    let folder = out.at("");
+    site.ctl(&["fetch", "web/tls", "--format", "pkcs12", "--out", &folder]);
+    let printed = out.run("openssl pkcs12 -in keystore.p12 -noenc -passin file:password");
     assert!(printed.contains(pair.certificate.trim_end()), "{printed}");
     assert!(printed.contains("-----BEGIN PRIVATE KEY-----"));
 }
@@ -152,29 +136,19 @@ fn services_are_served_while_keys_under_slow_passwords_are_stored() {
     let site = Site::new();
     let _daemon = site.start();
     site.furnish(CONTENT);
-    let bench = site.path("bench");
-    fs::create_dir(&bench).unwrap();
-    let openssl = |arguments: &str| {
-        let output = Command::new("openssl")
-            .args(arguments.split(' '))
-            .current_dir(&bench)
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{}", text(&output));
-    };
-    openssl("genpkey -algorithm ed25519 -out key");
-    openssl("req -x509 -new -key key -subj /CN=x -out certificate");
+    let bench = site.bench("bench");
+    bench.run("openssl genpkey -algorithm ed25519 -out key");
+    bench.run("openssl req -x509 -new -key key -subj /CN=x -out certificate");
     // As many rounds as are taken.
-    openssl("pkcs8 -topk8 -in key -iter 4000000 -passout pass:x -out slow");
+    bench.run("openssl pkcs8 -topk8 -in key -iter 4000000 -passout pass:x -out slow");
     let put = || {
-        fs::write(bench.join("passphrase"), "x").unwrap();
-        let path = |name: &str| bench.join(name).display().to_string();
+        bench.write("passphrase", "x");
         let mut command = site.custodyctl();
         command
             .args(["secret", "put", "web/slow", "--type", "keystore"])
-            .arg(format!("certificate-chain={}", path("certificate")))
-            .arg(format!("private-key={}", path("slow")))
-            .arg(format!("passphrase={}", path("passphrase")));
+            .arg(format!("certificate-chain={}", bench.at("certificate")))
+            .arg(format!("private-key={}", bench.at("slow")))
+            .arg(format!("passphrase={}", bench.at("passphrase")));
         command.spawn().unwrap()
     };
     let mut puts = vec![put(), put()];

@@ -10,37 +10,13 @@ use std::{
 };
 
 use serde_json::Value;
-use softhsm_tests::{Site, load::random_time, text, until};
+use softhsm_tests::{Site, load::random_time, text, tool, until};
 
 const INCOMPLETE: Option<i32> = Some(11);
 
-/// Runs a tool in the folder of the files to import.
-fn make(site: &Site, command: &str) -> String {
-    let mut words = command.split_whitespace();
-    let output = Command::new(words.next().unwrap())
-        .args(words)
-        .current_dir(site.path("files"))
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{command}: {}", text(&output));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// Whether a tool is there. If not, it says so.
-fn has(tool: &str) -> bool {
-    let is_there = Command::new(tool).arg("--help").output().is_ok();
-    if !is_there {
-        #[expect(clippy::print_stderr, reason = "a test says what it skips")]
-        {
-            eprintln!("SKIPPED: {tool} is not installed");
-        }
-    }
-    is_there
-}
-
 fn site() -> Site {
     let site = Site::new();
-    fs::create_dir(site.path("files")).unwrap();
+    site.bench("files");
     site
 }
 
@@ -95,28 +71,20 @@ fn grant_all(site: &Site) {
 
 /// An authority, and a key with a certificate of it, `NAME.crt` and `NAME.key`.
 fn make_tls(site: &Site) {
+    let files = site.bench("files");
     let key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256";
-    make(
-        site,
-        &format!("openssl req -x509 {key} -noenc -keyout ca.key -out ca.pem -days 99 -subj /CN=ca"),
-    );
+    files.run(&format!(
+        "openssl req -x509 {key} -noenc -keyout ca.key -out ca.pem -days 99 -subj /CN=ca"
+    ));
     fs::create_dir(site.path("files/example.org")).unwrap();
-    make(
-        site,
-        &format!(
-            "openssl req -new {key} -noenc -keyout plain.key -out web.csr -subj /CN=example.org"
-        ),
-    );
-    make(
-        site,
-        "openssl x509 -req -in web.csr -CA ca.pem -CAkey ca.key -days 90 -out example.org/fullchain.pem",
-    );
-    make(
-        site,
+    files.run(&format!(
+        "openssl req -new {key} -noenc -keyout plain.key -out web.csr -subj /CN=example.org"
+    ));
+    files.run("openssl x509 -req -in web.csr -CA ca.pem -CAkey ca.key -days 90 -out example.org/fullchain.pem");
+    files.run(
         "openssl pkcs8 -topk8 -in plain.key -passout pass:hunter2 -out example.org/privkey.pem",
     );
-    make(
-        site,
+    files.run(
         "openssl pkcs12 -export -in example.org/fullchain.pem -inkey plain.key -certfile ca.pem \
          -name web -passout pass:changeit -out store.p12",
     );
@@ -142,33 +110,28 @@ fn a_folder_of_files_that_tools_make_is_in_custody_after_one_import() {
         ("ca", "truststore"),
         ("app", "key-value"),
     ]);
-    if has("keytool") {
+    if tool::has("what keytool makes is imported", &["keytool"]) {
         for alias in ["one", "two"] {
-            make(
-                &site,
-                &format!(
-                    "keytool -genkeypair -alias {alias} -keyalg EC -dname CN={alias} -storetype \
+            site.bench("files").run(&format!(
+                "keytool -genkeypair -alias {alias} -keyalg EC -dname CN={alias} -storetype \
                      PKCS12 -keystore java.p12 -storepass changeit"
-                ),
-            );
+            ));
         }
-        make(
-            &site,
+        site.bench("files").run(
             "keytool -importcert -noprompt -alias ca -file ca.pem -storetype JKS -keystore \
              trust.jks -storepass changeit",
         );
         types.extend([("java-one", "keystore"), ("java-two", "keystore")]);
     }
-    if has("kubectl") {
+    // Debian has no package of it.
+    if tool::find("kubectl").is_some() {
         let create = "kubectl create secret --dry-run=client -o";
-        let json = make(
-            &site,
-            &format!("{create} json generic db --from-literal=password=a:b"),
-        );
-        let yaml = make(
-            &site,
-            &format!("{create} yaml docker-registry hub --docker-username=u --docker-password=p"),
-        );
+        let json = site.bench("files").run(&format!(
+            "{create} json generic db --from-literal=password=a:b"
+        ));
+        let yaml = site.bench("files").run(&format!(
+            "{create} yaml docker-registry hub --docker-username=u --docker-password=p"
+        ));
         fs::write(site.path("files/db.json"), json).unwrap();
         fs::write(
             site.path("files/all.yaml"),
@@ -264,10 +227,9 @@ fn make_many(site: &Site, count: usize) -> usize {
         fs::write(site.path(&name), format!("VALUE=number-{number}\n")).unwrap();
     }
     for number in 0..count / 100 {
-        make(
-            site,
-            &format!("openssl genpkey -algorithm ED25519 -out k{number}.pem"),
-        );
+        site.bench("files").run(&format!(
+            "openssl genpkey -algorithm ED25519 -out k{number}.pem"
+        ));
     }
     count + count / 100
 }

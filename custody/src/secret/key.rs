@@ -1,4 +1,4 @@
-//! Private keys in the forms that tools write: PKCS#8, PKCS#1 and SEC1, as PEM or DER.
+//! Private keys in the forms that tools write: PKCS#8, PKCS#1 and SEC1.
 
 use aws_lc_rs::{
     encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der},
@@ -9,21 +9,7 @@ use aws_lc_rs::{
     },
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use rustls_pki_types::{PrivateKeyDer, pem::PemObject as _};
 use zeroize::Zeroizing;
-
-/// Why bytes are no private key that is kept. Each is said of a named element.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub(super) enum Refused {
-    #[error("holds no private key (PKCS#8, PKCS#1 or SEC1, as PEM or DER)")]
-    NoKey,
-    #[error("is encrypted; decrypt it first, as with 'openssl pkey -in FILE -out FILE'")]
-    Encrypted,
-    #[error("holds more than one private key")]
-    SeveralKeys,
-    #[error("is no RSA key of 2048 to 8192 bits, P-256, P-384, P-521 or Ed25519 key")]
-    UnknownKey,
-}
 
 /// A private key, checked to be one that TLS libraries use, and its public half.
 pub(super) struct PrivateKey {
@@ -34,37 +20,6 @@ pub(super) struct PrivateKey {
 }
 
 impl PrivateKey {
-    /// Reads the only key in `bytes`, PEM or DER.
-    pub(super) fn read(bytes: &[u8]) -> Result<Self, Refused> {
-        // A DER key is a SEQUENCE; PEM is text.
-        if bytes.first() == Some(&0x30) {
-            PrivateKeyDer::try_from(bytes).map_err(|_| Refused::NoKey)?;
-            return Self::from_der(bytes).ok_or(Refused::UnknownKey);
-        }
-        Self::from_pem(bytes)
-    }
-
-    /// Reads the only key in `pem`, whatever else is in it.
-    pub(super) fn from_pem(pem: &[u8]) -> Result<Self, Refused> {
-        // PKCS#8, and RFC 1421 as OpenSSL uses it for PKCS#1 and SEC1.
-        for mark in [
-            "-----BEGIN ENCRYPTED PRIVATE KEY-----",
-            "Proc-Type: 4,ENCRYPTED",
-        ] {
-            if pem.windows(mark.len()).any(|part| part == mark.as_bytes()) {
-                return Err(Refused::Encrypted);
-            }
-        }
-        let mut keys = PrivateKeyDer::pem_slice_iter(pem);
-        let Some(Ok(key)) = keys.next() else {
-            return Err(Refused::NoKey);
-        };
-        if keys.next().is_some() {
-            return Err(Refused::SeveralKeys);
-        }
-        Self::from_der(key.secret_der()).ok_or(Refused::UnknownKey)
-    }
-
     /// The key in `der`: PKCS#8, SEC1 or PKCS#1. `None` if it is none that is kept.
     pub(super) fn from_der(der: &[u8]) -> Option<Self> {
         let rsa = RsaKeyPair::from_pkcs8(der).or_else(|_| RsaKeyPair::from_der(der));

@@ -2,7 +2,12 @@
 
 use aws_lc_rs::digest;
 
-use super::{Fields, Properties, Refused, Shape, Type, key::PrivateKey, required};
+use super::{
+    Fields, Properties, Refused, Shape, Type,
+    container::{self, PASSPHRASE},
+    required,
+    x509::key,
+};
 
 const KEY: &str = "private-key";
 
@@ -17,6 +22,14 @@ impl Type for Private {
         Shape::Fields(const { &[required(KEY)] })
     }
 
+    fn inputs(&self) -> &'static [&'static str] {
+        &[PASSPHRASE]
+    }
+
+    fn lines(&self) -> &'static [&'static str] {
+        &[PASSPHRASE]
+    }
+
     fn pem(&self) -> &'static [&'static str] {
         &[KEY]
     }
@@ -27,9 +40,11 @@ impl Type for Private {
 
     /// Whatever form the key came in, PKCS#8 PEM is what is stored.
     fn take(&self, mut given: Fields) -> Result<Fields, Refused> {
+        let passphrase = container::take_text(&mut given, PASSPHRASE)?;
+        let passphrase = passphrase.as_deref().map(String::as_str);
         let pem = match given.get(KEY) {
             None | Some([]) => return Ok(given),
-            Some(bytes) => read(bytes)?.to_pem(),
+            Some(bytes) => key::read(KEY, bytes, passphrase)?.to_pem(),
         };
         given.remove(KEY);
         given.push_wiped(KEY.to_owned(), pem);
@@ -37,17 +52,13 @@ impl Type for Private {
     }
 
     fn inspect(&self, values: &Fields) -> Result<Properties, Refused> {
-        let key = read(values.get(KEY).unwrap_or_default())?;
+        let key = key::read(KEY, values.get(KEY).unwrap_or_default(), None)?;
         let sha256 = digest::digest(&digest::SHA256, key.spki());
         Ok(vec![
             ("key-algorithm".to_owned(), key.algorithm().to_owned()),
             ("spki-sha256".to_owned(), hex::encode(sha256)),
         ])
     }
-}
-
-fn read(bytes: &[u8]) -> Result<PrivateKey, Refused> {
-    PrivateKey::read(bytes).map_err(|refused| Refused::Invalid(format!("{KEY:?} {refused}")))
 }
 
 #[cfg(test)]

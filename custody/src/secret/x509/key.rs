@@ -1,17 +1,35 @@
 //! Private keys: PEM or DER, plain or encrypted, in; PKCS#8 PEM stored.
 
+use asn1_rs::{Oid, oid};
 use rustls_pki_types::{PrivateKeyDer, pem::PemObject as _};
 
 use super::{contains, invalid, is_binary, sections};
-use crate::secret::{Refused, key::PrivateKey, pbe};
+use crate::secret::{Refused, ber::Reader, key::PrivateKey, pbe};
 
 /// The key in `der`: PKCS#8, SEC1 or PKCS#1.
 pub(in crate::secret) fn from_der(field: &str, der: &[u8]) -> Result<PrivateKey, Refused> {
     PrivateKey::from_der(der).ok_or_else(|| {
-        invalid(format!(
-            "{field:?} is no RSA key of 2048 to 8192 bits, P-256, P-384, P-521 or Ed25519 key"
-        ))
+        let what = if PrivateKeyDer::try_from(der).is_err() {
+            "holds no private key in PEM or DER (PKCS#8, PKCS#1 or SEC1)"
+        } else if is_of(der, &OID_RSASSA_PSS) {
+            "is an RSA key for PSS only, which many TLS libraries cannot use; make one by: openssl \
+             genpkey -algorithm RSA"
+        } else {
+            "is no RSA key of 2048 to 8192 bits, P-256, P-384, P-521 or Ed25519 key"
+        };
+        invalid(format!("{field:?} {what}"))
     })
+}
+
+const OID_RSASSA_PSS: Oid<'static> = oid!(1.2.840.113549.1.1.10);
+
+/// Whether `der` is PKCS#8 of a key of that algorithm.
+fn is_of(der: &[u8], wanted: &Oid<'_>) -> bool {
+    let found = Reader::new(der).sequence().and_then(|mut key| {
+        key.integer()?;
+        key.algorithm()
+    });
+    found.is_ok_and(|(algorithm, _)| algorithm == *wanted)
 }
 
 /// The one key in the value of `field`.
