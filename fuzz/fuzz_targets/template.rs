@@ -23,7 +23,10 @@ fuzz_target!(|file: &[u8]| {
             }
         }
     }
-    assert!(written.len() <= file.len(), "blanks and escapes go, and nothing comes");
+    assert!(
+        written.len() <= file.len(),
+        "blanks and escapes go, and nothing comes"
+    );
     let is_text = |piece: &Piece<'_>| matches!(piece, Piece::Text(_));
     if pieces.iter().all(is_text) && !file.windows(9).any(|part| part == b"!custody:") {
         assert_eq!(written, file, "text stays as it is");
