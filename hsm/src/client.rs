@@ -113,7 +113,8 @@ impl Client {
             Ok(other) => Err(unexpected(&other)),
             Err(error) => Err(error),
         };
-        self.shared.keys.settle(&id, &outcome);
+        // Whoever asked is told by the outcome.
+        let _told = self.shared.keys.settle(&id, &outcome);
         outcome
     }
 

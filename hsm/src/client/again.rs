@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::mpsc::WeakUnboundedSender, time::sleep};
 
-use super::{Shared, driver::Command};
+use super::{Shared, driver::Command, key::Turn};
 use crate::wire::Op;
 
 /// The first wait after a key was refused.
@@ -34,7 +34,8 @@ async fn tries(shared: &Shared, queue: &WeakUnboundedSender<Command>) {
                     return;
                 };
                 let outcome = shared.ask(&queue, Op::Load(load)).await;
-                shared.keys.settle(&id, &outcome.map(|_good| ()));
+                let turn = shared.keys.settle(&id, &outcome.map(|_good| ()));
+                turn.into_iter().for_each(Turn::log);
             }
             wait = (wait * 2).min(longest);
         }

@@ -149,6 +149,27 @@ struct Entry {
     canary: Option<Canary>,
 }
 
+/// A key that was good and is refused, or for another reason than before; or the other way
+/// round.
+#[must_use = "it is to be told once"]
+pub(super) enum Turn {
+    Refused { id: KeyId, reason: String },
+    Back { id: KeyId },
+}
+
+impl Turn {
+    pub(super) fn log(self) {
+        match self {
+            Self::Refused { id, reason } => {
+                tracing::error!(key = %id, %reason, "a key is refused");
+            }
+            Self::Back { id } => {
+                tracing::info!(key = %id, "a key that was refused is in use again");
+            }
+        }
+    }
+}
+
 impl Keys {
     pub(super) fn remember(&self, key: KnownKey) {
         let entry = Entry {
@@ -188,31 +209,29 @@ impl Keys {
         }
     }
 
-    /// Notes how a load went, and tells of what is new about it.
-    pub(super) fn settle(&self, id: &KeyId, outcome: &Result<(), Error>) {
+    /// Notes how a load went. Says what is new about that, unless nothing is.
+    pub(super) fn settle(&self, id: &KeyId, outcome: &Result<(), Error>) -> Option<Turn> {
         let refused = match outcome {
             Ok(()) => None,
             Err(error) if error.refuses_key() => Some(error.to_string()),
-            Err(_) => return,
+            Err(_) => return None,
         };
         let mut keys = self.write();
-        let Some(entry) = keys.get_mut(id) else {
-            return;
-        };
+        let entry = keys.get_mut(id)?;
         if entry.key.is_gmk() {
             entry.canary = Some(Canary::now(refused.clone()));
         }
         if entry.refused == refused {
-            return;
+            return None;
         }
-        match &refused {
+        entry.refused.clone_from(&refused);
+        Some(match refused {
             Some(reason) => {
-                tracing::error!(key = %id, %reason, "a key is refused");
                 self.refusal.notify_one();
+                Turn::Refused { id: *id, reason }
             }
-            None => tracing::info!(key = %id, "a key that was refused is in use again"),
-        }
-        entry.refused = refused;
+            None => Turn::Back { id: *id },
+        })
     }
 
     pub(super) fn refused(&self, id: &KeyId) -> Option<String> {

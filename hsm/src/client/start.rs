@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{
-    key::Keys,
+    key::{Keys, Turn},
     process::{PinHandover, Process},
 };
 use crate::{
@@ -165,7 +165,8 @@ async fn load(
             };
             let id = usize::try_from(answer.id).ok().and_then(|at| ids.get(at));
             let id = id.ok_or_else(|| Error::WorkerUnusable("it answers oddly".to_owned()))?;
-            keys.settle(id, &outcome);
+            let turn = keys.settle(id, &outcome);
+            turn.into_iter().for_each(Turn::log);
             match outcome {
                 Err(error) if error.refuses_key() => {}
                 other => other?,

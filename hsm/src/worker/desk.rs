@@ -24,6 +24,18 @@ use crate::{
     wire::{Done, Generate, Load, MAX_RANDOM, Op, Proof, Protect, Reveal, Secret, Sign},
 };
 
+/// What is done about a fault.
+enum Verdict {
+    /// The same once more.
+    Again,
+    /// The request fails.
+    Answer(Error),
+    /// The same once more on another session, unless that was tried.
+    Session(CkError),
+    /// The process has lost the token.
+    Worker(Error),
+}
+
 /// A session, with the token it is of and the keys that all sessions share.
 ///
 /// The lock on the keys is also what keeps token objects from being made while others
@@ -57,30 +69,61 @@ impl<'a> Desk<'a> {
                 Ok(done) => return done,
                 Err(fault) => fault,
             };
-            let (remedy, dead) = match (remedy(&fault), gmk_of(op)) {
-                (Remedy::AskCanary, Some(gmk)) => match self.open_canary(gmk) {
-                    Ok(_) if is_of_a_call(&fault) && tries < TRIES => continue,
-                    Ok(gmk) => return problem(&verdict(op, gmk, fault)),
-                    Err(Fault::Token(error)) => (Remedy::ReplaceSession, Some(error)),
-                    Err(Fault::Answer(error)) => return problem(&error),
-                    Err(_) => (Remedy::ReplaceWorker, None),
-                },
-                (remedy, _) => (remedy, None),
-            };
-            match (remedy, dead, fault) {
-                (Remedy::ReplaceSession, Some(error), _)
-                | (Remedy::ReplaceSession, None, Fault::Token(error))
-                    if !replaced =>
-                {
+            match self.judge(op, fault, tries) {
+                Verdict::Again => {}
+                Verdict::Answer(error) => return Done::Problem((&error).into()),
+                Verdict::Session(error) if !replaced => {
                     self.replace_session(&error);
                     replaced = true;
                 }
-                (Remedy::Answer, _, fault) => return problem(&in_words(fault)),
-                (Remedy::AskCanary, _, fault) if self.is_well() => {
-                    return problem(&in_words(fault));
-                }
-                (_, _, fault) => leave(&in_words(fault)),
+                Verdict::Session(error) => leave(&recovery::token_error(&error)),
+                Verdict::Worker(error) => leave(&error),
             }
+        }
+    }
+
+    fn judge(&self, op: &Op, fault: Fault, tries: usize) -> Verdict {
+        let (error, remedy, may_pass) = match fault {
+            Fault::Answer(error) => return Verdict::Answer(error),
+            Fault::Odd(what) => {
+                return Verdict::Answer(Error::Token {
+                    function: "a wrap".to_owned(),
+                    code: what.to_owned(),
+                });
+            }
+            Fault::BadBlob => (malformed(), Remedy::AskCanary, false),
+            Fault::Token(error) => match recovery::remedy(&error) {
+                Remedy::ReplaceSession => return Verdict::Session(error),
+                remedy => (recovery::token_error(&error), remedy, tries < TRIES),
+            },
+        };
+        match remedy {
+            Remedy::Answer => Verdict::Answer(error),
+            Remedy::AskCanary => self.ask_canary(op, error, may_pass),
+            Remedy::ReplaceSession | Remedy::ReplaceWorker => Verdict::Worker(error),
+        }
+    }
+
+    /// Whether it is the data or the token that `error` tells of.
+    fn ask_canary(&self, op: &Op, error: Error, may_pass: bool) -> Verdict {
+        let gmk = match op {
+            Op::Protect(Protect { gmk, .. })
+            | Op::Reveal(Reveal { gmk, .. })
+            | Op::CheckCanary(gmk) => gmk,
+            Op::Load(_) | Op::Generate(_) | Op::Random(_) if self.is_well() => {
+                return Verdict::Answer(error);
+            }
+            Op::Load(_) | Op::Generate(_) | Op::Random(_) | Op::Sign(_) => {
+                return Verdict::Worker(error);
+            }
+        };
+        match self.open_canary(gmk) {
+            Ok(_) if may_pass => Verdict::Again,
+            Ok(gmk) if matches!(op, Op::Reveal(_)) => Verdict::Answer(Error::DoesNotOpen { gmk }),
+            Ok(_) => Verdict::Answer(error),
+            Err(Fault::Token(error)) => Verdict::Session(error),
+            Err(Fault::Answer(error)) => Verdict::Answer(error),
+            Err(_) => Verdict::Worker(error),
         }
     }
 
@@ -219,52 +262,6 @@ impl<'a> Desk<'a> {
             Err(error) => leave(&recovery::token_error(&error)),
         }
     }
-}
-
-fn remedy(fault: &Fault) -> Remedy {
-    match fault {
-        Fault::Answer(_) | Fault::Odd(_) => Remedy::Answer,
-        Fault::BadBlob => Remedy::AskCanary,
-        Fault::Token(error) => recovery::remedy(error),
-    }
-}
-
-fn is_of_a_call(fault: &Fault) -> bool {
-    matches!(fault, Fault::Token(_))
-}
-
-/// The master key with which something is done that can be done again.
-fn gmk_of(op: &Op) -> Option<&[u8]> {
-    match op {
-        Op::Protect(Protect { gmk, .. })
-        | Op::Reveal(Reveal { gmk, .. })
-        | Op::CheckCanary(gmk) => Some(gmk),
-        Op::Sign(_) | Op::Load(_) | Op::Generate(_) | Op::Random(_) => None,
-    }
-}
-
-/// What is wrong when the canary opens.
-fn verdict(op: &Op, gmk: KeyId, fault: Fault) -> Error {
-    match op {
-        Op::Reveal(_) => Error::DoesNotOpen { gmk },
-        _ => in_words(fault),
-    }
-}
-
-fn in_words(fault: Fault) -> Error {
-    match fault {
-        Fault::Answer(error) => error,
-        Fault::Odd(what) => Error::Token {
-            function: "a wrap".to_owned(),
-            code: what.to_owned(),
-        },
-        Fault::BadBlob => malformed(),
-        Fault::Token(error) => recovery::token_error(&error),
-    }
-}
-
-fn problem(error: &Error) -> Done {
-    Done::Problem(error.into())
 }
 
 /// Ends the worker, so that its parent starts another.

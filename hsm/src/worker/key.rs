@@ -186,23 +186,13 @@ impl Keys {
         })
     }
 
-    /// Tries a way to wrap, unless it has worked before. It is given up after some failures
-    /// only, and for this time: a token in trouble fails at what it can do, and a way that is
-    /// not taken for a new key is not taken for good.
+    /// Tries a way to wrap, unless it has worked before.
     fn prove(&mut self, session: &Session, wrapping: Wrapping) -> Result<(), String> {
-        if self.proven.contains(&wrapping) {
-            return Ok(());
-        }
-        let mut outcome = strategy::prove(session, wrapping);
-        for _ in 1..TRIES {
-            if outcome.is_ok() {
-                break;
-            }
-            outcome = strategy::prove(session, wrapping);
-        }
-        outcome.inspect(|()| {
+        if !self.proven.contains(&wrapping) {
+            strategy::prove(session, wrapping).map_err(|amiss| amiss.what)?;
             self.proven.insert(wrapping);
-        })
+        }
+        Ok(())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use aws_lc_rs::key_wrap::{AES_256, AesKek, KeyWrapPadded as _};
 use cryptoki::{
+    error::Error as CkError,
     mechanism::Mechanism,
     object::{Attribute, ObjectHandle},
     session::Session,
@@ -9,15 +10,63 @@ use cryptoki::{
 use custody::envelope::{PlaintextDek, Wrapping};
 
 use super::{
-    recovery, template,
+    recovery::{self, Remedy, TRIES},
+    template,
     wrap::{self, Fault},
 };
 
 const DEK: [u8; PlaintextDek::LEN] = [0x5a; PlaintextDek::LEN];
 const CONTEXT: &[u8] = b"custodyd trial";
 
-/// Tries `wrapping`; the error says what the token does otherwise.
-pub(super) fn prove(session: &Session, wrapping: Wrapping) -> Result<(), String> {
+/// What a token does otherwise than it must.
+pub(super) struct Amiss {
+    pub(super) what: String,
+    /// Whether it may be well in a moment.
+    may_pass: bool,
+}
+
+impl Amiss {
+    fn lasting(what: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            may_pass: false,
+        }
+    }
+}
+
+impl From<CkError> for Amiss {
+    fn from(error: CkError) -> Self {
+        Self {
+            what: recovery::describe(&error),
+            may_pass: recovery::remedy(&error) != Remedy::Answer,
+        }
+    }
+}
+
+impl From<Fault> for Amiss {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Token(error) => error.into(),
+            Fault::Odd(what) => Self::lasting(what),
+            Fault::BadBlob => Self::lasting("it is not of the form it must have"),
+            Fault::Answer(error) => Self::lasting(error.to_string()),
+        }
+    }
+}
+
+/// Tries `wrapping`, and again if what is amiss may pass: a way that is not taken for a new
+/// key is not taken for good.
+pub(super) fn prove(session: &Session, wrapping: Wrapping) -> Result<(), Amiss> {
+    let mut tries = 1;
+    loop {
+        match try_once(session, wrapping) {
+            Err(amiss) if amiss.may_pass && tries < TRIES => tries += 1,
+            outcome => return outcome,
+        }
+    }
+}
+
+fn try_once(session: &Session, wrapping: Wrapping) -> Result<(), Amiss> {
     with_trial_key(session, wrapping, |key| try_out(session, key, wrapping))?;
     match wrapping {
         Wrapping::Aes256Gcm => Ok(()),
@@ -36,26 +85,27 @@ pub(super) fn works(session: &Session, wrapping: Wrapping) -> bool {
             CONTEXT,
         )
     };
-    with_trial_key(session, wrapping, round_trip) == Ok(true)
+    matches!(with_trial_key(session, wrapping, round_trip), Ok(true))
 }
 
 fn with_trial_key<T>(
     session: &Session,
     wrapping: Wrapping,
-    trial: impl FnOnce(ObjectHandle) -> Result<T, String>,
-) -> Result<T, String> {
-    let key = session
-        .generate_key(&Mechanism::AesKeyGen, &template::trial_gmk(wrapping))
-        .map_err(|error| recovery::describe(&error))?;
+    trial: impl FnOnce(ObjectHandle) -> Result<T, Amiss>,
+) -> Result<T, Amiss> {
+    let key = session.generate_key(&Mechanism::AesKeyGen, &template::trial_gmk(wrapping))?;
     let outcome = trial(key);
     discard(session, key);
     outcome
 }
 
-fn try_out(session: &Session, key: ObjectHandle, wrapping: Wrapping) -> Result<(), String> {
+fn try_out(session: &Session, key: ObjectHandle, wrapping: Wrapping) -> Result<(), Amiss> {
     let blob = seal(session, key, wrapping)?;
     if !opens(session, key, wrapping, &blob, CONTEXT)? {
-        return Err("what the token wrapped does not open".to_owned());
+        return Err(Amiss {
+            what: "what the token wrapped does not open".to_owned(),
+            may_pass: true,
+        });
     }
     for (what, at) in [
         ("nonce or first block", 0),
@@ -65,7 +115,8 @@ fn try_out(session: &Session, key: ObjectHandle, wrapping: Wrapping) -> Result<(
         let mut bent = blob.clone();
         bent[at] ^= 1;
         if opens(session, key, wrapping, &bent, CONTEXT)? {
-            return Err(format!("the token opens a blob with an altered {what}"));
+            let what = format!("the token opens a blob with an altered {what}");
+            return Err(Amiss::lasting(what));
         }
     }
     let bound = match wrapping {
@@ -73,13 +124,13 @@ fn try_out(session: &Session, key: ObjectHandle, wrapping: Wrapping) -> Result<(
         Wrapping::AesKwp => false,
     };
     if bound && opens(session, key, wrapping, &blob, b"custodyd other")? {
-        return Err("the token opens a blob in another context".to_owned());
+        return Err(Amiss::lasting("the token opens a blob in another context"));
     }
     Ok(())
 }
 
-fn seal(session: &Session, key: ObjectHandle, wrapping: Wrapping) -> Result<Vec<u8>, String> {
-    wrap::protect(session, key, wrapping, &DEK, CONTEXT).map_err(in_words)
+fn seal(session: &Session, key: ObjectHandle, wrapping: Wrapping) -> Result<Vec<u8>, Amiss> {
+    Ok(wrap::protect(session, key, wrapping, &DEK, CONTEXT)?)
 }
 
 /// Whether it opens, to whatever value. The code with which it does not says nothing.
@@ -89,26 +140,17 @@ fn opens(
     wrapping: Wrapping,
     blob: &[u8],
     context: &[u8],
-) -> Result<bool, String> {
+) -> Result<bool, Amiss> {
     match wrap::reveal(session, key, wrapping, blob, context) {
         Ok(dek) if **dek == DEK => Ok(true),
-        Ok(_) => Err("the token opens a blob to another value".to_owned()),
+        Ok(_) => Err(Amiss::lasting("the token opens a blob to another value")),
         Err(Fault::Token(_) | Fault::BadBlob) => Ok(false),
-        Err(fault) => Err(in_words(fault)),
-    }
-}
-
-fn in_words(fault: Fault) -> String {
-    match fault {
-        Fault::Token(error) => recovery::describe(&error),
-        Fault::Odd(what) => what.to_owned(),
-        Fault::BadBlob => "it is not of the form it must have".to_owned(),
-        Fault::Answer(error) => error.to_string(),
+        Err(fault) => Err(fault.into()),
     }
 }
 
 /// `CKM_AES_KEY_WRAP_PAD` is RFC 5649 with some modules and something else with others.
-fn is_rfc_5649(session: &Session) -> Result<(), String> {
+fn is_rfc_5649(session: &Session) -> Result<(), Amiss> {
     let kek = [0x07; 32];
     let Ok(key) = session.create_object(&template::known_wrapper(kek)) else {
         // No key may be imported; the length of a blob, checked at each wrap, tells the rest apart.
@@ -119,9 +161,11 @@ fn is_rfc_5649(session: &Session) -> Result<(), String> {
     let mut expected = [0; wrap::KWP_BLOB];
     AesKek::new(&AES_256, &kek)
         .and_then(|kek| kek.wrap_with_padding(&DEK, &mut expected).map(|_| ()))
-        .map_err(|_| "the known answer cannot be computed".to_owned())?;
+        .map_err(|_| Amiss::lasting("the known answer cannot be computed"))?;
     if blob? != expected {
-        return Err("the token's key wrap is not that of RFC 5649".to_owned());
+        return Err(Amiss::lasting(
+            "the token's key wrap is not that of RFC 5649",
+        ));
     }
     Ok(())
 }
