@@ -15,7 +15,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::{Site, load::children, until};
+use crate::{Site, load::children, text, until};
 
 /// A running daemon. Killed when dropped, with its worker.
 #[derive(Debug)]
@@ -64,6 +64,20 @@ impl Daemon<'_> {
         let ended = until("the daemon stops", || self.child.try_wait().unwrap());
         assert!(ended.success(), "{}", self.site.log());
         ended
+    }
+
+    /// Stops it in an orderly way after it has been through something: it was started once,
+    /// took nothing for tampering, and left a journal that verifies.
+    pub fn stop_unharmed(self) {
+        let site = self.site;
+        self.stop();
+        assert_eq!(site.entries("start").len(), 1, "it was started again");
+        assert!(site.entries("tampering").is_empty());
+        let mut undelivered = site.entries("undelivered");
+        undelivered.retain(|entry| entry["reason"]["cause"] == "tampered");
+        assert!(undelivered.is_empty(), "{undelivered:?}");
+        let verified = site.verify_journal();
+        assert!(verified.status.success(), "{}", text(&verified));
     }
 
     /// Waits until it ends by itself.

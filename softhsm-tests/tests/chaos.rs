@@ -94,18 +94,7 @@ fn every_code_from(function: &str) {
     });
     assert!(!site.log().contains("refused the PIN"), "{}", site.log());
     assert!(!site.path("state/pin-refused").exists());
-    daemon.stop();
-    assert_eq!(site.entries("start").len(), 1, "it was started again");
-    let verified = site.verify_journal();
-    assert!(verified.status.success(), "{}", text(&verified));
-    // A sick token is never held for bad data.
-    let undelivered = site.entries("undelivered");
-    assert!(
-        undelivered
-            .iter()
-            .all(|entry| entry["reason"]["cause"] != "tampered"),
-        "{undelivered:?}"
-    );
+    daemon.stop_unharmed();
 }
 
 #[test]
