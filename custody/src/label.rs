@@ -1,10 +1,10 @@
 //! What people say about groups and secrets: labels and descriptions. Public, and no content.
 
-use std::{collections::BTreeMap, fmt, str::FromStr};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub mod condition;
+use crate::name::text;
 
 /// A text that is none of these.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
@@ -30,9 +30,6 @@ pub enum Error {
     /// Too many labels.
     #[error("there would be {0} labels, and may be {max}", max = Labels::MAX)]
     TooMany(usize),
-    /// Neither `KEY=VALUE` nor another condition.
-    #[error("{0:?} is no condition on labels: write KEY=VALUE, KEY!=VALUE, KEY or !KEY")]
-    Condition(String),
 }
 
 /// Whether a terminal or a log shows it as itself.
@@ -54,123 +51,59 @@ fn check(text: &str, max: usize, also: &[char]) -> Result<(), Error> {
     }
 }
 
-macro_rules! texts {
-    ($($(#[$doc:meta])* $name:ident: $check:expr;)*) => {$(
-        $(#[$doc])*
-        #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub struct $name(Box<str>);
-
-        impl $name {
-            /// The text.
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-
-            /// Whether nothing is said.
-            pub fn is_empty(&self) -> bool {
-                self.0.is_empty()
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = Error;
-
-            fn from_str(text: &str) -> Result<Self, Error> {
-                let check: fn(&str) -> Result<(), Error> = $check;
-                check(text)?;
-                Ok(Self(text.into()))
-            }
-        }
-
-        impl TryFrom<String> for $name {
-            type Error = Error;
-
-            fn try_from(text: String) -> Result<Self, Error> {
-                text.parse()
-            }
-        }
-
-        impl From<$name> for String {
-            fn from(text: $name) -> Self {
-                text.0.into()
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-    )*};
+text! {
+    /// One line of text; may be empty.
+    #[derive(Default)]
+    Line(Box<str>), Error, |text| check(text, Line::MAX, &[])
 }
 
-texts! {
-    /// One line of text; may be empty.
-    Line: |text| check(text, Line::MAX, &[]);
+text! {
     /// What something is for, in as many lines as it takes; may be empty.
-    Description: |text| check(text, Description::MAX, &['\n', '\t']);
+    #[derive(Default)]
+    Description(Box<str>), Error, |text| check(text, Description::MAX, &['\n', '\t'])
+}
+
+text! {
+    /// What a label is about, such as `team` or `example.org/cost-centre`.
+    Key(Box<str>), Error, check_key
 }
 
 impl Line {
     /// The most characters.
     pub const MAX: usize = 255;
+
+    /// Whether nothing is said.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 impl Description {
     /// The most characters.
     pub const MAX: usize = 1000;
-}
 
-/// What a label is about, such as `team` or `example.org/cost-centre`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Key(Box<str>);
+    /// Whether nothing is said.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
 
 impl Key {
     /// The most characters.
     pub const MAX: usize = 63;
-
-    /// The key as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
-impl FromStr for Key {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self, Error> {
-        let edge = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-        let bytes = text.as_bytes();
-        let edges = bytes.first().is_some_and(edge) && bytes.last().is_some_and(edge);
-        let inner = bytes
-            .iter()
-            .all(|byte| edge(byte) || b"._/-".contains(byte));
-        if !edges || !inner || bytes.len() > Self::MAX {
-            return Err(Error::Key(text.chars().take(Self::MAX + 1).collect()));
-        }
-        Ok(Self(text.into()))
-    }
-}
-
-impl TryFrom<String> for Key {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<Self, Error> {
-        text.parse()
-    }
-}
-
-impl From<Key> for String {
-    fn from(key: Key) -> Self {
-        key.0.into()
-    }
-}
-
-impl fmt::Display for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+fn check_key(text: &str) -> Result<(), Error> {
+    let edge = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let bytes = text.as_bytes();
+    let edges = bytes.first().is_some_and(edge) && bytes.last().is_some_and(edge);
+    let inner = bytes
+        .iter()
+        .all(|byte| edge(byte) || b"._/-".contains(byte));
+    if edges && inner && bytes.len() <= Key::MAX {
+        Ok(())
+    } else {
+        Err(Error::Key(text.chars().take(Key::MAX + 1).collect()))
     }
 }
 

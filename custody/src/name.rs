@@ -46,71 +46,80 @@ fn check(text: &str) -> Result<(), Error> {
     Ok(())
 }
 
-macro_rules! name {
-    ($(#[$doc:meta])* $name:ident) => {
+/// A type of text that is checked when it is made of a string.
+macro_rules! text {
+    ($(#[$doc:meta])* $name:ident($inner:ty), $error:ty, $check:expr) => {
         $(#[$doc])*
-        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
         #[serde(try_from = "String", into = "String")]
-        pub struct $name(Arc<str>);
+        pub struct $name($inner);
 
         impl $name {
-            /// The name as text.
+            /// The text itself.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
         }
 
-        impl FromStr for $name {
-            type Err = Error;
+        impl std::str::FromStr for $name {
+            type Err = $error;
 
-            fn from_str(text: &str) -> Result<Self, Error> {
+            fn from_str(text: &str) -> Result<Self, $error> {
+                let check: fn(&str) -> Result<(), $error> = $check;
                 check(text)?;
                 Ok(Self(text.into()))
             }
         }
 
         impl TryFrom<String> for $name {
-            type Error = Error;
+            type Error = $error;
 
-            fn try_from(text: String) -> Result<Self, Error> {
+            fn try_from(text: String) -> Result<Self, $error> {
                 text.parse()
             }
         }
 
         impl From<$name> for String {
-            fn from(name: $name) -> Self {
-                (*name.0).to_owned()
+            fn from(text: $name) -> Self {
+                text.as_str().to_owned()
             }
         }
 
-        impl Borrow<str> for $name {
-            fn borrow(&self) -> &str {
-                &self.0
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(&self.0)
             }
         }
 
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Debug::fmt(&self.0, f)
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                std::fmt::Debug::fmt(&*self.0, f)
             }
         }
     };
 }
+pub(crate) use text;
 
-name! {
+text! {
     /// Name of a group.
-    GroupName
+    GroupName(Arc<str>), Error, check
 }
 
-name! {
+text! {
     /// Name of a secret within its group.
-    SecretName
+    SecretName(Arc<str>), Error, check
+}
+
+impl Borrow<str> for GroupName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Borrow<str> for SecretName {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
 }
 
 /// A secret: its group and its name there.

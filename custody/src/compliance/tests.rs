@@ -224,4 +224,6 @@ fn a_missing_label_is_found_by_key_and_its_value_is_free() {
     assert_eq!(found(r#"{"team":"","owner":"x"}"#), None);
     assert_eq!(found("{}").unwrap(), "it has no label owner, team");
     assert_eq!(found(r#"{"team":"x"}"#).unwrap(), "it has no label owner");
+    let of_unlabelled = super::tests::found(r#"{"required-labels":["team"]}"#, "blob", &[], 0);
+    assert_eq!(of_unlabelled, ["label"], "it is part of the whole check");
 }
