@@ -219,9 +219,7 @@ pub fn put_secret(
         ..Edit::default()
     };
     let mut retired = Vec::new();
-    let view = state
-        .group(&id.secret.group)
-        .and_then(|group| group.secret(&id.secret.name));
+    let view = state.secret(&id.secret).ok();
     if let Some(view) = view {
         if let Some(other) = requested(view).filter(|_| terms.is_request) {
             return Err(Error::Requested(other.row().id.clone()));

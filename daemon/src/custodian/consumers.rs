@@ -175,8 +175,7 @@ impl Custodian {
     ) -> Result<(), Error> {
         let current = {
             let state = self.state();
-            let view = state.group(&secret.group);
-            view.and_then(|group| group.secret(&secret.name)?.row().current)
+            state.secret(secret).ok().and_then(|it| it.row().current)
         };
         let other = version.filter(|_| version != current);
         let recent: Vec<_> = self

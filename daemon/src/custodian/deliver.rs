@@ -172,9 +172,7 @@ impl Custodian {
         };
         let VersionId { secret, number } = &tampered.version;
         let state = self.state();
-        let version = state
-            .group(&secret.group)
-            .and_then(|group| group.secret(&secret.name)?.version(*number));
+        let version = state.secret(secret).ok().and_then(|it| it.version(*number));
         let is_there = version.is_some_and(|it| it.row().state != VersionState::Destroyed);
         settled.is_ok() && !is_there
     }

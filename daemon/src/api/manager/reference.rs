@@ -54,8 +54,7 @@ impl Call<'_> {
 
 fn reference(state: &State, operator: &Operator, link: &Link) -> v1::Reference {
     let from = &link.from;
-    let group = state.group(&from.secret.group);
-    let secret = group.and_then(|group| group.secret(&from.secret.name));
+    let secret = state.secret(&from.secret);
     let problem = state
         .problem(link)
         .filter(|_| state.is_seen(operator.evidence(), &link.to.secret));
@@ -63,7 +62,7 @@ fn reference(state: &State, operator: &Operator, link: &Link) -> v1::Reference {
         group: from.secret.group.to_string(),
         name: from.secret.name.to_string(),
         version: from.number,
-        current: secret.is_some_and(|secret| secret.row().current == Some(from.number)),
+        current: secret.is_ok_and(|secret| secret.row().current == Some(from.number)),
         field: link.field.to_owned(),
         reference: link.to.to_string(),
         problem: problem.map(|problem| problem.to_string()),
@@ -77,16 +76,14 @@ fn consumers(
     operator: &Operator,
     id: &SecretId,
 ) -> Vec<v1::Consumer> {
-    let group = state.group(&id.group);
-    let secret = group.and_then(|group| group.secret(&id.name));
     let is_open = state.is_open(operator.evidence(), id, Operation::ListConsumers);
-    match secret.filter(|_| is_open) {
-        Some(secret) => {
+    match state.secret(id) {
+        Ok(secret) if is_open => {
             let uses = custodian.uses(id);
             uses.iter()
                 .map(|one| view::consumer(secret.row(), one))
                 .collect()
         }
-        None => Vec::new(),
+        _ => Vec::new(),
     }
 }
