@@ -152,3 +152,47 @@ fn a_required_label_is_found_missing_and_enforced() {
     let [_, secret] = shown(&site);
     assert_eq!(secret["labels"], json!({"team": "edge"}));
 }
+
+#[test]
+fn what_is_made_here_is_labelled_as_rules_want_it() {
+    let site = Site::new();
+    let _daemon = site.start();
+    site.ctl(&["group", "create", "web"]);
+    let rules = site.path("rules.toml");
+    std::fs::write(&rules, "mode = \"enforce\"\nrequired-labels = [\"team\"]\n").unwrap();
+    site.ctl(&["group", "rules", "web", rules.to_str().unwrap()]);
+    let csr = site.path("tls.csr");
+    let write_csr = format!("--csr={}", csr.display());
+    for made in [
+        &["secret", "generate", "web/db", "--type=password"][..],
+        &[
+            "secret",
+            "rotate",
+            "web/tls",
+            "--subject=CN=a.example",
+            &write_csr,
+        ],
+    ] {
+        let changes = site.entries("prepare").len();
+        let refused = site.try_ctl(made);
+        assert_eq!(refused.status.code(), Some(5), "{}", text(&refused));
+        assert!(text(&refused).contains("it has no label team"));
+        assert_eq!(site.entries("prepare").len(), changes);
+        assert!(!csr.exists());
+
+        site.ctl(&[made, &["--label=team=edge", "--description=for a test"]].concat());
+        let secret = site.ctl_json(&["secret", "show", made[2]]);
+        assert_eq!(secret["labels"], json!({"team": "edge"}));
+        assert_eq!(secret["description"], "for a test");
+    }
+    assert!(csr.exists());
+
+    // A later version says nothing else about it.
+    let changes = site.entries("prepare").len();
+    let refused = site.try_ctl(&["secret", "rotate", "web/db", "--label=team=core"]);
+    assert_eq!(refused.status.code(), Some(5), "{}", text(&refused));
+    assert_eq!(site.entries("prepare").len(), changes);
+    site.ctl(&["secret", "rotate", "web/db"]);
+    let secret = site.ctl_json(&["secret", "show", "web/db"]);
+    assert_eq!(secret["labels"], json!({"team": "edge"}));
+}

@@ -30,6 +30,7 @@ impl Custodian {
         operator: Operator,
         id: SecretId,
         kind: Kind,
+        about: About,
         wish: Wish,
         terms: Terms,
     ) -> Result<VersionId, Error> {
@@ -47,13 +48,8 @@ impl Custodian {
             let mut random = this.random().await?;
             let make = move || wish.make(chain.as_deref(), &former, &mut random);
             let accepted = this.mill.take(make).await??;
-            let new = New {
-                about: About::default(),
-                accepted,
-                is_made: true,
-                certifies: None,
-            };
-            this.write(writer, &operator, place, new, terms).await
+            this.write(writer, &operator, place, New::made(about, accepted), terms)
+                .await
         })
         .await
     }
@@ -86,10 +82,8 @@ impl Custodian {
                 .into());
             }
             let new = New {
-                about: About::default(),
-                accepted,
-                is_made: true,
                 certifies: Some(number),
+                ..New::made(About::default(), accepted)
             };
             this.write(writer, &operator, place, new, terms).await
         })
@@ -98,21 +92,17 @@ impl Custodian {
 
     /// The version of a secret that waits for its certificate, and the secret's type.
     pub(crate) fn requested(&self, id: &SecretId) -> Result<(Kind, VersionId), Error> {
-        let kind = rotate::subject(&self.state(), id, None)?.kind;
         let state = self.state();
-        let secret = state
-            .group(&id.group)
-            .and_then(|group| group.secret(&id.name));
-        let request = secret.and_then(life::requested);
-        let request = request.map(|version| version.row().id.clone());
+        let secret = state.secret(id)?;
         let missing = || change::Error::NotRequested(id.clone());
-        Ok((kind, request.ok_or_else(missing)?))
+        let request = life::requested(secret).ok_or_else(missing)?;
+        Ok((secret.row().kind, request.row().id.clone()))
     }
 
     fn current_version(&self, id: &SecretId) -> Option<VersionId> {
         let state = self.state();
-        let secret = state.group(&id.group)?.secret(&id.name)?;
-        Some(secret.current()?.row().id.clone())
+        let current = state.secret(id).ok()?.current()?;
+        Some(current.row().id.clone())
     }
 
     /// Opens a version for the daemon's own use, after that is on record.

@@ -24,6 +24,7 @@ impl Custodian {
         operator: Operator,
         id: SecretId,
         kind: Option<Kind>,
+        about: About,
         order: Order,
         terms: Terms,
     ) -> Result<VersionId, Error> {
@@ -38,13 +39,8 @@ impl Custodian {
                 .kind
                 .make(subject.former.as_ref(), &order, &mut random)?;
             let accepted = this.mill.accept(subject.kind, fields).await??;
-            let new = New {
-                about: About::default(),
-                accepted,
-                is_made: true,
-                certifies: None,
-            };
-            this.write(writer, &operator, place, new, terms).await
+            this.write(writer, &operator, place, New::made(about, accepted), terms)
+                .await
         })
         .await
     }

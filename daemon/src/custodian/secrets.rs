@@ -51,6 +51,18 @@ pub(super) struct New {
     pub(super) certifies: Option<u32>,
 }
 
+impl New {
+    /// Content that was made here.
+    pub(super) fn made(about: About, accepted: Accepted) -> Self {
+        Self {
+            about,
+            accepted,
+            is_made: true,
+            certifies: None,
+        }
+    }
+}
+
 /// How often it is looked for versions whose time to be destroyed has come.
 const LOOK: Duration = Duration::from_secs(60);
 

@@ -71,6 +71,8 @@ pub(crate) enum Command {
         #[arg(long = "type", value_name = "TYPE")]
         kind: String,
         #[command(flatten)]
+        about: About,
+        #[command(flatten)]
         order: Order,
     },
     /// Have custodyd make a new version of a secret: a password, basic-auth, api-key or
@@ -83,6 +85,8 @@ pub(crate) enum Command {
     Rotate {
         #[arg(value_name = "GROUP/NAME", value_parser = element::secret, help = "The secret")]
         secret: SecretId,
+        #[command(flatten)]
+        about: About,
         #[command(flatten)]
         order: Order,
         #[command(flatten)]
@@ -232,16 +236,18 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
         Command::Generate {
             secret,
             kind,
+            about,
             order,
-        } => rotate::generate(global, secret, kind, order).await,
+        } => rotate::generate(global, secret, kind, about, order).await,
         Command::Rotate {
             secret,
+            about,
             order,
             csr,
             terms,
-        } => match csr.into_request(&secret) {
+        } => match csr.into_request(&secret, &about) {
             Some((request, file)) => certify::request(global, secret, request, &file).await,
-            None => rotate::rotate(global, secret, order, terms).await,
+            None => rotate::rotate(global, secret, about, order, terms).await,
         },
         Command::Certify {
             secret,

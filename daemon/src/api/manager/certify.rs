@@ -7,7 +7,7 @@ use custody::{
 };
 use proto::v1;
 
-use super::{Call, Manager, life::millis, secret::secret_id};
+use super::{Call, Manager, about::about, life::millis, secret::secret_id};
 use crate::{api::parse, custodian::Error};
 
 impl Call<'_> {
@@ -29,10 +29,11 @@ impl Call<'_> {
             is_request: true,
             ..Terms::default()
         };
+        let about = about(&request.description, request.labels)?;
         let manager = self.manager;
         let made = manager
             .custodian
-            .request_certificate(self.operator, id, kind, wish, terms)
+            .request_certificate(self.operator, id, kind, about, wish, terms)
             .await?;
         manager.request(&made)
     }

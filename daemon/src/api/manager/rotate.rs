@@ -6,7 +6,7 @@ use custody::{
 };
 use proto::v1;
 
-use super::{Call, life::millis, secret::secret_id};
+use super::{Call, about::about, life::millis, secret::secret_id};
 use crate::{api::parse, custodian::Error};
 
 impl Call<'_> {
@@ -31,10 +31,11 @@ impl Call<'_> {
             even_if_same: true,
             is_request: false,
         };
+        let about = about(&request.description, request.labels)?;
         let manager = self.manager;
         let made = manager
             .custodian
-            .rotate_secret(self.operator, id, kind, order, terms)
+            .rotate_secret(self.operator, id, kind, about, order, terms)
             .await?;
         manager.version(&made)
     }

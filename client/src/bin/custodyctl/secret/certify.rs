@@ -18,12 +18,13 @@ use super::{
     view::Version,
 };
 use crate::{
+    about::About,
     args::Global,
     compliance,
     content::Error,
     failure::Failure,
     files,
-    output::{self, View, properties},
+    output::{self, View},
 };
 
 /// A key pair and a request for its certificate.
@@ -56,6 +57,7 @@ impl Csr {
     pub(super) fn into_request(
         self,
         secret: &SecretId,
+        about: &About,
     ) -> Option<(v1::RequestCertificateRequest, PathBuf)> {
         let request = v1::RequestCertificateRequest {
             group: secret.group.to_string(),
@@ -65,6 +67,8 @@ impl Csr {
                 .map(|algorithm| algorithm.name().to_owned()),
             subject: self.subject,
             names: self.san,
+            description: about.description.clone(),
+            labels: about.labels(),
         };
         Some((request, self.csr?))
     }
@@ -163,12 +167,6 @@ impl View for Request {
             ("request", Some(file.display().to_string())),
             ("next", Some(next)),
         ];
-        let version = self.version.facts("version");
-        properties(
-            [("secret", Some(secret.clone()))]
-                .into_iter()
-                .chain(version)
-                .chain(last),
-        )
+        self.version.with(&secret, last)
     }
 }

@@ -10,12 +10,13 @@ use super::{
     view::Version,
 };
 use crate::{
+    about::About,
     args::Global,
     compliance,
     consumers::Consumer,
     content::setting,
     failure::Failure,
-    output::{self, View, properties},
+    output::{self, View},
 };
 
 /// What is to be made.
@@ -49,6 +50,7 @@ pub(super) async fn generate(
     global: &Global,
     secret: SecretId,
     kind: String,
+    about: About,
     order: Order,
 ) -> Result<(), Failure> {
     let request = v1::RotateSecretRequest {
@@ -56,13 +58,14 @@ pub(super) async fn generate(
         expected: Some(0),
         ..Default::default()
     };
-    make(global, secret, order, request).await
+    make(global, secret, about, order, request).await
 }
 
 /// Has a new version made.
 pub(super) async fn rotate(
     global: &Global,
     secret: SecretId,
+    about: About,
     order: Order,
     terms: Terms,
 ) -> Result<(), Failure> {
@@ -73,12 +76,13 @@ pub(super) async fn rotate(
         keep: terms.keep,
         ..Default::default()
     };
-    make(global, secret, order, request).await
+    make(global, secret, about, order, request).await
 }
 
 async fn make(
     global: &Global,
     secret: SecretId,
+    about: About,
     order: Order,
     request: v1::RotateSecretRequest,
 ) -> Result<(), Failure> {
@@ -96,6 +100,8 @@ async fn make(
             .collect(),
         length,
         alphabet: alphabet.map(|alphabet| alphabet.name().to_owned()),
+        labels: about.labels(),
+        description: about.description,
         ..request
     };
     let pending = request.pending;
@@ -148,12 +154,6 @@ impl View for Made {
             ("pending", self.pending.then_some(next)),
             ("has an older one", Some(outdated)),
         ];
-        let version = self.version.facts("version");
-        properties(
-            [("secret", Some(secret.clone()))]
-                .into_iter()
-                .chain(version)
-                .chain(last),
-        )
+        self.version.with(&secret, last)
     }
 }

@@ -160,6 +160,16 @@ impl Version {
         }
     }
 
+    /// It and its secret, with what else there is to say.
+    pub(super) fn with<const N: usize>(
+        &self,
+        secret: &str,
+        more: [(&str, Option<String>); N],
+    ) -> Option<String> {
+        let secret = [("secret", Some(secret.to_owned()))].into_iter();
+        properties(secret.chain(self.facts("version")).chain(more))
+    }
+
     pub(super) fn facts<'a>(
         &'a self,
         label: &'a str,
