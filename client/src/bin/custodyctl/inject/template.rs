@@ -58,6 +58,7 @@ pub(crate) fn parse(text: &[u8]) -> Result<Vec<Piece<'_>>, (Position, Error)> {
     let mut pieces = Vec::new();
     // Where the text begins that is not taken yet, and where the search goes on.
     let (mut start, mut from) = (0, 0);
+    let mut reader = Reader::new(text);
     while let Some(found) = find(&text[from..], OPEN) {
         let open = from + found;
         let inner = open + OPEN.len();
@@ -73,19 +74,19 @@ pub(crate) fn parse(text: &[u8]) -> Result<Vec<Piece<'_>>, (Position, Error)> {
             (start, from) = (reference, reference);
             continue;
         }
-        let at = || position(text, open);
+        let at = reader.position(open);
         let line = text[reference..].split(|&byte| byte == b'\n').next();
         let length = line.and_then(|line| find(line, CLOSE));
-        let length = length.ok_or_else(|| (at(), Error::Open))?;
+        let length = length.ok_or((at, Error::Open))?;
         let written = text[reference..reference + length].trim_ascii_end();
-        let written = str::from_utf8(written).map_err(|_| (at(), reference::Error::Form.into()))?;
+        let written = str::from_utf8(written).map_err(|_| (at, reference::Error::Form.into()))?;
         let parsed = written
             .parse()
-            .map_err(|why: reference::Error| (at(), why.into()))?;
+            .map_err(|why: reference::Error| (at, why.into()))?;
         pieces.push(Piece::Text(&text[start..open]));
         pieces.push(Piece::Placeholder(Placeholder {
             reference: parsed,
-            at: at(),
+            at,
         }));
         start = reference + length + CLOSE.len();
         from = start;
@@ -108,12 +109,37 @@ fn count(text: &[u8], what: u8) -> usize {
     text.iter().take_while(|&&byte| byte == what).count()
 }
 
-fn position(text: &[u8], at: usize) -> Position {
-    let before = &text[..at];
-    let line_start = before.iter().rposition(|&byte| byte == b'\n');
-    Position {
-        line: 1 + before.iter().filter(|&&byte| byte == b'\n').count(),
-        column: 1 + at - line_start.map_or(0, |end| end + 1),
+/// Tells places in a text, from its beginning on, each byte of which is looked at once.
+struct Reader<'a> {
+    text: &'a [u8],
+    read: usize,
+    line: usize,
+    line_start: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn new(text: &'a [u8]) -> Self {
+        Self {
+            text,
+            read: 0,
+            line: 1,
+            line_start: 0,
+        }
+    }
+
+    /// Where the byte number `at` is, which is behind those that were asked for before.
+    fn position(&mut self, at: usize) -> Position {
+        for read in self.read..at {
+            if self.text[read] == b'\n' {
+                self.line += 1;
+                self.line_start = read + 1;
+            }
+        }
+        self.read = at;
+        Position {
+            line: self.line,
+            column: 1 + at - self.line_start,
+        }
     }
 }
 
