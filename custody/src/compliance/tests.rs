@@ -217,13 +217,13 @@ fn rules_are_what_they_say_and_nothing_is_taken_for_one() {
 #[test]
 fn a_missing_label_is_found_by_key_and_its_value_is_free() {
     let rules = rules(r#"{"required-labels":["team","owner"]}"#);
-    let found = |labels: &str| {
+    let said = |labels: &str| {
         let labels: Labels = serde_json::from_str(labels).unwrap();
         lacking(&rules, &labels, |_| true).map(|finding| finding.problem)
     };
-    assert_eq!(found(r#"{"team":"","owner":"x"}"#), None);
-    assert_eq!(found("{}").unwrap(), "it has no label owner, team");
-    assert_eq!(found(r#"{"team":"x"}"#).unwrap(), "it has no label owner");
-    let of_unlabelled = super::tests::found(r#"{"required-labels":["team"]}"#, "blob", &[], 0);
+    assert_eq!(said(r#"{"team":"","owner":"x"}"#), None);
+    assert_eq!(said("{}").unwrap(), "it has no label owner, team");
+    assert_eq!(said(r#"{"team":"x"}"#).unwrap(), "it has no label owner");
+    let of_unlabelled = found(r#"{"required-labels":["team"]}"#, "blob", &[], 0);
     assert_eq!(of_unlabelled, ["label"], "it is part of the whole check");
 }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::group::Purpose;
+use crate::{group::Purpose, label::About};
 
 fn key(byte: u8) -> RowKey {
     RowKey::take(PlaintextDek::take(&mut [byte; 32]).unwrap())

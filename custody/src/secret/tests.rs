@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::envelope::Content;
 
 fn fields(values: &[(&str, &str)]) -> Fields {
     let mut fields = Fields::default();
