@@ -1,6 +1,6 @@
 //! Who asks: what the kernel says, and the caller it proves.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde::Serialize;
 
@@ -194,13 +194,15 @@ impl Evidence {
 ///     operator
 /// }
 /// ```
+///
+/// Cloning shares it: each of several secrets that are released together is to the same.
 #[derive(Clone, Debug)]
-pub struct Caller(Evidence);
+pub struct Caller(Arc<Evidence>);
 
 impl Caller {
     /// The caller that `evidence` proves.
     pub fn attested(evidence: Evidence) -> Self {
-        Self(evidence)
+        Self(Arc::new(evidence))
     }
 
     /// What proves it.
