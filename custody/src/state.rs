@@ -14,6 +14,7 @@ use crate::{
     secret::version::{Fingerprint, Secret, Version, Wrap},
     state::{
         edit::{Edit, Plan},
+        index::{Doomed, Owners},
         links::Referrers,
         view::{Counts, GroupView},
     },
@@ -21,6 +22,7 @@ use crate::{
 
 pub mod decide;
 pub mod edit;
+mod index;
 pub mod links;
 pub mod resolve;
 mod roles;
@@ -48,6 +50,8 @@ pub struct State {
     groups: BTreeMap<GroupName, InGroup>,
     assignments: BTreeMap<RuleId, Held<Assignment>>,
     referrers: Referrers,
+    doomed: Doomed,
+    owners: Owners,
 }
 
 #[derive(Debug)]
@@ -87,6 +91,8 @@ impl State {
             groups: BTreeMap::new(),
             assignments: BTreeMap::new(),
             referrers: Referrers::default(),
+            doomed: Doomed::default(),
+            owners: Owners::default(),
         }
     }
 
@@ -177,12 +183,6 @@ impl State {
         self.groups.get(name).map(GroupView)
     }
 
-    /// The grant called `id`.
-    pub fn rule(&self, id: &RuleId) -> Option<&Rule> {
-        let mut found = self.groups.values().filter_map(|group| group.rules.get(id));
-        found.next().map(|held| &held.row)
-    }
-
     /// How many rows there are.
     pub fn counts(&self) -> Counts {
         let mut counts = Counts::default();
@@ -248,6 +248,9 @@ impl State {
                 let secret = self.groups.get_mut(&row.id.secret.group)?;
                 let secret = secret.secrets.get_mut(&row.id.secret.name)?;
                 self.referrers.follow(secret.secret.row.kind, &row);
+                let before = secret.version(row.id.number);
+                let before = before.map(|before| &before.version.row);
+                self.doomed.follow(before, &row);
                 let versions = &mut secret.versions;
                 let version = Held { row, tag };
                 match place(versions, version.row.id.number) {
@@ -263,6 +266,7 @@ impl State {
             }
             Row::Rule(row) => {
                 let rules = &mut self.groups.get_mut(&row.group)?.rules;
+                self.owners.follow(&row);
                 rules.insert(row.id, Held { row, tag });
             }
             Row::Compliance(row) => {
@@ -283,13 +287,16 @@ impl State {
     fn remove(&mut self, id: &RowId) -> Option<()> {
         match id {
             RowId::Group(name) => {
-                self.groups.remove(name);
+                let removed = self.groups.remove(name)?;
+                self.forget_group(&removed);
             }
             RowId::MasterKey(group, generation) => {
                 self.groups.get_mut(group)?.keys.remove(generation);
             }
             RowId::Secret(id) => {
-                self.groups.get_mut(&id.group)?.secrets.remove(&id.name);
+                let secrets = &mut self.groups.get_mut(&id.group)?.secrets;
+                let removed = secrets.remove(&id.name)?;
+                self.forget_secret(&removed);
             }
             RowId::Version(id) => {
                 let secret = self.groups.get_mut(&id.secret.group)?;
@@ -297,7 +304,7 @@ impl State {
                 let at = place(&secret.versions, id.number).ok()?;
                 let removed = secret.versions.remove(at);
                 let kind = secret.secret.row.kind;
-                self.referrers.forget(kind, &removed.version.row);
+                self.forget_version(kind, &removed.version.row);
             }
             RowId::Wrap(version, gmk) => {
                 let secret = self.in_secret_mut(&version.secret)?;
@@ -305,7 +312,8 @@ impl State {
                 wraps.retain(|wrap| wrap.row.gmk != *gmk);
             }
             RowId::Rule(group, id) => {
-                self.groups.get_mut(group)?.rules.remove(id);
+                self.groups.get_mut(group)?.rules.remove(id)?;
+                self.owners.forget(id);
             }
             RowId::Compliance(group) => {
                 self.groups.get_mut(group)?.compliance = None;

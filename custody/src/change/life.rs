@@ -170,16 +170,7 @@ fn next(row: &Version, deed: Deed, now: Millis) -> Result<(VersionState, Fate), 
 
 /// The secrets with versions whose time to be destroyed has come.
 pub fn due(state: &State, now: Millis) -> Vec<SecretId> {
-    let doomed = |version: VersionView<'_>| {
-        let at = version.row().state.doom();
-        at.is_some_and(|at| at <= now)
-    };
-    state
-        .groups()
-        .flat_map(|group| group.secrets())
-        .filter(|secret| secret.versions().any(doomed))
-        .map(|secret| secret.row().id.clone())
-        .collect()
+    state.doomed(now).into_iter().cloned().collect()
 }
 
 /// Destroys the versions of a secret whose time has come: their data keys and contents go,

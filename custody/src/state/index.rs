@@ -1,0 +1,87 @@
+//! What is looked up in a state by something else than its place. It follows from the rows,
+//! and is not stored.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{InGroup, InSecret, State};
+use crate::{
+    group::Millis,
+    name::{GroupName, RuleId, SecretId, VersionId},
+    policy::rule::Rule,
+    secret::{Kind, version::Version},
+};
+
+/// Versions that are to be destroyed, by time.
+#[derive(Debug, Default)]
+pub(super) struct Doomed(BTreeSet<(Millis, VersionId)>);
+
+impl Doomed {
+    /// Follows `version` into its state, from that of `before`.
+    pub(super) fn follow(&mut self, before: Option<&Version>, version: &Version) {
+        if let Some(before) = before {
+            self.forget(before);
+        }
+        if let Some(at) = version.state.doom() {
+            self.0.insert((at, version.id.clone()));
+        }
+    }
+
+    pub(super) fn forget(&mut self, version: &Version) {
+        if let Some(at) = version.state.doom() {
+            self.0.remove(&(at, version.id.clone()));
+        }
+    }
+}
+
+/// By grant, the group that it is of.
+#[derive(Debug, Default)]
+pub(super) struct Owners(BTreeMap<RuleId, GroupName>);
+
+impl Owners {
+    pub(super) fn follow(&mut self, rule: &Rule) {
+        self.0.insert(rule.id, rule.group.clone());
+    }
+
+    pub(super) fn forget(&mut self, rule: &RuleId) {
+        self.0.remove(rule);
+    }
+}
+
+impl State {
+    /// The grant called `id`.
+    pub fn rule(&self, id: &RuleId) -> Option<&Rule> {
+        let group = self.groups.get(self.owners.0.get(id)?)?;
+        group.rules.get(id).map(|held| &held.row)
+    }
+
+    /// The secrets with versions that were to be destroyed by `now`, by name.
+    pub fn doomed(&self, now: Millis) -> BTreeSet<&SecretId> {
+        let due = self.doomed.0.iter().take_while(|(at, _)| *at <= now);
+        due.map(|(_, version)| &version.secret).collect()
+    }
+
+    /// Follows a group that goes, with whatever is in it.
+    pub(super) fn forget_group(&mut self, group: &InGroup) {
+        for secret in group.secrets.values() {
+            self.forget_secret(secret);
+        }
+        for rule in group.rules.keys() {
+            self.owners.forget(rule);
+        }
+    }
+
+    /// Follows a secret that goes, with whatever versions it has.
+    pub(super) fn forget_secret(&mut self, secret: &InSecret) {
+        for version in &secret.versions {
+            self.forget_version(secret.secret.row.kind, &version.version.row);
+        }
+    }
+
+    pub(super) fn forget_version(&mut self, kind: Kind, version: &Version) {
+        self.referrers.forget(kind, version);
+        self.doomed.forget(version);
+    }
+}
+
+#[cfg(test)]
+mod tests;
