@@ -105,7 +105,11 @@ pub struct Shift {
 
 /// The ends of everything there is, and what is found of it.
 #[derive(Debug, Default)]
-pub struct Outlook(BTreeMap<GroupName, OfGroup>);
+pub struct Outlook {
+    groups: BTreeMap<GroupName, OfGroup>,
+    /// When the first secret of which group is due.
+    due: BTreeSet<(Millis, GroupName)>,
+}
 
 #[derive(Debug, Default)]
 struct OfGroup {
@@ -179,11 +183,12 @@ impl Outlook {
 
     /// Says what was found of it before.
     fn put(&mut self, id: &SecretId, known: Known) -> BTreeSet<Code> {
-        if known.is_nothing() && !self.0.contains_key(&id.group) {
+        if known.is_nothing() && !self.groups.contains_key(&id.group) {
             return BTreeSet::new();
         }
         let name = &id.name;
-        let group = self.0.entry(id.group.clone()).or_default();
+        let group = self.groups.entry(id.group.clone()).or_default();
+        let first_due = group.first_due();
         let before = group.secrets.remove(name).unwrap_or_default();
         for end in before.ends {
             group.ends.remove(&(end, name.clone()));
@@ -208,6 +213,13 @@ impl Outlook {
         if !known.is_nothing() {
             group.secrets.insert(name.clone(), known);
         }
+        let due = group.first_due();
+        if due != first_due {
+            if let Some(at) = first_due {
+                self.due.remove(&(at, id.group.clone()));
+            }
+            self.due.extend(due.map(|at| (at, id.group.clone())));
+        }
         before.found
     }
 
@@ -219,7 +231,7 @@ impl Outlook {
         now: Millis,
         last: Millis,
     ) -> impl Iterator<Item = (End, &SecretName)> {
-        let ends = self.0.get(group).map(|group| group.ends.iter());
+        let ends = self.groups.get(group).map(|group| group.ends.iter());
         let ends = ends.into_iter().flatten();
         ends.take_while(move |(end, _)| end.at <= last)
             .filter(move |(end, _)| end.property.is_some() || end.at > now)
@@ -228,7 +240,7 @@ impl Outlook {
 
     /// The secrets of `group` that something is found of, by name.
     pub fn foul(&self, group: &GroupName) -> impl Iterator<Item = &SecretName> {
-        let group = self.0.get(group);
+        let group = self.groups.get(group);
         let found = group.filter(|group| group.counts.values().any(|count| *count > 0));
         let secrets = found.into_iter().flat_map(|group| &group.secrets);
         let foul = secrets.filter(|(_, known)| !known.found.is_empty());
@@ -237,7 +249,7 @@ impl Outlook {
 
     /// In how many secrets of which group what is found.
     pub fn counts(&self) -> impl Iterator<Item = (&GroupName, Code, u64)> {
-        let groups = self.0.iter();
+        let groups = self.groups.iter();
         groups.flat_map(|(name, group)| {
             let counts = group.counts.iter();
             counts.map(move |(code, count)| (name, *code, *count))
@@ -246,7 +258,7 @@ impl Outlook {
 
     /// When the first content in use of each group ends.
     pub fn soonest(&self) -> impl Iterator<Item = (&GroupName, Millis)> {
-        self.0.iter().filter_map(|(name, group)| {
+        self.groups.iter().filter_map(|(name, group)| {
             let mut ends = group.ends.iter();
             let first = ends.find(|(end, _)| end.property.is_some())?;
             Some((name, first.0.at))
@@ -255,7 +267,8 @@ impl Outlook {
 
     /// Secrets of which time alone has changed what is found, `most` at most.
     pub fn due(&self, now: Millis, most: usize) -> Vec<SecretId> {
-        let groups = self.0.iter();
+        let groups = self.due.iter().take_while(|(at, _)| *at <= now);
+        let groups = groups.filter_map(|(_, name)| self.groups.get_key_value(name));
         let due = groups.flat_map(|(group, of_group)| {
             let due = of_group.due.iter().take_while(|(at, _)| *at <= now);
             due.map(|(_, name)| SecretId {
@@ -264,6 +277,12 @@ impl Outlook {
             })
         });
         due.take(most).collect()
+    }
+}
+
+impl OfGroup {
+    fn first_due(&self) -> Option<Millis> {
+        self.due.first().map(|(at, _)| *at)
     }
 }
 

@@ -41,13 +41,15 @@ impl World {
         });
         world.edit(groups.into(), Vec::new());
         let rules = r#"{"warn-before-days":1,"max-age-days":1}"#;
-        let adopted = Adopted {
-            group: "a".parse().unwrap(),
-            rules: Rules::from_json(rules).unwrap(),
-            set: 0,
-            set_by: 0,
-        };
-        world.edit(vec![Row::Compliance(adopted)], Vec::new());
+        let adopted = ["a", "b"].map(|group| {
+            Row::Compliance(Adopted {
+                group: group.parse().unwrap(),
+                rules: Rules::from_json(rules).unwrap(),
+                set: 0,
+                set_by: 0,
+            })
+        });
+        world.edit(adopted.into(), Vec::new());
         world
     }
 
@@ -191,6 +193,19 @@ prop_compose! {
     }
 }
 
+/// When time alone changes what is found of which secret, by its name.
+fn nexts(outlook: &Outlook) -> Vec<(Millis, SecretId)> {
+    let groups = outlook.groups.iter();
+    let nexts = groups.flat_map(|(group, of_group)| {
+        let known = of_group.secrets.iter();
+        known.filter_map(|(name, known)| {
+            let (group, name) = (group.clone(), name.clone());
+            Some((known.next?, SecretId { group, name }))
+        })
+    });
+    nexts.collect()
+}
+
 proptest! {
     #[test]
     fn an_outlook_that_follows_every_change_is_the_one_of_a_new_look(
@@ -203,6 +218,13 @@ proptest! {
         }
         // Time passes: what it changed is looked at again.
         let now = NOW + last;
+        let nexts = nexts(&world.outlook);
+        for at in nexts.iter().map(|(at, _)| *at).chain([now]) {
+            let mut due = world.outlook.due(at, usize::MAX);
+            due.sort();
+            let walked = nexts.iter().filter(|(next, _)| *next <= at);
+            prop_assert_eq!(due, Vec::from_iter(walked.map(|(_, id)| id.clone())));
+        }
         for id in world.outlook.due(now, usize::MAX) {
             world.outlook.look(&world.state, &id, now);
         }
