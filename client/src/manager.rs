@@ -10,7 +10,11 @@ use crate::{
     v1::{self, manager_client::ManagerClient},
 };
 
-/// The largest answer taken: the list of a hundred thousand secrets fits.
+mod pages;
+
+pub use pages::Listed;
+
+/// The largest answer taken: lists without pages, of everything there is, fit.
 const MAX_ANSWER: usize = 128 << 20;
 
 /// A connection to the Manager surface. Cloning shares it; it mends itself.
@@ -133,7 +137,7 @@ calls! {
     write create_group(CreateGroupRequest) -> Group:
         "Makes a group and its group master key in the token.";
     read list_groups(ListGroupsRequest) -> ListGroupsResponse:
-        "The groups that the operator has a role for, by name.";
+        "A page of the groups that the operator has a role for, by name; [`groups`](Self::groups) turns them.";
     read get_group(GetGroupRequest) -> Group:
         "One group with the generations of its master key.";
     write update_group(UpdateGroupRequest) -> Group:
@@ -149,13 +153,13 @@ calls! {
     write certify_secret(CertifySecretRequest) -> Version:
         "Takes the certificate that was signed for a request, which becomes a version.";
     read list_secrets(ListSecretsRequest) -> ListSecretsResponse:
-        "The secrets of a group, by name.";
+        "A page of the secrets that are looked for, by group and name; [`secrets`](Self::secrets) turns them.";
     read get_secret(GetSecretRequest) -> Secret:
         "One secret and its current version.";
     write update_secret(UpdateSecretRequest) -> Secret:
         "Says something else about a secret; what is missing stays as it is.";
     read list_versions(ListVersionsRequest) -> ListVersionsResponse:
-        "The versions of a secret, oldest first.";
+        "A page of the versions of a secret, oldest first; [`versions`](Self::versions) turns them.";
     write activate_version(ActivateVersionRequest) -> Secret:
         "Makes a version the current one: a pending one, or a former one to roll back to.";
     write enable_version(EnableVersionRequest) -> Version:
@@ -171,7 +175,7 @@ calls! {
     write add_grant(AddGrantRequest) -> AddGrantResponse:
         "Lets the callers that satisfy every selector have the secrets that match.";
     read list_grants(ListGrantsRequest) -> ListGrantsResponse:
-        "The grants of one group, or of all that the operator has a role for.";
+        "A page of the grants of one group or of all; [`grants`](Self::grants) turns them.";
     write revoke_grant(RevokeGrantRequest) -> RevokeGrantResponse:
         "Takes a grant back; what was fetched under it is not called back.";
     read lint_grants(LintGrantsRequest) -> LintGrantsResponse:

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::text;
 
+pub mod condition;
+
 /// A text that is none of these.
 #[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Error {
@@ -30,6 +32,9 @@ pub enum Error {
     /// Too many labels.
     #[error("there would be {0} labels, and may be {max}", max = Labels::MAX)]
     TooMany(usize),
+    /// Neither `KEY=VALUE` nor another condition.
+    #[error("{0:?} is no condition on labels: write KEY=VALUE, KEY!=VALUE, KEY or !KEY")]
+    Condition(String),
 }
 
 /// Whether a terminal or a log shows it as itself.

@@ -40,6 +40,7 @@ pub mod reference;
 pub mod release;
 pub mod role;
 pub mod row;
+pub mod search;
 pub mod secret;
 pub mod selector;
 pub mod state;

@@ -24,11 +24,16 @@ fn parse<T>(field: &'static str, text: &str) -> Result<T, Error>
 where
     T: std::str::FromStr<Err: std::fmt::Display>,
 {
-    text.parse().map_err(|problem: T::Err| Error::Malformed {
+    let parsed = text.parse();
+    parsed.map_err(|problem: T::Err| malformed(field, text, &problem.to_string()))
+}
+
+fn malformed(field: &'static str, text: &str, problem: &str) -> Error {
+    Error::Malformed {
         field,
         text: text.chars().take(LONGEST_ECHO).collect(),
-        problem: problem.to_string(),
-    })
+        problem: problem.to_owned(),
+    }
 }
 
 /// The version that a request names: by number, by part, or not at all.
@@ -37,11 +42,10 @@ fn which(number: Option<u32>, part: Option<&str>) -> Result<Which, Error> {
         (None, None) => Ok(Which::Current),
         (Some(number), None) => parse("version", &number.to_string()),
         (None, Some(part)) => parse("which", part),
-        (Some(number), Some(part)) => Err(Error::Malformed {
-            field: "which",
-            text: part.to_owned(),
-            problem: format!("version {number} is named already"),
-        }),
+        (Some(number), Some(part)) => {
+            let problem = format!("version {number} is named already");
+            Err(malformed("which", part, &problem))
+        }
     }
 }
 

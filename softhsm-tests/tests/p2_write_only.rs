@@ -136,6 +136,7 @@ fn calls(planted: &Planted, made: &Made) -> Vec<(&'static str, Vec<u8>, Option<C
     let versions = v1::ListVersionsRequest {
         group: group(),
         name: name(),
+        ..Default::default()
     };
     let update_group = v1::UpdateGroupRequest {
         name: group(),
@@ -239,7 +240,10 @@ fn calls(planted: &Planted, made: &Made) -> Vec<(&'static str, Vec<u8>, Option<C
     };
     vec![
         fine("CreateGroup", extra.encode_to_vec()),
-        fine("ListGroups", v1::ListGroupsRequest {}.encode_to_vec()),
+        fine(
+            "ListGroups",
+            v1::ListGroupsRequest::default().encode_to_vec(),
+        ),
         fine(
             "GetGroup",
             v1::GetGroupRequest { name: group() }.encode_to_vec(),
@@ -264,7 +268,7 @@ fn calls(planted: &Planted, made: &Made) -> Vec<(&'static str, Vec<u8>, Option<C
         ("CertifySecret", certify.encode_to_vec(), Some(certified)),
         fine(
             "ListSecrets",
-            v1::ListSecretsRequest { group: group() }.encode_to_vec(),
+            v1::ListSecretsRequest::default().encode_to_vec(),
         ),
         fine("GetSecret", get.encode_to_vec()),
         fine("UpdateSecret", update_secret.encode_to_vec()),
@@ -277,7 +281,7 @@ fn calls(planted: &Planted, made: &Made) -> Vec<(&'static str, Vec<u8>, Option<C
         fine("AddGrant", grant.encode_to_vec()),
         fine(
             "ListGrants",
-            v1::ListGrantsRequest { group: None }.encode_to_vec(),
+            v1::ListGrantsRequest::default().encode_to_vec(),
         ),
         fine(
             "LintGrants",
@@ -381,6 +385,35 @@ async fn no_call_of_the_manager_gives_a_byte_of_content_back() {
         );
     }
     assert!(site.entries("allow").is_empty());
+}
+
+#[tokio::test]
+async fn content_cannot_be_guessed_by_looking_for_it() {
+    let site = Site::new();
+    let _daemon = site.start();
+    site.ctl(&["group", "create", "web"]);
+    let manager = site.manager().await;
+    manager.put_secret(planted::target()).await.unwrap();
+    let found = async |text: &str| {
+        let request = v1::ListSecretsRequest {
+            text: Some(text.into()),
+            ..Default::default()
+        };
+        manager.secrets(request, 10).await.unwrap().items.len()
+    };
+    let mut looked_for = 0;
+    for planted in planted() {
+        let put = manager.put_secret(planted.put(planted.r#type)).await;
+        put.unwrap();
+        assert_eq!(found(planted.r#type).await, 1, "{}", planted.r#type);
+        for text in planted.texts() {
+            assert_eq!(found(&text).await, 0, "{}", planted.r#type);
+            let beginning: String = text.chars().take(16).collect();
+            assert_eq!(found(&beginning).await, 0, "{}", planted.r#type);
+            looked_for += 1;
+        }
+    }
+    assert!(looked_for > 10);
 }
 
 #[tokio::test]

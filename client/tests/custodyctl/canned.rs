@@ -41,6 +41,8 @@ struct Answers {
     calls: Arc<Mutex<Vec<&'static str>>>,
     /// Type of every secret.
     kind: Arc<Mutex<String>>,
+    /// How many secrets are listed.
+    secrets: Arc<Mutex<u32>>,
     /// Lengths of the fields of the last put.
     put: Arc<Mutex<Vec<(String, usize)>>>,
     /// What `status` says of the journal.
@@ -62,6 +64,8 @@ struct Answers {
 pub(crate) struct Asked {
     pub(crate) create_group: Option<v1::CreateGroupRequest>,
     pub(crate) update_group: Option<v1::UpdateGroupRequest>,
+    pub(crate) list_groups: Option<v1::ListGroupsRequest>,
+    pub(crate) list_secrets: Option<v1::ListSecretsRequest>,
     pub(crate) update_secret: Option<v1::UpdateSecretRequest>,
     /// Description and labels of the last put.
     pub(crate) said: Option<(String, BTreeMap<String, String>)>,
@@ -84,6 +88,7 @@ impl Daemon {
         let folder = tempfile::tempdir().unwrap();
         let answers = Answers::default();
         *answers.kind.lock().unwrap() = "password".into();
+        *answers.secrets.lock().unwrap() = 1;
         *answers.journal.lock().unwrap() = answers::journal();
         Self {
             runtime: serve(&folder, &answers),
@@ -117,6 +122,11 @@ impl Daemon {
         let daemon = Self::start();
         *daemon.answers.kind.lock().unwrap() = kind.into();
         daemon
+    }
+
+    /// Lists so many secrets.
+    pub(crate) fn hold(&self, secrets: u32) {
+        *self.answers.secrets.lock().unwrap() = secrets;
     }
 
     pub(crate) fn calls(&self) -> Vec<&'static str> {
@@ -223,6 +233,7 @@ impl Answers {
             keep: Some(5),
             description: "the front door".into(),
             labels: answers::labels(),
+            found: Vec::new(),
         }
     }
 }
@@ -261,9 +272,10 @@ manager! {
         this.note(|asked| asked.create_group = Some(request));
         answers::group()
     }}
-    list_groups(this, _ => ListGroupsRequest) -> ListGroupsResponse {
-        v1::ListGroupsResponse { groups: vec![answers::group()] }
-    }
+    list_groups(this, request => ListGroupsRequest) -> ListGroupsResponse {{
+        this.note(|asked| asked.list_groups = Some(request));
+        v1::ListGroupsResponse { groups: vec![answers::group()], ..Default::default() }
+    }}
     get_group(this, _ => GetGroupRequest) -> Group { answers::group() }
     update_group(this, request => UpdateGroupRequest) -> Group {{
         this.note(|asked| asked.update_group = Some(request));
@@ -290,16 +302,25 @@ manager! {
         answers::request()
     }
     certify_secret(this, _ => CertifySecretRequest) -> Version { version(4) }
-    list_secrets(this, _ => ListSecretsRequest) -> ListSecretsResponse {
-        v1::ListSecretsResponse { secrets: vec![this.secret()] }
-    }
+    list_secrets(this, request => ListSecretsRequest) -> ListSecretsResponse {{
+        let secret = v1::Secret {
+            found: request.text.iter().flat_map(|_| [1, 3]).collect(),
+            ..this.secret()
+        };
+        let (of_all, from) = (*this.secrets.lock().unwrap(), request.page_token.parse().unwrap_or(0));
+        let to = of_all.min(from + request.page_size);
+        let secrets = (from..to).map(|_| secret.clone()).collect();
+        let next_page_token = if to < of_all { to.to_string() } else { String::new() };
+        this.note(|asked| asked.list_secrets = Some(request));
+        v1::ListSecretsResponse { secrets, next_page_token }
+    }}
     get_secret(this, _ => GetSecretRequest) -> Secret { this.secret() }
     update_secret(this, request => UpdateSecretRequest) -> Secret {{
         this.note(|asked| asked.update_secret = Some(request));
         this.secret()
     }}
     list_versions(this, _ => ListVersionsRequest) -> ListVersionsResponse {
-        v1::ListVersionsResponse { versions: vec![version(1), version(2)] }
+        v1::ListVersionsResponse { versions: vec![version(1), version(2)], ..Default::default() }
     }
     activate_version(this, _ => ActivateVersionRequest) -> Secret { this.secret() }
     enable_version(this, _ => EnableVersionRequest) -> Version { version(2) }
@@ -322,7 +343,10 @@ manager! {
         answers::added(request, weak)
     }}
     list_grants(this, _ => ListGrantsRequest) -> ListGrantsResponse {
-        v1::ListGrantsResponse { grants: vec![answers::grant(), answers::other_grant()] }
+        v1::ListGrantsResponse {
+            grants: vec![answers::grant(), answers::other_grant()],
+            ..Default::default()
+        }
     }
     revoke_grant(this, _ => RevokeGrantRequest) -> RevokeGrantResponse {
         v1::RevokeGrantResponse {}

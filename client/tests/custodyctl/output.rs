@@ -13,6 +13,7 @@ const COMMANDS: &[&[&str]] = &[
     &["secret", "csr", "web/tls"],
     &["secret", "certify", "web/tls", "tls.csr", "--overlap=7d"],
     &["secret", "list", "web"],
+    &["secret", "search", "example.org"],
     &["secret", "show", "web/tls"],
     &["secret", "update", "web/tls", "--remove-label=team"],
     &["secret", "versions", "web/tls"],

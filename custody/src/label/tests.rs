@@ -1,4 +1,4 @@
-use super::*;
+use super::{condition::Condition, *};
 
 fn labels(text: &str) -> Labels {
     serde_json::from_str(text).unwrap()
@@ -54,5 +54,30 @@ fn labels_are_set_and_removed_by_key_and_bounded() {
     assert_eq!(Labels::try_from(many), Err(Error::TooMany(33)));
     for text in [r#"{"A":"1"}"#, r#"{"a":"\u001b"}"#, r#"{"a":1}"#] {
         assert!(serde_json::from_str::<Labels>(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn conditions_are_those_of_kubernetes() {
+    let some = labels(r#"{"team":"edge","url":"a=b!"}"#);
+    for (text, holds) in [
+        ("team=edge", true),
+        ("team=core", false),
+        ("team!=edge", false),
+        ("team!=core", true),
+        ("other!=core", true),
+        ("team", true),
+        ("other", false),
+        ("!team", false),
+        ("!other", true),
+        ("url=a=b!", true),
+        ("team=", false),
+    ] {
+        let condition: Condition = text.parse().unwrap();
+        assert_eq!(condition.holds(&some), holds, "{text}");
+        assert_eq!(condition.to_string(), text);
+    }
+    for text in ["", "=", "!", "!team=edge", "Team", "a=\n", "a b"] {
+        assert!(text.parse::<Condition>().is_err(), "{text:?}");
     }
 }

@@ -140,6 +140,15 @@ impl Version {
         let (_, pem) = properties.find(|(name, _)| name == REQUEST)?;
         Some(pem)
     }
+
+    /// The names and values of its properties. A request is none of them: it is a page of
+    /// text, which has a call of its own.
+    pub fn published(&self) -> impl Iterator<Item = (&str, &str)> {
+        let request = self.request();
+        let properties = self.properties.iter();
+        let pairs = properties.map(|(name, value)| (name.as_str(), value.as_str()));
+        pairs.filter(move |(_, value)| Some(*value) != request)
+    }
 }
 
 /// HMAC-SHA-256 of a secret's content under a key that only the running daemon has: of no

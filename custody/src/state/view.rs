@@ -7,7 +7,7 @@ use crate::{
     change,
     compliance::rules::Adopted,
     group::{Group, MasterKey},
-    name::{KeyId, RuleId, SecretId, SecretName},
+    name::{GroupName, KeyId, RuleId, SecretId, SecretName},
     policy::rule::Rule,
     secret::version::{Secret, Version, Wrap},
 };
@@ -23,6 +23,38 @@ impl State {
         let group = group.ok_or_else(|| change::Error::NoSuchGroup(id.group.clone()))?;
         let secret = group.secret(&id.name);
         secret.ok_or_else(|| change::Error::NoSuchSecret(id.clone()))
+    }
+
+    /// The groups from the one called `first` on, by name; of those only the one called `only`,
+    /// if that is said.
+    pub fn groups_from<'a>(
+        &'a self,
+        first: Option<&'a GroupName>,
+        only: Option<&'a GroupName>,
+    ) -> impl Iterator<Item = GroupView<'a>> {
+        let from = only.or(first).map_or(Bound::Unbounded, Bound::Included);
+        let groups = self.groups.range::<GroupName, _>((from, Bound::Unbounded));
+        groups
+            .take_while(move |(name, _)| only.is_none_or(|only| *name == only))
+            .map(|(_, group)| GroupView(group))
+            .filter(move |group| first.is_none_or(|first| group.row().name >= *first))
+    }
+
+    /// The secrets after `after`, by group and name: those of the group called `only`, or of
+    /// all groups, as far as a group is `wanted`.
+    pub fn secrets_after<'a>(
+        &'a self,
+        after: Option<&'a SecretId>,
+        only: Option<&'a GroupName>,
+        wanted: impl Fn(GroupView<'a>) -> bool,
+    ) -> impl Iterator<Item = (GroupView<'a>, SecretView<'a>)> {
+        let groups = self.groups_from(after.map(|after| &after.group), only);
+        let groups = groups.filter(move |group| wanted(*group));
+        groups.flat_map(move |group| {
+            let after = after.filter(|after| after.group == group.row().name);
+            let secrets = group.secrets_after(after.map(|after| &after.name));
+            secrets.map(move |secret| (group, secret))
+        })
     }
 }
 

@@ -28,6 +28,8 @@ mod group;
 mod inventory;
 mod journal;
 mod life;
+mod list;
+mod page;
 mod reference;
 mod role;
 mod rotate;

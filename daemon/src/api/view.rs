@@ -214,6 +214,7 @@ pub(super) fn secret(group: GroupView<'_>, secret: SecretView<'_>) -> v1::Secret
         keep: row.keep.map(NonZeroU32::get),
         description: row.about.description.to_string(),
         labels: labels(&row.about.labels),
+        found: Vec::new(),
     }
 }
 
@@ -234,14 +235,11 @@ pub(super) fn version(group: GroupView<'_>, version: VersionView<'_>) -> v1::Ver
         created: Some(timestamp(row.created)),
         created_by: row.created_by,
         size: row.size,
-        // A request is a page of text, which has a call of its own.
         properties: row
-            .properties
-            .iter()
-            .filter(|(_, value)| Some(value.as_str()) != row.request())
+            .published()
             .map(|(name, value)| v1::Property {
-                name: name.clone(),
-                value: value.clone(),
+                name: name.to_owned(),
+                value: value.to_owned(),
             })
             .collect(),
         master_keys: version.wraps().map(|wrap| wrap.gmk.to_string()).collect(),

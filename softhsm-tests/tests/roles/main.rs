@@ -14,6 +14,7 @@ use softhsm_tests::Site;
 
 mod every_call;
 mod installation;
+mod lists;
 mod loss;
 mod officers;
 mod read_out;

@@ -37,6 +37,7 @@ Examples:
   custodyctl secret put web/tls --type keystore certificate-chain=tls.crt private-key=tls.key
   custodyctl secret generate web/db --type password
   custodyctl secret rotate web/db --overlap 1h
+  custodyctl secret search www.example.org
   custodyctl import /etc/app/tls app.env --group web --dry-run
   custodyctl grant suggest --unit nginx.service web tls
   custodyctl grant add web tls --unit nginx.service --user www-data

@@ -12,6 +12,7 @@ use crate::{
     args::Global,
     compliance::{self, Deed},
     failure::Failure,
+    filter::{self, Limit, OfGroups, OfNames},
     output::{self, View, columns, or_dash, properties, time},
 };
 
@@ -40,8 +41,15 @@ pub(crate) enum Command {
         #[command(flatten)]
         about: About,
     },
-    /// List all groups.
-    List,
+    /// List groups.
+    List {
+        #[command(flatten)]
+        names: OfNames,
+        #[command(flatten)]
+        groups: OfGroups,
+        #[command(flatten)]
+        limit: Limit,
+    },
     /// Show a group and the generations of its master key.
     Show {
         /// The group.
@@ -115,6 +123,9 @@ struct MasterKey {
 #[derive(Debug, Serialize)]
 struct Groups {
     groups: Vec<Group>,
+    more: bool,
+    #[serde(skip)]
+    is_filtered: bool,
 }
 
 impl From<v1::Group> for Group {
@@ -215,7 +226,14 @@ impl View for Groups {
     }
 
     fn nothing(&self) -> &'static str {
-        "no groups yet; 'custodyctl group create NAME' makes one"
+        match self.is_filtered {
+            true => "no such groups",
+            false => "no groups yet; 'custodyctl group create NAME' makes one",
+        }
+    }
+
+    fn is_cut(&self) -> bool {
+        self.more
     }
 }
 
@@ -270,11 +288,21 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
                 &Group::from(group.map_err(Failure::Manager)?),
             )
         }
-        Command::List => {
-            let answer = manager.list_groups(v1::ListGroupsRequest {}).await;
-            let groups = answer.map_err(Failure::Manager)?.groups;
-            let groups = groups.into_iter().map(Into::into).collect();
-            output::show(global.output, &Groups { groups })
+        Command::List {
+            names,
+            groups,
+            limit,
+        } => {
+            let request = filter::groups(names, groups);
+            let is_filtered = request != v1::ListGroupsRequest::default();
+            let listed = manager.groups(request, limit.most()).await;
+            let listed = listed.map_err(Failure::Manager)?;
+            let groups = Groups {
+                groups: listed.items.into_iter().map(Into::into).collect(),
+                more: listed.more,
+                is_filtered,
+            };
+            output::show(global.output, &groups)
         }
         Command::Show { name } => {
             let request = v1::GetGroupRequest { name: name.into() };

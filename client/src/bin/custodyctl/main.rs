@@ -16,6 +16,7 @@ mod expiring;
 mod failure;
 mod fetch;
 mod files;
+mod filter;
 mod finding;
 mod grant;
 mod group;

@@ -30,6 +30,11 @@ pub(crate) trait View: Serialize {
     fn nothing(&self) -> &'static str {
         "nothing"
     }
+
+    /// Whether there is more than what a limit let through.
+    fn is_cut(&self) -> bool {
+        false
+    }
 }
 
 pub(crate) fn show(format: Format, view: &impl View) -> Result<(), Failure> {
@@ -40,7 +45,13 @@ pub(crate) fn show(format: Format, view: &impl View) -> Result<(), Failure> {
             print(&document)
         }
         Format::Table => match view.text() {
-            Some(text) => print(&text),
+            Some(text) => {
+                print(&text)?;
+                if view.is_cut() {
+                    note("there are more: raise --limit to see them");
+                }
+                Ok(())
+            }
             None => {
                 note(view.nothing());
                 Ok(())

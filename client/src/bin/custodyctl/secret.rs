@@ -23,6 +23,7 @@ use crate::{
     content::{self, Sources},
     element::{self, Wanted},
     failure::Failure,
+    filter::Filter,
     output,
     when::Stretch,
 };
@@ -111,10 +112,26 @@ pub(crate) enum Command {
         #[arg(value_name = "GROUP/NAME", value_parser = element::secret, help = "The secret")]
         secret: SecretId,
     },
-    /// List the secrets of a group.
+    /// List secrets.
     List {
-        /// The group.
-        group: GroupName,
+        /// The group; all that you have a role for when missing.
+        group: Option<GroupName>,
+        #[command(flatten)]
+        filter: Filter,
+    },
+    /// Look for secrets by what is public of them; content is never looked at.
+    ///
+    /// The text may be anywhere in a secret's name, description or labels, or in the properties
+    /// of one of its versions, such as a certificate's subject, names, serial number or
+    /// fingerprint. '*' in it stands for any characters; upper and lower case are the same.
+    Search {
+        /// The text.
+        text: String,
+        /// Only in this group.
+        #[arg(long)]
+        group: Option<GroupName>,
+        #[command(flatten)]
+        filter: Filter,
     },
     /// Show a secret's metadata.
     Show {
@@ -267,14 +284,12 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
             let answer = answer.map_err(|call| compliance::explain(call, &secret.group))?;
             output::show(global.output, &Secret::from(answer))
         }
-        Command::List { group } => {
-            let request = v1::ListSecretsRequest {
-                group: group.into(),
-            };
-            let answer = global.manager().await?.list_secrets(request).await;
-            let secrets = answer.map_err(Failure::Manager)?.secrets;
-            output::show(global.output, &Secrets::from(secrets))
-        }
+        Command::List { group, filter } => list(global, group, None, filter).await,
+        Command::Search {
+            text,
+            group,
+            filter,
+        } => list(global, group, Some(text), filter).await,
         Command::Show { secret } => {
             let (group, name) = (secret.group.into(), secret.name.into());
             let request = v1::GetSecretRequest { group, name };
@@ -284,9 +299,13 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
         }
         Command::Versions { secret } => {
             let (group, name) = (secret.group.into(), secret.name.into());
-            let request = v1::ListVersionsRequest { group, name };
-            let answer = global.manager().await?.list_versions(request).await;
-            let versions = answer.map_err(Failure::Manager)?.versions;
+            let request = v1::ListVersionsRequest {
+                group,
+                name,
+                ..v1::ListVersionsRequest::default()
+            };
+            let listed = global.manager().await?.versions(request, usize::MAX).await;
+            let versions = listed.map_err(Failure::Manager)?.items;
             output::show(global.output, &Versions::from(versions))
         }
         Command::References { secret } => references::run(global, &secret).await,
@@ -310,6 +329,24 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
         Command::Restore { wanted } => life::restore(global, wanted).await,
         Command::Delete { secret, yes, force } => delete(global, secret, yes, force).await,
     }
+}
+
+async fn list(
+    global: &Global,
+    group: Option<GroupName>,
+    text: Option<String>,
+    filter: Filter,
+) -> Result<(), Failure> {
+    let most = filter.limit.most();
+    let request = filter.into_request(group.clone(), text);
+    let is_filtered = request
+        != v1::ListSecretsRequest {
+            group: group.map(Into::into),
+            ..v1::ListSecretsRequest::default()
+        };
+    let listed = global.manager().await?.secrets(request, most).await;
+    let listed = listed.map_err(Failure::Manager)?;
+    output::show(global.output, &Secrets::new(listed, is_filtered))
 }
 
 async fn put(

@@ -51,7 +51,7 @@ macro_rules! about_group {
 }
 
 about_group! {
-    CreateGroupRequest.name GetGroupRequest.name UpdateGroupRequest.name ListSecretsRequest.group AddGrantRequest.group
+    CreateGroupRequest.name GetGroupRequest.name UpdateGroupRequest.name AddGrantRequest.group
     SetRulesRequest.group
 }
 
@@ -89,7 +89,7 @@ macro_rules! about_some {
     };
 }
 
-about_some! { ListGrantsRequest LintGrantsRequest ListExpiringRequest ListFindingsRequest }
+about_some! { ListSecretsRequest ListGrantsRequest LintGrantsRequest ListExpiringRequest ListFindingsRequest }
 
 impl Aim for v1::ListConsumersRequest {
     fn aim(&self, _: &State, act: Act) -> Result<Act, Error> {

@@ -57,19 +57,6 @@ impl Call<'_> {
         })
     }
 
-    pub(super) async fn list_grants(
-        self,
-        request: v1::ListGrantsRequest,
-    ) -> Result<v1::ListGrantsResponse, Error> {
-        let group = some_group(request.group.as_deref())?;
-        let custodian = &self.manager.custodian;
-        let rules = self.rules(group.as_ref())?;
-        let usage = custodian.usage();
-        Ok(v1::ListGrantsResponse {
-            grants: rules.iter().map(|rule| view::grant(rule, &usage)).collect(),
-        })
-    }
-
     pub(super) async fn revoke_grant(
         self,
         request: v1::RevokeGrantRequest,
@@ -145,7 +132,7 @@ impl Call<'_> {
     }
 }
 
-fn some_group(name: Option<&str>) -> Result<Option<GroupName>, Error> {
+pub(super) fn some_group(name: Option<&str>) -> Result<Option<GroupName>, Error> {
     name.map(|name| parse("group", name)).transpose()
 }
 

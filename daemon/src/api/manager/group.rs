@@ -22,21 +22,6 @@ impl Call<'_> {
         self.manager.group(&name)
     }
 
-    pub(super) async fn list_groups(
-        self,
-        _: v1::ListGroupsRequest,
-    ) -> Result<v1::ListGroupsResponse, Error> {
-        let custodian = &self.manager.custodian;
-        let state = custodian.state();
-        let seen = state
-            .groups()
-            .filter(|group| self.operator.sees(&group.row().name));
-        let groups = seen.map(|group| view::group(group, custodian));
-        Ok(v1::ListGroupsResponse {
-            groups: groups.collect(),
-        })
-    }
-
     pub(super) async fn get_group(self, request: v1::GetGroupRequest) -> Result<v1::Group, Error> {
         self.manager.group(&parse("name", &request.name)?)
     }

@@ -2,7 +2,7 @@
 
 use custody::{
     change::{self, put::Terms},
-    name::{GroupName, SecretId, VersionId},
+    name::{SecretId, VersionId},
     secret::{Kind, fields::Fields},
     state::view::{GroupView, SecretView},
 };
@@ -51,21 +51,6 @@ impl Call<'_> {
         })
     }
 
-    pub(super) async fn list_secrets(
-        self,
-        request: v1::ListSecretsRequest,
-    ) -> Result<v1::ListSecretsResponse, Error> {
-        let name: GroupName = parse("group", &request.group)?;
-        let state = self.manager.custodian.state();
-        let group = state.group(&name).ok_or(change::Error::NoSuchGroup(name))?;
-        Ok(v1::ListSecretsResponse {
-            secrets: group
-                .secrets()
-                .map(|secret| view::secret(group, secret))
-                .collect(),
-        })
-    }
-
     pub(super) async fn get_secret(
         self,
         request: v1::GetSecretRequest,
@@ -73,21 +58,6 @@ impl Call<'_> {
         let id = secret_id(&request.group, &request.name)?;
         self.manager
             .with_secret(&id, |group, secret| Some(view::secret(group, secret)))
-    }
-
-    pub(super) async fn list_versions(
-        self,
-        request: v1::ListVersionsRequest,
-    ) -> Result<v1::ListVersionsResponse, Error> {
-        let id = secret_id(&request.group, &request.name)?;
-        self.manager.with_secret(&id, |group, secret| {
-            Some(v1::ListVersionsResponse {
-                versions: secret
-                    .versions()
-                    .map(|version| view::version(group, version))
-                    .collect(),
-            })
-        })
     }
 
     pub(super) async fn delete_secret(

@@ -195,6 +195,7 @@ fn calls_about(there: &There) -> Vec<Call> {
     let versions = v1::ListVersionsRequest {
         group: group(),
         name: name(),
+        ..Default::default()
     };
     let delete = v1::DeleteSecretRequest {
         group: group(),
@@ -258,8 +259,14 @@ fn calls_about(there: &There) -> Vec<Call> {
         ..Default::default()
     };
     let get_group = v1::GetGroupRequest { name: group() };
-    let list = v1::ListSecretsRequest { group: group() };
-    let grants = v1::ListGrantsRequest { group: some() };
+    let list = v1::ListSecretsRequest {
+        group: some(),
+        ..Default::default()
+    };
+    let grants = v1::ListGrantsRequest {
+        group: some(),
+        ..Default::default()
+    };
     let lint = v1::LintGrantsRequest { group: some() };
     let expiring = v1::ListExpiringRequest {
         group: some(),
@@ -340,7 +347,7 @@ pub(crate) fn calls(there: &[There], fresh: &str, auditor: &str) -> Vec<Call> {
     let suggest = v1::SuggestGrantRequest {
         unit: "no-such.service".into(),
     };
-    let grants = v1::ListGrantsRequest { group: None };
+    let grants = v1::ListGrantsRequest::default();
     let lint = v1::LintGrantsRequest { group: None };
     let expiring = v1::ListExpiringRequest::default();
     let take = v1::RevokeRoleRequest { id: auditor.into() };
@@ -349,7 +356,7 @@ pub(crate) fn calls(there: &[There], fresh: &str, auditor: &str) -> Vec<Call> {
     calls.extend([
         Call::new("RevokeRole", None, &take).of_role(Auditor),
         Call::new("CreateGroup", Some(fresh), &create),
-        Call::new("ListGroups", None, &v1::ListGroupsRequest {}),
+        Call::new("ListGroups", None, &v1::ListGroupsRequest::default()),
         Call::new("SuggestGrant", None, &suggest),
         Call::new("ListGrants", None, &grants),
         Call::new("LintGrants", None, &lint),

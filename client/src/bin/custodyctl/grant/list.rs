@@ -66,9 +66,10 @@ pub(super) async fn show(global: &Global, id: String) -> Result<(), Failure> {
 async fn all(global: &Global, group: Option<GroupName>) -> Result<Vec<Grant>, Failure> {
     let request = v1::ListGrantsRequest {
         group: group.map(Into::into),
+        ..v1::ListGrantsRequest::default()
     };
-    let answer = global.manager().await?.list_grants(request).await;
-    let grants = answer.map_err(Failure::Manager)?.grants;
+    let listed = global.manager().await?.grants(request, usize::MAX).await;
+    let grants = listed.map_err(Failure::Manager)?.items;
     Ok(grants.into_iter().map(Into::into).collect())
 }
 

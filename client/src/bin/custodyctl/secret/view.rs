@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use client::v1;
+use client::{Listed, v1};
 use custody::name::SecretId;
 use serde::Serialize;
 
@@ -24,11 +24,26 @@ pub(super) struct Secret {
     keep: Option<u32>,
     description: String,
     labels: BTreeMap<String, String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    found: Vec<u32>,
 }
 
 #[derive(Debug, Serialize)]
 pub(super) struct Secrets {
     secrets: Vec<Secret>,
+    more: bool,
+    #[serde(skip)]
+    is_filtered: bool,
+}
+
+impl Secrets {
+    pub(super) fn new(listed: Listed<v1::Secret>, is_filtered: bool) -> Self {
+        Self {
+            secrets: listed.items.into_iter().map(Into::into).collect(),
+            more: listed.more,
+            is_filtered,
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -111,14 +126,7 @@ impl From<v1::Secret> for Secret {
             keep: secret.keep,
             description: secret.description,
             labels: secret.labels,
-        }
-    }
-}
-
-impl From<Vec<v1::Secret>> for Secrets {
-    fn from(secrets: Vec<v1::Secret>) -> Self {
-        Self {
-            secrets: secrets.into_iter().map(Into::into).collect(),
+            found: secret.found,
         }
     }
 }
@@ -215,24 +223,43 @@ impl View for Secret {
 
 impl View for Secrets {
     fn text(&self) -> Option<String> {
+        let row = |secret: &Secret| {
+            let current = secret.current.as_ref();
+            [
+                format!("{}/{}", secret.group, secret.name),
+                secret.r#type.clone(),
+                or_dash(current.map(|v| v.number.to_string()).as_deref()),
+                or_dash(current.and_then(|v| v.created.as_deref())),
+                or_dash(current.map(|v| v.size.to_string()).as_deref()),
+                or_dash(lines(&secret.labels).as_deref()),
+            ]
+        };
+        let heading = ["SECRET", "TYPE", "VERSION", "STORED", "SIZE", "LABELS"];
+        if self.secrets.iter().all(|secret| secret.found.is_empty()) {
+            return columns(heading, self.secrets.iter().map(row));
+        }
+        let [name, kind, version, stored, size, labels] = heading;
+        let heading = [name, kind, version, "FOUND IN", stored, size, labels];
         columns(
-            ["SECRET", "TYPE", "VERSION", "STORED", "SIZE", "LABELS"],
+            heading,
             self.secrets.iter().map(|secret| {
-                let current = secret.current.as_ref();
-                [
-                    format!("{}/{}", secret.group, secret.name),
-                    secret.r#type.clone(),
-                    or_dash(current.map(|v| v.number.to_string()).as_deref()),
-                    or_dash(current.and_then(|v| v.created.as_deref())),
-                    or_dash(current.map(|v| v.size.to_string()).as_deref()),
-                    or_dash(lines(&secret.labels).as_deref()),
-                ]
+                let [name, kind, version, stored, size, labels] = row(secret);
+                let found = secret.found.iter().map(ToString::to_string);
+                let found = or_dash(Some(&found.collect::<Vec<_>>().join(", ")));
+                [name, kind, version, found, stored, size, labels]
             }),
         )
     }
 
     fn nothing(&self) -> &'static str {
-        "no secrets in this group yet; 'custodyctl secret put' stores one"
+        match self.is_filtered {
+            true => "no such secrets",
+            false => "no secrets yet; 'custodyctl secret put' stores one",
+        }
+    }
+
+    fn is_cut(&self) -> bool {
+        self.more
     }
 }
 
