@@ -183,12 +183,18 @@ pub fn render(kind: Kind, fields: &Fields, rendering: &Rendering) -> Result<Fiel
 fn pems(kind: Kind, fields: &Fields) -> Result<Vec<(&str, &[u8])>, Refused> {
     let found: Vec<_> = fields
         .iter()
-        .filter(|(name, value)| kind.may_be_pem(name) && value.starts_with(b"-----BEGIN "))
+        .filter(|(name, value)| kind.may_be_pem(name) && is_armoured(value))
         .collect();
     if found.is_empty() {
         return Err(fit::lacking(kind, "PEM"));
     }
     Ok(found)
+}
+
+/// Whether `value` is written like PEM (RFC 7468). What a type knows to be PEM is; what people
+/// put into a blob need not be.
+fn is_armoured(value: &[u8]) -> bool {
+    value.starts_with(b"-----BEGIN ") && value.is_ascii()
 }
 
 fn ders(kind: Kind, fields: &Fields, documents: &mut Fields) -> Result<(), Refused> {

@@ -273,6 +273,9 @@ fn what_begins_like_pem_in_a_field_that_is_none_is_not_written_as_pem() {
     let secret = stored("blob", &[("content", armoured)]);
     let files = render(secret.0, &secret.1, Format::Pem, None).unwrap();
     assert_eq!(files.get("content.pem"), Some(&armoured[..]));
+    let torn = [armoured, &b"\xb1"[..]].concat();
+    let secret = stored("blob", &[("content", &torn)]);
+    assert!(refused(&secret, Format::PemBundle, None).contains("as PEM"));
 }
 
 #[test]
