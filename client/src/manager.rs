@@ -142,6 +142,12 @@ calls! {
         "One group with the generations of its master key.";
     write update_group(UpdateGroupRequest) -> Group:
         "Says what else a group is for; what is missing stays as it is.";
+    write rotate_group(RotateGroupRequest) -> Group:
+        "Makes the next generation of a group's master key, which protects from now on.";
+    write destroy_master_key(DestroyMasterKeyRequest) -> Group:
+        "Destroys a former master key, which nothing is left under, after some time.";
+    write spare_master_key(SpareMasterKeyRequest) -> Group:
+        "Takes back that a master key is to be destroyed.";
     write put_secret(PutSecretRequest) -> Version:
         "Writes a new version, which becomes the current one, of a secret that need not be there yet.";
     write rotate_secret(RotateSecretRequest) -> Version:

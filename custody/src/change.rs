@@ -16,6 +16,7 @@ use crate::{
 mod about;
 mod access;
 mod compliance;
+pub mod key;
 pub mod life;
 pub mod put;
 pub mod rotate;
@@ -81,6 +82,48 @@ pub enum Error {
         /// State of its newest master key.
         state: KeyState,
     },
+    /// The newest master key of the group is another than the operator thought.
+    #[error("the newest master key of group {group} is of generation {is}, not {expected}")]
+    NotNewest {
+        /// The group.
+        group: GroupName,
+        /// The generation that was expected.
+        expected: u32,
+        /// The one that is.
+        is: u32,
+    },
+    /// There can be no further master key.
+    #[error("group {0} has had all the master keys there can be")]
+    NoMoreGenerations(GroupName),
+    /// The master key is not there.
+    #[error("group {group} has no master key of generation {generation}")]
+    NoSuchMasterKey {
+        /// The group.
+        group: GroupName,
+        /// The generation that was named.
+        generation: u32,
+    },
+    /// The master key cannot go from its state to the one that is wanted.
+    #[error(
+        "the master key of generation {generation} of group {group} is {is} and wraps {wraps} \
+         versions: it cannot be {wanted}{}",
+        way_out(*is, *wraps)
+    )]
+    KeyLife {
+        /// The group.
+        group: GroupName,
+        /// The generation.
+        generation: u32,
+        /// The state it is in.
+        is: KeyState,
+        /// How many versions are wrapped under it.
+        wraps: u64,
+        /// What was wanted.
+        wanted: &'static str,
+    },
+    /// The time to spare a master key is too long.
+    #[error("a master key is destroyed within {max} days at the latest", max = key::MAX_GRACE / DAY)]
+    LongKeyGrace,
     /// The version is not there.
     #[error("there is no version {which} of {secret}")]
     NoSuchVersion {
@@ -181,6 +224,15 @@ pub enum Error {
     /// There can be no further version.
     #[error("{0} has had all the versions there can be")]
     NoMoreVersions(SecretId),
+}
+
+/// What brings a master key nearer to its end.
+fn way_out(is: KeyState, wraps: u64) -> &'static str {
+    match is {
+        KeyState::Active => " before another has taken its place (custodyctl group rotate)",
+        _ if is.is_left() && wraps > 0 => " before they are moved, which happens in the background",
+        _ => "",
+    }
 }
 
 /// How many references an error names.

@@ -1,7 +1,5 @@
 //! Groups, the generations of their master keys, and the states those pass through.
 
-use std::fmt;
-
 use serde::Serialize;
 
 use crate::{
@@ -9,6 +7,10 @@ use crate::{
     label::{About, Line, Said},
     name::{GroupName, KeyId},
 };
+
+pub mod life;
+
+pub use life::KeyState;
 
 /// Milliseconds since the beginning of 1970, UTC.
 pub type Millis = u64;
@@ -75,88 +77,4 @@ pub struct MasterKey {
     pub token_serial: String,
     /// When it was made.
     pub created: Millis,
-}
-
-/// State of a group master key (SP 800-57 pt 1 §7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum KeyState {
-    /// Made, and not yet authorised for use.
-    PreActive,
-    /// Protects and reveals.
-    Active,
-    /// Set aside for a time: does neither.
-    Suspended,
-    /// Its time to protect is over; reveals what it protected.
-    Deactivated,
-    /// Someone may have it. Reveals, so that what it protected can be moved.
-    Compromised,
-    /// The key is gone.
-    Destroyed,
-}
-
-impl KeyState {
-    /// Every state.
-    pub const ALL: [Self; 6] = [
-        Self::PreActive,
-        Self::Active,
-        Self::Suspended,
-        Self::Deactivated,
-        Self::Compromised,
-        Self::Destroyed,
-    ];
-
-    /// Whether new data keys may be wrapped.
-    pub fn protects(self) -> bool {
-        self == Self::Active
-    }
-
-    /// Whether wrapped data keys may be unwrapped.
-    pub fn reveals(self) -> bool {
-        matches!(self, Self::Active | Self::Deactivated | Self::Compromised)
-    }
-
-    /// The name that is stored and shown.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::PreActive => "pre-active",
-            Self::Active => "active",
-            Self::Suspended => "suspended",
-            Self::Deactivated => "deactivated",
-            Self::Compromised => "compromised",
-            Self::Destroyed => "destroyed",
-        }
-    }
-
-    /// The state of that name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|state| state.name() == name)
-    }
-}
-
-impl fmt::Display for KeyState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::KeyState;
-
-    #[test]
-    fn only_an_active_key_protects_and_what_protects_reveals() {
-        for state in KeyState::ALL {
-            assert_eq!(state.protects(), state == KeyState::Active, "{state}");
-            assert!(state.reveals() || !state.protects(), "{state}");
-            assert_eq!(KeyState::from_name(state.name()), Some(state));
-        }
-        for state in [
-            KeyState::PreActive,
-            KeyState::Suspended,
-            KeyState::Destroyed,
-        ] {
-            assert!(!state.reveals(), "{state}");
-        }
-    }
 }

@@ -38,6 +38,7 @@ pub mod policy;
 pub mod random;
 pub mod reference;
 pub mod release;
+pub mod rewrap;
 pub mod role;
 pub mod row;
 pub mod search;

@@ -14,7 +14,7 @@ use crate::{
     secret::version::{Fingerprint, Secret, Version, Wrap},
     state::{
         edit::{Edit, Plan},
-        index::{Doomed, Owners},
+        index::{Doomed, Owners, Wrapped},
         links::Referrers,
         view::{Counts, GroupView},
     },
@@ -67,6 +67,7 @@ struct InGroup {
     secrets: BTreeMap<SecretName, InSecret>,
     rules: BTreeMap<RuleId, Held<Rule>>,
     compliance: Option<Held<Adopted>>,
+    wrapped: Wrapped,
 }
 
 #[derive(Debug)]
@@ -259,9 +260,14 @@ impl State {
                 }
             }
             Row::Wrap(row) => {
-                let secret = self.in_secret_mut(&row.version.secret)?;
+                let group = self.groups.get_mut(&row.version.secret.group)?;
+                let secret = group.secrets.get_mut(&row.version.secret.name)?;
                 let wraps = &mut secret.version_mut(row.version.number)?.wraps;
-                wraps.retain(|wrap| wrap.row.gmk != row.gmk);
+                let before = take_wrap(wraps, &row.gmk);
+                before
+                    .iter()
+                    .for_each(|before| group.wrapped.forget(before));
+                group.wrapped.follow(&row);
                 wraps.push(Held { row, tag });
             }
             Row::Rule(row) => {
@@ -280,10 +286,6 @@ impl State {
         Some(())
     }
 
-    fn in_secret_mut(&mut self, id: &SecretId) -> Option<&mut InSecret> {
-        self.groups.get_mut(&id.group)?.secrets.get_mut(&id.name)
-    }
-
     fn remove(&mut self, id: &RowId) -> Option<()> {
         match id {
             RowId::Group(name) => {
@@ -294,22 +296,27 @@ impl State {
                 self.groups.get_mut(group)?.keys.remove(generation);
             }
             RowId::Secret(id) => {
-                let secrets = &mut self.groups.get_mut(&id.group)?.secrets;
-                let removed = secrets.remove(&id.name)?;
+                let group = self.groups.get_mut(&id.group)?;
+                let removed = group.secrets.remove(&id.name)?;
+                let wraps = removed.versions.iter().flat_map(|version| &version.wraps);
+                wraps.for_each(|wrap| group.wrapped.forget(&wrap.row));
                 self.forget_secret(&removed);
             }
             RowId::Version(id) => {
-                let secret = self.groups.get_mut(&id.secret.group)?;
-                let secret = secret.secrets.get_mut(&id.secret.name)?;
+                let group = self.groups.get_mut(&id.secret.group)?;
+                let secret = group.secrets.get_mut(&id.secret.name)?;
                 let at = place(&secret.versions, id.number).ok()?;
                 let removed = secret.versions.remove(at);
+                let wraps = removed.wraps.iter();
+                wraps.for_each(|wrap| group.wrapped.forget(&wrap.row));
                 let kind = secret.secret.row.kind;
                 self.forget_version(kind, &removed.version.row);
             }
             RowId::Wrap(version, gmk) => {
-                let secret = self.in_secret_mut(&version.secret)?;
+                let group = self.groups.get_mut(&version.secret.group)?;
+                let secret = group.secrets.get_mut(&version.secret.name)?;
                 let wraps = &mut secret.version_mut(version.number)?.wraps;
-                wraps.retain(|wrap| wrap.row.gmk != *gmk);
+                group.wrapped.forget(&take_wrap(wraps, gmk)?);
             }
             RowId::Rule(group, id) => {
                 self.groups.get_mut(group)?.rules.remove(id)?;
@@ -334,6 +341,7 @@ impl InGroup {
             secrets: BTreeMap::new(),
             rules: BTreeMap::new(),
             compliance: None,
+            wrapped: Wrapped::default(),
         }
     }
 
@@ -369,6 +377,12 @@ impl InVersion {
             wraps: Vec::with_capacity(1),
         }
     }
+}
+
+/// Takes the wrap under `gmk` out, if there is one.
+fn take_wrap(wraps: &mut Vec<Held<Wrap>>, gmk: &KeyId) -> Option<Wrap> {
+    let at = wraps.iter().position(|wrap| wrap.row.gmk == *gmk)?;
+    Some(wraps.remove(at).row)
 }
 
 /// Where the version is, or where it belongs.

@@ -42,6 +42,9 @@ pub(crate) struct Live {
     pub(crate) checkpoint: CheckpointPolicy,
     pub(crate) log_level: log::Level,
     pub(crate) drain: Duration,
+    /// Percent of the time in which the token may be busy with moving data keys to new master
+    /// keys; 1 to 100.
+    pub(crate) rewrap_share: u32,
     pub(crate) limits: Limits,
 }
 
@@ -134,6 +137,8 @@ enum Problem {
     NoWrapping,
     #[error("{0} must be more than nothing")]
     Zero(&'static str),
+    #[error("limits.rewrap-share wants a percentage from 1 to 100, not {0}")]
+    Share(u32),
     #[error("{0} wants a size such as \"64MiB\", not {1:?}")]
     Size(&'static str, String),
 }

@@ -38,9 +38,11 @@ mod consumers;
 mod deliver;
 mod error;
 mod judge;
+mod keys;
 mod look;
 mod mill;
 mod outlook;
+mod rewrap;
 mod rotate;
 mod secrets;
 
@@ -54,6 +56,7 @@ pub(crate) use secrets::Wish;
 use consumers::Watchers;
 use judge::Tally;
 use outlook::News;
+use rewrap::Moving;
 
 /// How many changes a slow watcher may fall behind before it is told to look again.
 const BEHIND: usize = 256;
@@ -76,6 +79,7 @@ pub(crate) struct Custodian {
     watchers: Watchers,
     mill: Mill,
     folder: PathBuf,
+    moving: Moving,
 }
 
 /// What a custodian works with.
@@ -112,6 +116,7 @@ impl Custodian {
             watchers: Watchers::default(),
             mill: parts.mill,
             folder: parts.folder,
+            moving: Moving::default(),
         })
     }
 

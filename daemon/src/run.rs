@@ -163,6 +163,14 @@ async fn serve(config: Config, helper: Option<Helper>, about: About) -> Result<(
         let custodian = Arc::clone(&custodian);
         async move { custodian.keep_promises_to_destroy().await }
     });
+    let share = {
+        let live = Arc::clone(&live);
+        move || lock(&live).rewrap_share
+    };
+    let moving = tokio::spawn({
+        let custodian = Arc::clone(&custodian);
+        async move { custodian.keep_moving(share).await }
+    });
     let looking = tokio::spawn({
         let custodian = Arc::clone(&custodian);
         async move { custodian.keep_looking_ahead().await }
@@ -205,6 +213,7 @@ async fn serve(config: Config, helper: Option<Helper>, about: About) -> Result<(
     }
     signing.abort();
     shredding.abort();
+    moving.abort();
     looking.abort();
     if let Some(measuring) = measuring {
         measuring.abort();

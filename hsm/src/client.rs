@@ -29,6 +29,7 @@ pub(crate) mod health;
 pub(crate) mod key;
 mod link;
 mod process;
+mod rotation;
 mod start;
 
 use canary::Canary;
@@ -284,21 +285,30 @@ impl Client {
         wrapped: &WrappedDek,
         context: Context<'_>,
     ) -> Result<PlaintextDek, Error> {
-        self.shared.keys.usable(gmk)?;
-        if wrapped.blob().len() > MAX_BLOB {
-            return Err(Error::DoesNotOpen { gmk: *gmk });
-        }
-        let request = Reveal {
-            gmk: gmk.as_bytes().to_vec(),
-            blob: wrapped.blob().to_vec(),
-            context: context.encode(),
-        };
+        let request = self.sealed(gmk, wrapped, context)?;
         match self.ask(Op::Reveal(request)).await? {
             Done::Revealed(mut secret) => {
                 PlaintextDek::take(&mut secret.bytes).ok_or_else(incomplete)
             }
             other => Err(unexpected(&other)),
         }
+    }
+
+    fn sealed(
+        &self,
+        gmk: &KeyId,
+        wrapped: &WrappedDek,
+        context: Context<'_>,
+    ) -> Result<Reveal, Error> {
+        self.shared.keys.usable(gmk)?;
+        if wrapped.blob().len() > MAX_BLOB {
+            return Err(Error::DoesNotOpen { gmk: *gmk });
+        }
+        Ok(Reveal {
+            gmk: gmk.as_bytes().to_vec(),
+            blob: wrapped.blob().to_vec(),
+            context: context.encode(),
+        })
     }
 
     async fn ask(&self, op: Op) -> Result<Done, Error> {

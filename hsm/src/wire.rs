@@ -94,7 +94,7 @@ pub(crate) struct Token {
 pub(crate) struct Request {
     #[prost(uint64, tag = "1")]
     pub(crate) id: u64,
-    #[prost(oneof = "Op", tags = "2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "Op", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10")]
     pub(crate) op: Option<Op>,
 }
 
@@ -117,6 +117,11 @@ pub(crate) enum Op {
     /// Give so many random bytes.
     #[prost(uint32, tag = "8")]
     Random(u32),
+    #[prost(message, tag = "9")]
+    Rewrap(Rewrap),
+    /// Destroy the group master key with this identifier.
+    #[prost(bytes, tag = "10")]
+    Destroy(Vec<u8>),
 }
 
 /// Wrap a DEK.
@@ -131,12 +136,24 @@ pub(crate) struct Protect {
 }
 
 /// Unwrap a DEK.
-#[derive(Message)]
+#[derive(Clone, Message)]
 pub(crate) struct Reveal {
     #[prost(bytes = "vec", tag = "1")]
     pub(crate) gmk: Vec<u8>,
     #[prost(bytes = "vec", tag = "2")]
     pub(crate) blob: Vec<u8>,
+    #[prost(bytes = "vec", tag = "3")]
+    pub(crate) context: Vec<u8>,
+}
+
+/// Unwrap a DEK, and wrap it under another key.
+#[derive(Message)]
+pub(crate) struct Rewrap {
+    #[prost(message, required, tag = "1")]
+    pub(crate) from: Reveal,
+    #[prost(bytes = "vec", tag = "2")]
+    pub(crate) to: Vec<u8>,
+    /// What the new wrap is bound to.
     #[prost(bytes = "vec", tag = "3")]
     pub(crate) context: Vec<u8>,
 }

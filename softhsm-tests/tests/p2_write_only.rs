@@ -143,6 +143,19 @@ fn calls(planted: &Planted, made: &Made) -> Vec<(&'static str, Vec<u8>, Option<C
         environment: Some("test".into()),
         ..Default::default()
     };
+    let rotate_group = v1::RotateGroupRequest {
+        group: group(),
+        ..Default::default()
+    };
+    let destroy_key = v1::DestroyMasterKeyRequest {
+        group: group(),
+        generation: u32::MAX,
+        grace_seconds: None,
+    };
+    let spare_key = v1::SpareMasterKeyRequest {
+        group: group(),
+        generation: u32::MAX,
+    };
     let update_secret = v1::UpdateSecretRequest {
         group: group(),
         name: name(),
@@ -249,6 +262,17 @@ fn calls(planted: &Planted, made: &Made) -> Vec<(&'static str, Vec<u8>, Option<C
             v1::GetGroupRequest { name: group() }.encode_to_vec(),
         ),
         fine("UpdateGroup", update_group.encode_to_vec()),
+        fine("RotateGroup", rotate_group.encode_to_vec()),
+        (
+            "DestroyMasterKey",
+            destroy_key.encode_to_vec(),
+            Some(Code::NotFound),
+        ),
+        (
+            "SpareMasterKey",
+            spare_key.encode_to_vec(),
+            Some(Code::NotFound),
+        ),
         fine("PutSecret", planted.put(planted.r#type).encode_to_vec()),
         (
             "RotateSecret",

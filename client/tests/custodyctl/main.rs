@@ -11,6 +11,7 @@ mod grant;
 mod import;
 mod inject;
 mod journal;
+mod keys;
 mod lists;
 mod output;
 mod put;

@@ -1,5 +1,7 @@
 //! What the journal says of changes to the database.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::{
@@ -43,6 +45,31 @@ pub enum Change {
         group: GroupName,
         #[serde(flatten)]
         repurposed: Repurposed,
+    },
+    /// A group's master key, in place of those there were.
+    RotateGroup {
+        group: GroupName,
+        master_key: KeyId,
+        generation: u32,
+        /// Those that protect no more.
+        instead: Vec<KeyId>,
+        /// Whether someone may have them.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        compromised: bool,
+    },
+    /// Versions that are wrapped under that from now on, and under no other.
+    Rewrap {
+        group: GroupName,
+        master_key: KeyId,
+        versions: BTreeMap<SecretName, Vec<u32>>,
+    },
+    /// What becomes of a master key whose time is over.
+    MasterKeyFate {
+        group: GroupName,
+        master_key: KeyId,
+        generation: u32,
+        #[serde(flatten)]
+        fate: KeyFate,
     },
     /// A version of a secret.
     PutSecret {
@@ -153,6 +180,23 @@ pub enum Fate {
         at: Millis,
     },
     Restored,
+    Destroyed,
+}
+
+/// What becomes of a master key.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(tag = "fate", rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "as the states of a master key")]
+pub enum KeyFate {
+    /// No version is wrapped under it any more.
+    Emptied,
+    /// It will be destroyed.
+    Doomed {
+        /// When, in milliseconds since the beginning of 1970.
+        at: Millis,
+    },
+    Spared,
+    /// It is used no more, and goes from the token next.
     Destroyed,
 }
 

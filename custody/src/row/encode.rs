@@ -42,6 +42,8 @@ impl Row {
                 .text(key.group.as_str())
                 .u32(key.generation)
                 .text(key.state.name())
+                .optional(key.state.emptied(), Encoder::u64)
+                .optional(key.state.doom(), Encoder::u64)
                 .text(key.wrapping.name())
                 .bytes(key.canary.blob())
                 .text(&key.token_label)

@@ -3,12 +3,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{InGroup, InSecret, State};
+use super::{InGroup, InSecret, State, view::GroupView};
 use crate::{
     group::Millis,
-    name::{GroupName, RuleId, SecretId, VersionId},
+    name::{GroupName, KeyId, RuleId, SecretId, VersionId},
     policy::rule::Rule,
-    secret::{Kind, version::Version},
+    secret::{
+        Kind,
+        version::{Version, Wrap},
+    },
 };
 
 /// Versions that are to be destroyed, by time.
@@ -44,6 +47,29 @@ impl Owners {
 
     pub(super) fn forget(&mut self, rule: &RuleId) {
         self.0.remove(rule);
+    }
+}
+
+/// By master key of a group, how many versions are wrapped under it.
+#[derive(Debug, Default)]
+pub(super) struct Wrapped(BTreeMap<KeyId, u64>);
+
+impl Wrapped {
+    pub(super) fn follow(&mut self, wrap: &Wrap) {
+        *self.0.entry(wrap.gmk).or_default() += 1;
+    }
+
+    pub(super) fn forget(&mut self, wrap: &Wrap) {
+        if let Some(count) = self.0.get_mut(&wrap.gmk) {
+            *count = count.saturating_sub(1);
+        }
+    }
+}
+
+impl GroupView<'_> {
+    /// How many versions are wrapped under the master key called `id`.
+    pub fn wraps(self, id: &KeyId) -> u64 {
+        self.0.wrapped.0.get(id).copied().unwrap_or(0)
     }
 }
 

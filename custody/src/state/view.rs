@@ -103,6 +103,14 @@ impl<'a> GroupView<'a> {
         secrets.map(|(_, secret)| SecretView(secret))
     }
 
+    /// Its secrets by name, from the one called `name` on; all if `None`.
+    pub fn secrets_from(self, name: Option<&SecretName>) -> impl Iterator<Item = SecretView<'a>> {
+        let from = name.map_or(Bound::Unbounded, Bound::Included);
+        let secrets = &self.0.secrets;
+        let secrets = secrets.range::<SecretName, _>((from, Bound::Unbounded));
+        secrets.map(|(_, secret)| SecretView(secret))
+    }
+
     /// Its secrets, by name.
     pub fn secrets(self) -> impl ExactSizeIterator<Item = SecretView<'a>> {
         self.0.secrets.values().map(SecretView)

@@ -70,6 +70,10 @@ pub fn keeps<S: Store<Error: Debug>>(mut store: S) {
         Edit {
             puts: vec![
                 Row::Group(group),
+                Row::MasterKey(MasterKey {
+                    state: doomed(),
+                    ..master_key()
+                }),
                 Row::Compliance(adopted("{\"mode\":\"enforce\"}")),
             ],
             ..Edit::default()
@@ -167,17 +171,7 @@ fn purpose(text: &str) -> Purpose {
 
 /// One row of every kind, parents first.
 fn rows() -> Vec<Row> {
-    let master_key = MasterKey {
-        id: key_id(),
-        group: group().name,
-        generation: 1,
-        state: KeyState::Active,
-        wrapping: Wrapping::Aes256Gcm,
-        canary: WrappedDek::from_blob([1; 60]),
-        token_label: "a token".into(),
-        token_serial: "00ff".into(),
-        created: 1,
-    };
+    let master_key = master_key();
     let secret = Secret {
         id: version().secret,
         kind: Kind::from_name("blob").expect("a type"),
@@ -283,4 +277,25 @@ fn shredding() -> Edit {
         shreds: vec![version()],
         ..Edit::default()
     }
+}
+
+fn master_key() -> MasterKey {
+    MasterKey {
+        id: key_id(),
+        group: group().name,
+        generation: 1,
+        state: KeyState::Active,
+        wrapping: Wrapping::Aes256Gcm,
+        canary: WrappedDek::from_blob([1; 60]),
+        token_label: "a token".into(),
+        token_serial: "00ff".into(),
+        created: 1,
+    }
+}
+
+/// A state with all that there can be.
+fn doomed() -> KeyState {
+    let over = KeyState::Active.compromised();
+    let doomed = over.and_then(|over| over.without_rest(4)?.doomed(5));
+    doomed.expect("one thing after the other")
 }

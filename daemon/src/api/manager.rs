@@ -27,6 +27,7 @@ mod grant;
 mod group;
 mod inventory;
 mod journal;
+mod key;
 mod life;
 mod list;
 mod page;
@@ -85,6 +86,9 @@ methods! {
     list_groups(v1::ListGroupsRequest) -> v1::ListGroupsResponse = ListGroups;
     get_group(v1::GetGroupRequest) -> v1::Group = GetGroup;
     update_group(v1::UpdateGroupRequest) -> v1::Group = UpdateGroup;
+    rotate_group(v1::RotateGroupRequest) -> v1::Group = RotateGroup;
+    destroy_master_key(v1::DestroyMasterKeyRequest) -> v1::Group = DestroyMasterKey;
+    spare_master_key(v1::SpareMasterKeyRequest) -> v1::Group = SpareMasterKey;
     put_secret(v1::PutSecretRequest) -> v1::Version = PutSecret;
     rotate_secret(v1::RotateSecretRequest) -> v1::Version = RotateSecret;
     request_certificate(v1::RequestCertificateRequest) -> v1::CertificateRequest = RequestCertificate;

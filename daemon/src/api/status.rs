@@ -200,13 +200,18 @@ fn code_of(error: &change::Error) -> Code {
         | change::Error::NoSuchGrant(_)
         | change::Error::NoSuchAssignment(_)
         | change::Error::NotRequested(_)
+        | change::Error::NoSuchMasterKey { .. }
         | change::Error::NoSuchVersion { .. } => Code::NotFound,
-        change::Error::Said(_) | change::Error::NoGroupRole(_) | change::Error::LongGrace => {
-            Code::InvalidArgument
-        }
+        change::Error::Said(_)
+        | change::Error::NoGroupRole(_)
+        | change::Error::LongGrace
+        | change::Error::LongKeyGrace => Code::InvalidArgument,
         change::Error::OtherKind { .. }
         | change::Error::NoProtectingKey { .. }
         | change::Error::NoMoreVersions(_)
+        | change::Error::NoMoreGenerations(_)
+        | change::Error::NotNewest { .. }
+        | change::Error::KeyLife { .. }
         | change::Error::Refers(_)
         | change::Error::ReferredTo { .. }
         | change::Error::LastCryptoOfficer(_)

@@ -148,7 +148,10 @@ pub(super) fn group(group: GroupView<'_>, custodian: &Custodian) -> v1::Group {
         environment: row.purpose.environment.to_string(),
         labels: labels(&row.purpose.about.labels),
         created: Some(timestamp(row.created)),
-        master_keys: group.keys().map(|key| master_key(key, custodian)).collect(),
+        master_keys: group
+            .keys()
+            .map(|key| master_key(group, key, custodian))
+            .collect(),
         secrets: group.secrets().len() as u64,
         grants: group.rules().len() as u64,
         rules: group.compliance().map(|adopted| rules(&adopted.rules)),
@@ -184,7 +187,7 @@ pub(super) fn moment(at: SystemTime) -> Timestamp {
     timestamp(Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX))
 }
 
-fn master_key(key: &MasterKey, custodian: &Custodian) -> v1::MasterKey {
+fn master_key(group: GroupView<'_>, key: &MasterKey, custodian: &Custodian) -> v1::MasterKey {
     let canary = custodian.hsm().canary(&key.id);
     v1::MasterKey {
         id: key.id.to_string(),
@@ -197,6 +200,9 @@ fn master_key(key: &MasterKey, custodian: &Custodian) -> v1::MasterKey {
         refused: custodian.hsm().refused(&key.id),
         canary: canary.as_ref().map(|canary| moment(canary.at)),
         canary_problem: canary.and_then(|canary| canary.problem),
+        wraps: group.wraps(&key.id),
+        emptied: key.state.emptied().map(timestamp),
+        doom: key.state.doom().map(timestamp),
     }
 }
 

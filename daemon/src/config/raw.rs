@@ -122,6 +122,7 @@ struct RawLimits {
     requests_per_second: u32,
     burst: u32,
     drain: SignedDuration,
+    rewrap_share: u32,
 }
 
 #[derive(Default, Deserialize)]
@@ -187,6 +188,7 @@ impl Default for RawLimits {
             requests_per_second: 1000,
             burst: 2000,
             drain: SignedDuration::from_secs(10),
+            rewrap_share: 25,
         }
     }
 }
@@ -227,6 +229,7 @@ impl Raw {
                 checkpoint,
                 log_level: self.log.level,
                 drain: positive("limits.drain", self.limits.drain)?,
+                rewrap_share: self.limits.share()?,
                 limits: self.limits.check()?,
             },
             path: path.to_owned(),
@@ -256,6 +259,13 @@ impl RawAttestation {
 }
 
 impl RawLimits {
+    fn share(&self) -> Result<u32, Problem> {
+        match self.rewrap_share {
+            share @ 1..=100 => Ok(share),
+            other => Err(Problem::Share(other)),
+        }
+    }
+
     fn check(&self) -> Result<Limits, Problem> {
         let some = |key, number: usize| match number {
             0 => Err(Problem::Zero(key)),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use custody::{
     change,
-    group::{Group, KeyState, MasterKey, Millis, Purpose},
+    group::{Group, Millis, Purpose},
     journal::{Event, change::Change},
     name::{GroupName, SecretId},
     role::Operator,
@@ -74,34 +74,18 @@ impl Custodian {
         to_its_end(async move {
             let writer = &mut *this.writer().await?;
             change::check_new_group(&this.state(), &name)?;
-            let made = this
-                .hsm
-                .generate_gmk(&format!("custodyd {name} 1"))
-                .await
-                .map_err(Error::Hsm)?;
-            let token = this.hsm.token();
-            let now = now();
-            let first = MasterKey {
-                id: made.id,
-                group: name.clone(),
-                generation: 1,
-                state: KeyState::Active,
-                wrapping: made.wrapping,
-                canary: made.canary,
-                token_label: token.label,
-                token_serial: token.serial,
-                created: now,
-            };
+            let first = this.make_key(&name, 1).await?;
+            let id = first.id;
             let group = Group {
                 name,
                 purpose,
-                created: now,
+                created: first.created,
                 created_by: operator.evidence().uid,
             };
             let (edit, change) = change::create_group(&this.state(), group, first)?;
             let written = this.commit(writer, Some(&operator), edit, change).await;
             if !was_made(&written) {
-                tracing::warn!(key = %made.id, "a key was made in the token for a group that was not");
+                tracing::warn!(key = %id, "a key was made in the token for a group that was not");
             }
             written
         })

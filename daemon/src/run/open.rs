@@ -3,6 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use custody::{
+    group::{KeyState, MasterKey},
     journal::{Event, Journal as _, public_key::PublicKey},
     row::{RowKey, System},
     state::State,
@@ -209,7 +210,8 @@ fn rolled_back(newest: u64, settled: u64) -> Failure {
 /// A key that is refused takes its own group out of service, and no other.
 async fn load_group_keys(hsm: &hsm::Client, state: &State) {
     for group in state.groups() {
-        for key in group.keys() {
+        let living = |key: &&MasterKey| key.state != KeyState::Destroyed;
+        for key in group.keys().filter(living) {
             let role = KeyRole::Gmk {
                 wrapping: key.wrapping,
                 canary: key.canary.clone(),

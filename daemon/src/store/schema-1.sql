@@ -37,6 +37,8 @@ CREATE TABLE master_key (
     generation INTEGER NOT NULL,
     id BLOB NOT NULL UNIQUE,
     state TEXT NOT NULL,
+    emptied INTEGER,
+    doom INTEGER,
     wrapping TEXT NOT NULL,
     canary BLOB NOT NULL,
     token_label TEXT NOT NULL,

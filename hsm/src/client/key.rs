@@ -180,6 +180,11 @@ impl Keys {
         self.write().insert(entry.key.id, entry);
     }
 
+    /// No later worker loads it.
+    pub(super) fn forget(&self, id: &KeyId) {
+        self.write().remove(id);
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, HashMap<KeyId, Entry>> {
         self.known.read().unwrap_or_else(PoisonError::into_inner)
     }

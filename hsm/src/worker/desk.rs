@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     Error,
-    wire::{Done, Generate, Load, MAX_RANDOM, Op, Proof, Protect, Reveal, Secret, Sign},
+    wire::{Done, Generate, Load, MAX_RANDOM, Op, Proof, Protect, Reveal, Rewrap, Secret, Sign},
 };
 
 /// What is done about a fault.
@@ -62,6 +62,16 @@ impl<'a> Desk<'a> {
     ///
     /// Does not return if the worker must go.
     pub(super) fn perform(&mut self, op: &Op) -> Done {
+        if let Op::Rewrap(Rewrap { from, to, context }) = op {
+            return match self.perform(&Op::Reveal(from.clone())) {
+                Done::Revealed(dek) => self.perform(&Op::Protect(Protect {
+                    gmk: to.clone(),
+                    dek,
+                    context: context.clone(),
+                })),
+                problem => problem,
+            };
+        }
         let (mut replaced, mut tries) = (false, 0);
         loop {
             tries += 1;
@@ -110,12 +120,10 @@ impl<'a> Desk<'a> {
             Op::Protect(Protect { gmk, .. })
             | Op::Reveal(Reveal { gmk, .. })
             | Op::CheckCanary(gmk) => gmk,
-            Op::Load(_) | Op::Generate(_) | Op::Random(_) if self.is_well() => {
+            Op::Load(_) | Op::Generate(_) | Op::Random(_) | Op::Destroy(_) if self.is_well() => {
                 return Verdict::Answer(error);
             }
-            Op::Load(_) | Op::Generate(_) | Op::Random(_) | Op::Sign(_) => {
-                return Verdict::Worker(error);
-            }
+            _ => return Verdict::Worker(error),
         };
         match self.open_canary(gmk) {
             Ok(_) if may_pass => Verdict::Again,
@@ -143,6 +151,9 @@ impl<'a> Desk<'a> {
             Op::Load(request) => self.load(request),
             Op::Generate(request) => self.generate(request),
             Op::Random(length) => self.random(*length),
+            Op::Destroy(id) => self.destroy(&key_id(id)?),
+            // That is two requests, each with its own faults.
+            Op::Rewrap(_) => Err(malformed().into()),
         }
     }
 
@@ -206,6 +217,11 @@ impl<'a> Desk<'a> {
             let allowed = self.token.allowed();
             Done::Gmk(keys.generate_gmk(&self.session, &request.label, allowed)?)
         })
+    }
+
+    fn destroy(&self, id: &KeyId) -> Result<Done, Fault> {
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        Ok(Done::Good(keys.destroy_gmk(&self.session, id)?))
     }
 
     fn random(&self, length: u32) -> Result<Done, Fault> {

@@ -79,6 +79,19 @@ impl Keys {
         Ok(())
     }
 
+    /// Destroys a group master key, and says whether it was there.
+    pub(super) fn destroy_gmk(&mut self, session: &Session, id: &KeyId) -> Result<bool, Fault> {
+        self.gmks.remove(id);
+        match find(session, id, &template::gmk_search(id)) {
+            Ok(object) => {
+                session.destroy_object(object)?;
+                Ok(true)
+            }
+            Err(Fault::Answer(Error::NoSuchKey { .. })) => Ok(false),
+            Err(fault) => Err(fault),
+        }
+    }
+
     /// Finds a journal key, checks it and has it sign for its public half.
     pub(super) fn load_journal(
         &mut self,

@@ -42,6 +42,7 @@ fn main() {
 
 fn run(session: &Session, command: &[&str]) -> Value {
     match *command {
+        ["count", id] => json!(all(session, id).len()),
         ["look", id] => look(session, the(session, id)),
         ["read", id] => read(session, the(session, id)),
         ["wrap", id] => wrap(session, the(session, id)),
@@ -59,14 +60,20 @@ fn run(session: &Session, command: &[&str]) -> Value {
 
 /// The one secret or private key called `id`.
 fn the(session: &Session, id: &str) -> ObjectHandle {
+    let found = all(session, id);
+    assert_eq!(found.len(), 1, "{found:?}");
+    found[0]
+}
+
+/// The secret and private keys called `id`.
+fn all(session: &Session, id: &str) -> Vec<ObjectHandle> {
     let id = Attribute::Id(hex::decode(id).unwrap());
     let mut found = Vec::new();
     for class in [ObjectClass::SECRET_KEY, ObjectClass::PRIVATE_KEY] {
         let search = [Attribute::Class(class), id.clone()];
         found.extend(session.find_objects(&search).unwrap());
     }
-    assert_eq!(found.len(), 1, "{found:?}");
-    found[0]
+    found
 }
 
 const LOOKED_AT: [AttributeType; 18] = [

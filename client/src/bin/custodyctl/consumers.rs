@@ -79,6 +79,11 @@ impl Consumer {
         }
     }
 
+    /// Who, and of which secret.
+    pub(crate) fn of_secret(&self) -> String {
+        format!("{} ({})", self.who(), self.name)
+    }
+
     fn version(&self) -> String {
         // One who only watches has fetched none.
         match (self.version, self.outdated) {
@@ -112,7 +117,7 @@ impl Consumers {
             .filter(|consumer| consumer.recent || consumer.watching)
             .map(|consumer| match self.scope.name {
                 Some(_) => consumer.who(),
-                None => format!("{} ({})", consumer.who(), consumer.name),
+                None => consumer.of_secret(),
             })
             .collect();
         losers.dedup();

@@ -1,20 +1,24 @@
 //! `custodyctl group`.
 
-use std::{collections::BTreeMap, path::PathBuf};
+mod key;
+mod view;
+
+use std::path::PathBuf;
 
 use clap::{ArgGroup, Subcommand};
 use client::v1;
 use custody::name::GroupName;
-use serde::Serialize;
 
 use crate::{
-    about::{About, Said, lines, said},
+    about::{About, Said},
     args::Global,
     compliance::{self, Deed},
     failure::Failure,
     filter::{self, Limit, OfGroups, OfNames},
-    output::{self, View, columns, or_dash, properties, time},
+    output,
+    when::{Grace, Stretch},
 };
+use view::{Group, Groups};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -71,6 +75,51 @@ pub(crate) enum Command {
         #[command(flatten)]
         said: Said,
     },
+    /// Make the next generation of a group's master key, which protects from now on.
+    ///
+    /// The former ones only reveal. What is left under them is moved to the new one in the
+    /// background, at a share of the HSM's time that the configuration sets
+    /// (limits.rewrap-share); 'custodyctl group show' tells how many versions that is. Services
+    /// notice nothing. A former key that is empty can be destroyed.
+    Rotate {
+        /// The group.
+        name: GroupName,
+        /// Rotate only if this generation is the newest.
+        #[arg(long, value_name = "GENERATION")]
+        expect: Option<u32>,
+        /// Someone may have the former keys: say so in the journal, and list who used what they
+        /// protect.
+        #[arg(long)]
+        compromised: bool,
+        /// Wait until everything is moved.
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Destroy a former master key in the HSM, for good, after some time.
+    ///
+    /// Only a key that is empty can be destroyed.
+    DestroyKey {
+        /// The group.
+        name: GroupName,
+        /// The key's generation, as 'custodyctl group show' tells it.
+        generation: u32,
+        /// How long it can be spared, such as 90d; 30 days unless it is said.
+        #[arg(long, value_name = "SPAN", conflicts_with = "now")]
+        grace: Option<Stretch>,
+        /// Destroy it now.
+        #[arg(long)]
+        now: bool,
+        /// Don't ask.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Take back that a master key is to be destroyed.
+    SpareKey {
+        /// The group.
+        name: GroupName,
+        /// The key's generation.
+        generation: u32,
+    },
     /// Show what the secrets of a group have to comply with, or set it.
     ///
     /// The file is TOML; what is shown is one. All rules are optional: mode ("report" or
@@ -92,151 +141,6 @@ pub(crate) enum Command {
     },
 }
 
-#[derive(Debug, Serialize)]
-struct Group {
-    name: String,
-    description: String,
-    business_group: String,
-    environment: String,
-    labels: BTreeMap<String, String>,
-    created: Option<String>,
-    master_keys: Vec<MasterKey>,
-    secrets: u64,
-    grants: u64,
-    rules: Option<serde_json::Value>,
-}
-
-#[derive(Debug, Serialize)]
-struct MasterKey {
-    id: String,
-    generation: u32,
-    state: String,
-    wrapping: String,
-    token_label: String,
-    token_serial: String,
-    created: Option<String>,
-    refused: Option<String>,
-    canary: Option<String>,
-    canary_problem: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct Groups {
-    groups: Vec<Group>,
-    more: bool,
-    #[serde(skip)]
-    is_filtered: bool,
-}
-
-impl From<v1::Group> for Group {
-    fn from(group: v1::Group) -> Self {
-        Self {
-            name: group.name,
-            description: group.description,
-            business_group: group.business_group,
-            environment: group.environment,
-            labels: group.labels,
-            created: time(group.created.as_ref()),
-            master_keys: group.master_keys.into_iter().map(Into::into).collect(),
-            secrets: group.secrets,
-            grants: group.grants,
-            rules: group.rules.as_ref().map(compliance::document),
-        }
-    }
-}
-
-impl From<v1::MasterKey> for MasterKey {
-    fn from(key: v1::MasterKey) -> Self {
-        Self {
-            id: key.id,
-            generation: key.generation,
-            state: key.state,
-            wrapping: key.wrapping,
-            token_label: key.token_label,
-            token_serial: key.token_serial,
-            created: time(key.created.as_ref()),
-            refused: key.refused,
-            canary: time(key.canary.as_ref()),
-            canary_problem: key.canary_problem,
-        }
-    }
-}
-
-impl View for Group {
-    fn text(&self) -> Option<String> {
-        let facts = properties([
-            ("name", Some(self.name.clone())),
-            ("description", said(&self.description)),
-            ("business group", said(&self.business_group)),
-            ("environment", said(&self.environment)),
-            ("labels", lines(&self.labels)),
-            ("created", self.created.clone()),
-            ("secrets", Some(self.secrets.to_string())),
-            ("grants", Some(self.grants.to_string())),
-            ("rules", self.rules.as_ref().and_then(compliance::lines)),
-        ])?;
-        let keys = columns(
-            ["GENERATION", "STATE", "WRAPPING", "TOKEN", "MASTER KEY"],
-            self.master_keys.iter().map(|key| {
-                [
-                    key.generation.to_string(),
-                    match &key.refused {
-                        Some(reason) => format!("refused: {reason}"),
-                        None => key.state.clone(),
-                    },
-                    key.wrapping.clone(),
-                    format!("{} ({})", key.token_label, key.token_serial),
-                    key.id.clone(),
-                ]
-            }),
-        );
-        Some(match keys {
-            Some(keys) => format!("{facts}\n\n{keys}"),
-            None => facts,
-        })
-    }
-}
-
-impl View for Groups {
-    fn text(&self) -> Option<String> {
-        columns(
-            [
-                "GROUP",
-                "BUSINESS GROUP",
-                "ENVIRONMENT",
-                "SECRETS",
-                "GRANTS",
-                "CREATED",
-                "LABELS",
-                "DESCRIPTION",
-            ],
-            self.groups.iter().map(|group| {
-                [
-                    group.name.clone(),
-                    or_dash(Some(&group.business_group)),
-                    or_dash(Some(&group.environment)),
-                    group.secrets.to_string(),
-                    group.grants.to_string(),
-                    or_dash(group.created.as_deref()),
-                    or_dash(lines(&group.labels).as_deref()),
-                    or_dash(Some(&group.description)),
-                ]
-            }),
-        )
-    }
-
-    fn nothing(&self) -> &'static str {
-        match self.is_filtered {
-            true => "no such groups",
-            false => "no groups yet; 'custodyctl group create NAME' makes one",
-        }
-    }
-
-    fn is_cut(&self) -> bool {
-        self.more
-    }
-}
-
 pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure> {
     let manager = global.manager().await?;
     match command {
@@ -248,6 +152,32 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
         } => {
             let deed = Deed::new(file, dry_run, clear);
             compliance::rules(global, &manager, name, deed).await
+        }
+        Command::Rotate {
+            name,
+            expect,
+            compromised,
+            wait,
+        } => {
+            let request = v1::RotateGroupRequest {
+                group: name.into(),
+                expected: expect,
+                compromised,
+            };
+            key::rotate(global, &manager, request, wait).await
+        }
+        Command::DestroyKey {
+            name,
+            generation,
+            grace,
+            now,
+            yes,
+        } => {
+            let grace = Grace::new(grace, now);
+            key::destroy(global, &manager, name, generation, grace, yes).await
+        }
+        Command::SpareKey { name, generation } => {
+            key::spare(global, &manager, name, generation).await
         }
         Command::Create {
             name,

@@ -25,7 +25,7 @@ use crate::{
     failure::Failure,
     filter::Filter,
     output,
-    when::Stretch,
+    when::{Grace, Stretch},
 };
 use life::Terms;
 use rotate::Order;
@@ -323,7 +323,7 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
             yes,
             force,
         } => {
-            let grace = life::Grace::new(grace, now);
+            let grace = Grace::new(grace, now);
             life::destroy(global, wanted, grace, yes, force).await
         }
         Command::Restore { wanted } => life::restore(global, wanted).await,

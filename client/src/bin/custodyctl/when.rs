@@ -126,6 +126,34 @@ pub(crate) fn short(seconds: u32) -> String {
     }
 }
 
+/// How long one can change one's mind about what is to be destroyed.
+#[derive(Debug)]
+pub(crate) enum Grace {
+    /// As long as custodyd thinks fit.
+    Usual,
+    For(Stretch),
+    None,
+}
+
+impl Grace {
+    pub(crate) fn new(stretch: Option<Stretch>, now: bool) -> Self {
+        match (stretch, now) {
+            (_, true) => Self::None,
+            (Some(stretch), false) => Self::For(stretch),
+            (None, false) => Self::Usual,
+        }
+    }
+
+    /// As requests have it.
+    pub(crate) fn seconds(self) -> Result<Option<u64>, Error> {
+        match self {
+            Self::Usual => Ok(None),
+            Self::For(stretch) => stretch.seconds().map(Some),
+            Self::None => Ok(Some(0)),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -71,6 +71,9 @@ pub(super) fn group() -> v1::Group {
             refused: None,
             canary: time(),
             canary_problem: None,
+            wraps: 2,
+            emptied: None,
+            doom: None,
         }],
         secrets: 1,
         grants: 1,
@@ -79,6 +82,34 @@ pub(super) fn group() -> v1::Group {
         environment: "production".into(),
         labels: labels(),
     }
+}
+
+/// The group after its key was rotated: one of three is empty and to be destroyed.
+pub(super) fn rotated(compromised: bool) -> v1::Group {
+    let mut group = group();
+    let key = group.master_keys.remove(0);
+    let over = if compromised {
+        "compromised"
+    } else {
+        "deactivated"
+    };
+    let of = |generation, state: &str, wraps| v1::MasterKey {
+        generation,
+        state: state.into(),
+        wraps,
+        ..key.clone()
+    };
+    let doomed = v1::MasterKey {
+        emptied: time(),
+        doom: time(),
+        ..of(1, over, 0)
+    };
+    let emptied = v1::MasterKey {
+        emptied: time(),
+        ..of(2, over, 0)
+    };
+    group.master_keys = vec![doomed, emptied, of(3, "active", 2)];
+    group
 }
 
 /// A grant with everything.

@@ -52,7 +52,8 @@ macro_rules! about_group {
 
 about_group! {
     CreateGroupRequest.name GetGroupRequest.name UpdateGroupRequest.name AddGrantRequest.group
-    SetRulesRequest.group
+    SetRulesRequest.group RotateGroupRequest.group DestroyMasterKeyRequest.group
+    SpareMasterKeyRequest.group
 }
 
 /// About a secret.

@@ -128,6 +128,16 @@ impl Columns<'_, '_> {
         })
     }
 
+    /// The three columns that a master key's state is in.
+    fn key_state(&mut self) -> Result<KeyState, Error> {
+        let name: String = self.take()?;
+        let (emptied, doom) = (self.take()?, self.take()?);
+        KeyState::from_parts(&name, emptied, doom).ok_or(Error::Malformed {
+            table: self.table,
+            column: "state".to_owned(),
+        })
+    }
+
     fn tag(&mut self) -> Result<Tag, Error> {
         self.bytes("tag", |bytes| bytes.try_into().ok().map(Tag::from_bytes))
     }
@@ -188,15 +198,15 @@ pub(in crate::store) fn master_keys(
     connection: &Connection,
     each: &mut dyn FnMut(Tagged),
 ) -> Result<(), Error> {
-    let query = r#"SELECT "group", generation, id, state, wrapping, canary,
-            token_label, token_serial, created, change, tag
+    let query = r#"SELECT "group", generation, id, state, emptied, doom, wrapping,
+            canary, token_label, token_serial, created, change, tag
         FROM master_key"#;
     read(connection, "master_key", query, each, |columns| {
         Ok(Row::MasterKey(MasterKey {
             group: columns.name("group")?,
             generation: columns.take()?,
             id: columns.bytes("id", custody::name::KeyId::from_bytes)?,
-            state: columns.parse("state", KeyState::from_name)?,
+            state: columns.key_state()?,
             wrapping: columns.parse("wrapping", Wrapping::from_name)?,
             canary: columns.wrapped()?,
             token_label: columns.take()?,

@@ -64,16 +64,19 @@ pub(in crate::store) fn row(connection: &Connection, tagged: &Tagged) -> Result<
             ],
         ),
         Row::MasterKey(key) => run(
-            r#"INSERT INTO master_key ("group", generation, id, state, wrapping, canary,
-                token_label, token_serial, created, change, tag)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+            r#"INSERT INTO master_key ("group", generation, id, state, emptied, doom, wrapping,
+                canary, token_label, token_serial, created, change, tag)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
             ON CONFLICT ("group", generation) DO UPDATE SET state = excluded.state,
+                emptied = excluded.emptied, doom = excluded.doom,
                 change = excluded.change, tag = excluded.tag"#,
             params![
                 key.group.as_str(),
                 key.generation,
                 key.id.as_bytes(),
                 key.state.name(),
+                key.state.emptied(),
+                key.state.doom(),
                 key.wrapping.name(),
                 key.canary.blob(),
                 key.token_label,

@@ -11,7 +11,7 @@ use softhsm_tests::raw;
 fn taken(method: &str) -> Option<&'static [Role]> {
     Some(match method {
         "WhoAmI" => return None,
-        "CreateGroup" => &[CryptoOfficer],
+        "CreateGroup" | "RotateGroup" | "DestroyMasterKey" | "SpareMasterKey" => &[CryptoOfficer],
         "GetGroup" => &[CryptoOfficer, GroupAdministrator, Writer, Reader],
         "PutSecret" | "RotateSecret" | "RequestCertificate" | "CertifySecret"
         | "ActivateVersion" => &[Writer],
@@ -273,6 +273,19 @@ fn calls_about(there: &There) -> Vec<Call> {
         within_seconds: 1,
     };
     let findings = v1::ListFindingsRequest { group: some() };
+    let rotate_group = v1::RotateGroupRequest {
+        group: group(),
+        ..Default::default()
+    };
+    let destroy_key = v1::DestroyMasterKeyRequest {
+        group: group(),
+        generation: u32::MAX,
+        grace_seconds: None,
+    };
+    let spare_key = v1::SpareMasterKeyRequest {
+        group: group(),
+        generation: u32::MAX,
+    };
     let rules = v1::SetRulesRequest {
         group: group(),
         rules: Some(v1::Rules {
@@ -298,6 +311,9 @@ fn calls_about(there: &There) -> Vec<Call> {
     vec![
         about("GetGroup", &|| get_group.encode_to_vec()),
         about("UpdateGroup", &|| update_group.encode_to_vec()),
+        about("RotateGroup", &|| rotate_group.encode_to_vec()),
+        about("DestroyMasterKey", &|| destroy_key.encode_to_vec()),
+        about("SpareMasterKey", &|| spare_key.encode_to_vec()),
         about("PutSecret", &|| put.encode_to_vec()),
         about("RotateSecret", &|| rotate.encode_to_vec()),
         about("RequestCertificate", &|| request.encode_to_vec()),

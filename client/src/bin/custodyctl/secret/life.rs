@@ -11,7 +11,7 @@ use crate::{
     element::Wanted,
     failure::Failure,
     output::{self, View, time},
-    when::Stretch,
+    when::{Grace, Stretch},
 };
 
 /// How a new version is written.
@@ -36,33 +36,6 @@ pub(crate) struct Terms {
 pub(super) fn seconds(stretch: Option<Stretch>) -> Result<Option<u64>, Failure> {
     let seconds = stretch.map(Stretch::seconds).transpose();
     seconds.map_err(Failure::When)
-}
-
-/// How long a version that is to be destroyed can be restored.
-#[derive(Debug)]
-pub(crate) enum Grace {
-    /// As long as custodyd thinks fit.
-    Usual,
-    For(Stretch),
-    None,
-}
-
-impl Grace {
-    pub(crate) fn new(stretch: Option<Stretch>, now: bool) -> Self {
-        match (stretch, now) {
-            (_, true) => Self::None,
-            (Some(stretch), false) => Self::For(stretch),
-            (None, false) => Self::Usual,
-        }
-    }
-
-    fn seconds(self) -> Result<Option<u64>, Failure> {
-        match self {
-            Self::Usual => Ok(None),
-            Self::For(stretch) => seconds(Some(stretch)),
-            Self::None => Ok(Some(0)),
-        }
-    }
 }
 
 /// Makes a version the current one, and tells those who watch.

@@ -1,0 +1,156 @@
+//! `custodyctl group rotate`, `destroy-key` and `spare-key`.
+
+use std::time::Duration;
+
+use client::{Manager, v1};
+use custody::name::GroupName;
+use serde::Serialize;
+
+use super::view::Group;
+use crate::{
+    args::Global,
+    confirm::confirm,
+    consumers::Consumer,
+    failure::Failure,
+    output::{self, View},
+    when::Grace,
+};
+
+/// How often it is asked how much is left.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// What `rotate` did.
+#[derive(Debug, Serialize)]
+struct Rotated {
+    #[serde(flatten)]
+    group: Group,
+    /// Who used what a compromised key protects; missing when nobody was looked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    used_by: Option<UsedBy>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum UsedBy {
+    Known(Vec<Consumer>),
+    /// The operator has no role that may know.
+    Unknown,
+}
+
+impl View for Rotated {
+    fn text(&self) -> Option<String> {
+        let group = self.group.text()?;
+        let told = match &self.used_by {
+            None => return Some(group),
+            Some(UsedBy::Unknown) => format!(
+                "To be told: 'custodyctl consumers {}' tells a reader or auditor.",
+                self.group.name()
+            ),
+            Some(UsedBy::Known(nobody)) if nobody.is_empty() => {
+                "To be told: nobody that custodyd knows of.".to_owned()
+            }
+            Some(UsedBy::Known(users)) => {
+                let users = users.iter().map(|one| format!("  {}", one.of_secret()));
+                let lines: Vec<_> = users.collect();
+                format!("To be told:\n{}", lines.join("\n"))
+            }
+        };
+        let next = "The content may be known: rotate the secrets, too.";
+        Some(format!("{group}\n\n{}\n{next}", told))
+    }
+}
+
+pub(super) async fn rotate(
+    global: &Global,
+    manager: &Manager,
+    request: v1::RotateGroupRequest,
+    wait: bool,
+) -> Result<(), Failure> {
+    let (name, compromised) = (request.group.clone(), request.compromised);
+    let rotated = manager.rotate_group(request).await;
+    let mut group = rotated.map_err(Failure::Manager)?;
+    if wait {
+        group = emptied(manager, group).await?;
+    }
+    let used_by = match compromised {
+        true => Some(used_by(manager, name).await),
+        false => None,
+    };
+    let group = group.into();
+    output::show(global.output, &Rotated { group, used_by })
+}
+
+/// Waits until nothing is left under a key that protects no more.
+async fn emptied(manager: &Manager, mut group: v1::Group) -> Result<v1::Group, Failure> {
+    let bar = output::bar(left(&group));
+    loop {
+        let left = left(&group);
+        let done = bar.length().unwrap_or(0).saturating_sub(left as u64);
+        bar.set_position(done);
+        let mut over = group.master_keys.iter().filter(|key| is_over(key));
+        if over.all(|key| key.emptied.is_some()) {
+            bar.finish_and_clear();
+            return Ok(group);
+        }
+        tokio::time::sleep(LOOK).await;
+        let request = v1::GetGroupRequest { name: group.name };
+        group = manager.get_group(request).await.map_err(Failure::Manager)?;
+    }
+}
+
+fn is_over(key: &v1::MasterKey) -> bool {
+    matches!(&*key.state, "deactivated" | "compromised")
+}
+
+fn left(group: &v1::Group) -> usize {
+    let over = group.master_keys.iter().filter(|key| is_over(key));
+    usize::try_from(over.map(|key| key.wraps).sum::<u64>()).unwrap_or(usize::MAX)
+}
+
+async fn used_by(manager: &Manager, group: String) -> UsedBy {
+    let request = v1::ListConsumersRequest { group, name: None };
+    // A crypto officer need not be a reader. The key is rotated all the same.
+    match manager.list_consumers(request).await {
+        Ok(answer) => UsedBy::Known(answer.consumers.into_iter().map(Into::into).collect()),
+        Err(_) => UsedBy::Unknown,
+    }
+}
+
+pub(super) async fn destroy(
+    global: &Global,
+    manager: &Manager,
+    name: GroupName,
+    generation: u32,
+    grace: Grace,
+    yes: bool,
+) -> Result<(), Failure> {
+    if !yes {
+        let question = format!("destroy the master key of generation {generation} of group {name}");
+        confirm(&question, "--yes destroys it without asking")?;
+    }
+    let request = v1::DestroyMasterKeyRequest {
+        group: name.into(),
+        generation,
+        grace_seconds: grace.seconds()?,
+    };
+    let group = manager.destroy_master_key(request).await;
+    show(global, group)
+}
+
+pub(super) async fn spare(
+    global: &Global,
+    manager: &Manager,
+    name: GroupName,
+    generation: u32,
+) -> Result<(), Failure> {
+    let request = v1::SpareMasterKeyRequest {
+        group: name.into(),
+        generation,
+    };
+    show(global, manager.spare_master_key(request).await)
+}
+
+fn show(global: &Global, group: Result<v1::Group, client::Error>) -> Result<(), Failure> {
+    let group = Group::from(group.map_err(Failure::Manager)?);
+    output::show(global.output, &group)
+}

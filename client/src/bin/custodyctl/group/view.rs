@@ -1,0 +1,186 @@
+//! How groups and their master keys are shown.
+
+use std::collections::BTreeMap;
+
+use client::v1;
+use serde::Serialize;
+
+use crate::{
+    about::{lines, said},
+    compliance,
+    output::{View, columns, or_dash, properties, time},
+};
+
+#[derive(Debug, Serialize)]
+pub(super) struct Group {
+    name: String,
+    description: String,
+    business_group: String,
+    environment: String,
+    labels: BTreeMap<String, String>,
+    created: Option<String>,
+    master_keys: Vec<MasterKey>,
+    secrets: u64,
+    grants: u64,
+    rules: Option<serde_json::Value>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct MasterKey {
+    id: String,
+    generation: u32,
+    state: String,
+    wrapping: String,
+    token_label: String,
+    token_serial: String,
+    created: Option<String>,
+    refused: Option<String>,
+    canary: Option<String>,
+    canary_problem: Option<String>,
+    wraps: u64,
+    emptied: Option<String>,
+    doom: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Groups {
+    pub(super) groups: Vec<Group>,
+    pub(super) more: bool,
+    #[serde(skip)]
+    pub(super) is_filtered: bool,
+}
+
+impl From<v1::Group> for Group {
+    fn from(group: v1::Group) -> Self {
+        Self {
+            name: group.name,
+            description: group.description,
+            business_group: group.business_group,
+            environment: group.environment,
+            labels: group.labels,
+            created: time(group.created.as_ref()),
+            master_keys: group.master_keys.into_iter().map(Into::into).collect(),
+            secrets: group.secrets,
+            grants: group.grants,
+            rules: group.rules.as_ref().map(compliance::document),
+        }
+    }
+}
+
+impl From<v1::MasterKey> for MasterKey {
+    fn from(key: v1::MasterKey) -> Self {
+        Self {
+            id: key.id,
+            generation: key.generation,
+            state: key.state,
+            wrapping: key.wrapping,
+            token_label: key.token_label,
+            token_serial: key.token_serial,
+            created: time(key.created.as_ref()),
+            refused: key.refused,
+            canary: time(key.canary.as_ref()),
+            canary_problem: key.canary_problem,
+            wraps: key.wraps,
+            emptied: time(key.emptied.as_ref()),
+            doom: time(key.doom.as_ref()),
+        }
+    }
+}
+
+impl Group {
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl MasterKey {
+    /// Its state, and what is to be known of it besides.
+    fn standing(&self) -> String {
+        match (&self.refused, &self.doom) {
+            (Some(reason), _) => format!("refused: {reason}"),
+            (None, Some(doom)) => format!("{}, to be destroyed at {doom}", self.state),
+            (None, None) if self.emptied.is_some() => format!("{}, empty", self.state),
+            (None, None) => self.state.clone(),
+        }
+    }
+}
+
+impl View for Group {
+    fn text(&self) -> Option<String> {
+        let facts = properties([
+            ("name", Some(self.name.clone())),
+            ("description", said(&self.description)),
+            ("business group", said(&self.business_group)),
+            ("environment", said(&self.environment)),
+            ("labels", lines(&self.labels)),
+            ("created", self.created.clone()),
+            ("secrets", Some(self.secrets.to_string())),
+            ("grants", Some(self.grants.to_string())),
+            ("rules", self.rules.as_ref().and_then(compliance::lines)),
+        ])?;
+        let keys = columns(
+            [
+                "GENERATION",
+                "STATE",
+                "VERSIONS",
+                "WRAPPING",
+                "TOKEN",
+                "MASTER KEY",
+            ],
+            self.master_keys.iter().map(|key| {
+                [
+                    key.generation.to_string(),
+                    key.standing(),
+                    key.wraps.to_string(),
+                    key.wrapping.clone(),
+                    format!("{} ({})", key.token_label, key.token_serial),
+                    key.id.clone(),
+                ]
+            }),
+        );
+        Some(match keys {
+            Some(keys) => format!("{facts}\n\n{keys}"),
+            None => facts,
+        })
+    }
+}
+
+impl View for Groups {
+    fn text(&self) -> Option<String> {
+        columns(
+            [
+                "GROUP",
+                "BUSINESS GROUP",
+                "ENVIRONMENT",
+                "SECRETS",
+                "GRANTS",
+                "CREATED",
+                "LABELS",
+                "DESCRIPTION",
+            ],
+            self.groups.iter().map(|group| {
+                [
+                    group.name.clone(),
+                    or_dash(Some(&group.business_group)),
+                    or_dash(Some(&group.environment)),
+                    group.secrets.to_string(),
+                    group.grants.to_string(),
+                    or_dash(group.created.as_deref()),
+                    or_dash(lines(&group.labels).as_deref()),
+                    or_dash(Some(&group.description)),
+                ]
+            }),
+        )
+    }
+
+    fn nothing(&self) -> &'static str {
+        match self.is_filtered {
+            true => "no such groups",
+            false => "no groups yet; 'custodyctl group create NAME' makes one",
+        }
+    }
+
+    fn is_cut(&self) -> bool {
+        self.more
+    }
+}

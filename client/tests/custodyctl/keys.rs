@@ -1,0 +1,41 @@
+//! Master keys: what is asked of custodyd, and what is asked of people first.
+
+use client::v1;
+
+use crate::canned::Daemon;
+
+#[test]
+fn every_flag_of_a_rotation_reaches_custodyd() {
+    let daemon = Daemon::start();
+    let rotate = ["group", "rotate", "web", "--expect=3", "--compromised"];
+    assert!(daemon.run(rotate).status.success());
+    let wanted = v1::RotateGroupRequest {
+        group: "web".into(),
+        expected: Some(3),
+        compromised: true,
+    };
+    assert_eq!(daemon.asked().rotate_group, Some(wanted));
+    assert_eq!(daemon.calls(), ["rotate_group", "list_consumers"]);
+}
+
+#[test]
+fn a_key_is_not_destroyed_unasked_and_at_once_only_if_that_is_said() {
+    let daemon = Daemon::start();
+    let destroy = ["group", "destroy-key", "web", "1"];
+    assert_eq!(daemon.run(destroy).status.code(), Some(2));
+    assert!(daemon.calls().is_empty());
+    for (how, seconds) in [
+        (&["--yes"][..], None),
+        (&["--yes", "--now"], Some(0)),
+        (&["--yes", "--grace=2h"], Some(7200)),
+    ] {
+        let output = daemon.run(destroy.iter().chain(how).copied());
+        assert!(output.status.success(), "{how:?}");
+        let wanted = v1::DestroyMasterKeyRequest {
+            group: "web".into(),
+            generation: 1,
+            grace_seconds: seconds,
+        };
+        assert_eq!(daemon.asked().destroy_key, Some(wanted));
+    }
+}

@@ -1,0 +1,55 @@
+//! Group master keys: rotation, and the end of old ones.
+
+use custody::{change::key::Deed, group::Millis, name::GroupName};
+use proto::v1;
+
+use super::{Call, life::millis};
+use crate::{api::parse, custodian::Error};
+
+/// The usual time to spare a master key.
+const GRACE: Millis = 30 * 24 * 60 * 60 * 1000;
+
+impl Call<'_> {
+    pub(super) async fn rotate_group(
+        self,
+        request: v1::RotateGroupRequest,
+    ) -> Result<v1::Group, Error> {
+        let name: GroupName = parse("group", &request.group)?;
+        let v1::RotateGroupRequest {
+            expected,
+            compromised,
+            ..
+        } = request;
+        self.manager
+            .custodian
+            .rotate_group(self.operator, name.clone(), expected, compromised)
+            .await?;
+        self.manager.group(&name)
+    }
+
+    pub(super) async fn destroy_master_key(
+        self,
+        request: v1::DestroyMasterKeyRequest,
+    ) -> Result<v1::Group, Error> {
+        let deed = Deed::Destroy(request.grace_seconds.map_or(GRACE, millis));
+        self.live_key(&request.group, request.generation, deed)
+            .await
+    }
+
+    pub(super) async fn spare_master_key(
+        self,
+        request: v1::SpareMasterKeyRequest,
+    ) -> Result<v1::Group, Error> {
+        self.live_key(&request.group, request.generation, Deed::Spare)
+            .await
+    }
+
+    async fn live_key(self, group: &str, generation: u32, deed: Deed) -> Result<v1::Group, Error> {
+        let name: GroupName = parse("group", group)?;
+        self.manager
+            .custodian
+            .live_key(self.operator, name.clone(), generation, deed)
+            .await?;
+        self.manager.group(&name)
+    }
+}

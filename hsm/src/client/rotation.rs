@@ -1,0 +1,51 @@
+//! Master keys that take the place of others, and those that go.
+
+use custody::{
+    envelope::WrappedDek,
+    rewrap::{Destroyed, Move},
+};
+
+use super::{Client, unexpected};
+use crate::{
+    Error,
+    wire::{Done, Op, Rewrap},
+};
+
+impl Client {
+    /// Wraps a data key under another master key; it does not leave the worker. What is returned
+    /// has been opened again and compared.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::is_bad_data`] if the wrap is not what was stored; else if one of the keys is not
+    /// usable or the token does not answer.
+    pub async fn rewrap_dek(&self, wanted: &Move) -> Result<WrappedDek, Error> {
+        let (from, to) = (wanted.from(), wanted.to());
+        self.shared.keys.usable(to)?;
+        let request = Rewrap {
+            from: self.sealed(from, wanted.wrapped(), wanted.context(from))?,
+            to: to.as_bytes().to_vec(),
+            context: wanted.context(to).encode(),
+        };
+        match self.ask(Op::Rewrap(request)).await? {
+            Done::Wrapped(blob) => Ok(WrappedDek::from_blob(blob)),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    /// Destroys a group master key in the token, for good, and forgets it. Says whether it was
+    /// still there.
+    ///
+    /// # Errors
+    ///
+    /// If several keys have that name, or the token does not do it or does not answer; it can be
+    /// asked again.
+    pub async fn destroy_gmk(&self, destroyed: Destroyed) -> Result<bool, Error> {
+        let id = *destroyed.id();
+        self.shared.keys.forget(&id);
+        match self.ask(Op::Destroy(id.as_bytes().to_vec())).await? {
+            Done::Good(was_there) => Ok(was_there),
+            other => Err(unexpected(&other)),
+        }
+    }
+}

@@ -1,0 +1,391 @@
+//! Master keys that age: a new one takes the place of the old, what that protected is moved while
+//! everything goes on, and only then can it be destroyed.
+#![allow(clippy::unwrap_used, reason = "a test says so by failing")]
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use client::Error;
+use serde_json::{Value, json};
+use softhsm_tests::{
+    Site,
+    daemon::Daemon,
+    fault::answering,
+    load::{fetch, put, random_time, rounds, runtime},
+    text, until,
+};
+
+const CONFLICT: Option<i32> = Some(5);
+
+fn name(number: usize) -> String {
+    format!("s{number}")
+}
+
+fn content(number: usize) -> Vec<u8> {
+    format!("content of {number}").into_bytes()
+}
+
+/// A site where the token may be busy with moves for `share` percent of the time.
+fn site(share: u32) -> Site {
+    let site = Site::new();
+    site.configure(&limits(share));
+    site
+}
+
+fn limits(share: u32) -> String {
+    format!(
+        "[limits]\nconnections-per-uid = 1024\nrequests-per-second = 1000000\n\
+         burst = 1000000\nrewrap-share = {share}\n"
+    )
+}
+
+/// Puts so many secrets into `web`, all granted to whoever runs the test.
+fn furnish(site: &Site, secrets: usize) {
+    site.furnish(b"content");
+    runtime().block_on(async {
+        let manager = site.manager().await;
+        for number in 0..secrets {
+            put(&manager, &name(number), &content(number))
+                .await
+                .unwrap();
+        }
+    });
+}
+
+fn keys(site: &Site) -> Vec<Value> {
+    let group = site.ctl_json(&["group", "show", "web"]);
+    group["master_keys"].as_array().unwrap().clone()
+}
+
+/// How many versions the first master key of `web` wraps, and whether that is said to be over.
+fn left(site: &Site) -> (u64, bool) {
+    let first = keys(site).swap_remove(0);
+    (
+        first["wraps"].as_u64().unwrap(),
+        first["emptied"].is_string(),
+    )
+}
+
+fn is_emptied(site: &Site) {
+    until("nothing is left under the first key", || {
+        left(site).1.then_some(())
+    });
+    assert_eq!(left(site).0, 0);
+}
+
+/// All of these are delivered as they were written.
+fn all_open(site: &Site, secrets: usize) {
+    runtime().block_on(async {
+        let provider = site.provider().await;
+        for number in 0..secrets {
+            let (found, _) = fetch(&provider, &name(number)).await.unwrap();
+            assert_eq!(found, content(number), "{number}");
+        }
+    });
+}
+
+/// How often each version was moved, by the journal.
+fn moves(site: &Site) -> BTreeMap<(String, u64), usize> {
+    let mut moves = BTreeMap::new();
+    let settled: Vec<_> = site.entries("commit");
+    let settled: Vec<_> = settled.iter().map(|entry| &entry["number"]).collect();
+    for entry in site.entries("prepare") {
+        if entry["change"]["change"] != "rewrap" || !settled.contains(&&entry["number"]) {
+            continue;
+        }
+        for (secret, numbers) in entry["change"]["versions"].as_object().unwrap() {
+            for number in numbers.as_array().unwrap() {
+                let version = (secret.clone(), number.as_u64().unwrap());
+                *moves.entry(version).or_default() += 1;
+            }
+        }
+    }
+    moves
+}
+
+/// What the journal says of the master keys, in order.
+fn fates(site: &Site) -> Vec<Value> {
+    let changes = site.entries("prepare").into_iter();
+    let changes = changes.map(|entry| entry["change"].clone());
+    let of_keys = changes.filter_map(|change| match change["change"].as_str().unwrap() {
+        "rotate-group" => Some(json!("rotated")),
+        "master-key-fate" => Some(change["fate"].clone()),
+        _ => None,
+    });
+    of_keys.collect()
+}
+
+fn verified(site: &Site, daemon: Daemon<'_>) {
+    daemon.stop();
+    let verified = site.verify_journal();
+    assert!(verified.status.success(), "{}", text(&verified));
+}
+
+#[test]
+fn a_rotation_moves_everything_while_services_fetch_and_operators_write() {
+    const SECRETS: usize = 150;
+    let site = site(50);
+    let daemon = site.start();
+    furnish(&site, SECRETS);
+    let old = site.gmk("web");
+    let is_over = AtomicBool::new(false);
+    runtime().block_on(async {
+        let provider = site.provider().await;
+        let manager = site.manager().await;
+        let fetches = async {
+            let mut fetched = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                let number = fetched % SECRETS;
+                let (found, _) = fetch(&provider, &name(number)).await.unwrap();
+                assert_eq!(found, content(number));
+                fetched += 1;
+            }
+            fetched
+        };
+        let writes = async {
+            let mut written = 0;
+            while !is_over.load(Ordering::Relaxed) {
+                // A new version of one that is fetched, and a secret that goes again.
+                let number = written % SECRETS;
+                put(&manager, &name(number), &content(number))
+                    .await
+                    .unwrap();
+                put(&manager, "short", &written.to_le_bytes())
+                    .await
+                    .unwrap();
+                let delete = client::v1::DeleteSecretRequest {
+                    group: "web".into(),
+                    name: "short".into(),
+                    force: true,
+                };
+                manager.delete_secret(delete).await.unwrap();
+                written += 1;
+            }
+            written
+        };
+        let rotates = async {
+            let request = client::v1::RotateGroupRequest {
+                group: "web".into(),
+                expected: Some(1),
+                compromised: false,
+            };
+            manager.rotate_group(request.clone()).await.unwrap();
+            let again = manager.rotate_group(request).await;
+            assert!(matches!(again, Err(Error::Precondition(_))), "{again:?}");
+            loop {
+                let request = client::v1::GetGroupRequest { name: "web".into() };
+                let group = manager.get_group(request).await.unwrap();
+                if group.master_keys[0].emptied.is_some() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            is_over.store(true, Ordering::Relaxed);
+        };
+        let all = Box::pin(async { tokio::join!(fetches, writes, rotates) });
+        let all = tokio::time::timeout(Duration::from_secs(60), all).await;
+        let (fetched, written, ()) = all.expect("everything is moved");
+        assert!(fetched > 10 && written > 2, "{fetched} {written}");
+    });
+    assert_eq!(left(&site), (0, true));
+    let wraps = format!("SELECT count(*) FROM wrap WHERE lower(hex(gmk)) = '{old}'");
+    assert_eq!(site.sqlite(&wraps).trim(), "0");
+    let states: Vec<_> = keys(&site).iter().map(|key| key["state"].clone()).collect();
+    assert_eq!(states, ["deactivated", "active"]);
+    all_open(&site, SECRETS);
+    let moves = moves(&site);
+    assert!(moves.len() > SECRETS && moves.values().all(|times| *times == 1));
+    assert_eq!(fates(&site), ["rotated", "emptied"]);
+    verified(&site, daemon);
+}
+
+#[test]
+fn a_rotation_that_is_killed_goes_on_where_it_was() {
+    const SECRETS: usize = 200;
+    let site = site(10);
+    let daemon = site.start();
+    furnish(&site, SECRETS);
+    site.ctl(&["group", "rotate", "web"]);
+    let mut daemon = daemon;
+    for _ in 0..rounds(3) {
+        let before = left(&site).0;
+        until("something is moved", || {
+            let (wraps, is_emptied) = left(&site);
+            (wraps < before || is_emptied).then_some(())
+        });
+        std::thread::sleep(random_time(0, 30));
+        daemon.kill();
+        daemon = site.start();
+    }
+    daemon.kill();
+    site.configure(&limits(100));
+    let daemon = site.start();
+    is_emptied(&site);
+    all_open(&site, SECRETS);
+    let moves = moves(&site);
+    // Those, and the one that every site has.
+    assert_eq!(moves.len(), SECRETS + 1);
+    assert!(moves.values().all(|times| *times == 1), "{moves:?}");
+    verified(&site, daemon);
+}
+
+/// Whether the token has a key of that name.
+fn has_key(site: &Site, id: &str) -> bool {
+    site.intrude(&["count", id]) == 1
+}
+
+#[test]
+fn a_key_is_destroyed_in_the_token_when_it_is_empty_and_its_time_has_come() {
+    let site = site(100);
+    let daemon = site.start();
+    furnish(&site, 3);
+    let old = site.gmk("web");
+    let destroy = |how: &[&str]| {
+        let destroy = ["group", "destroy-key", "web", "1", "--yes"];
+        site.try_ctl(&[&destroy[..], how].concat())
+    };
+    let refused = destroy(&["--now"]);
+    assert_eq!(refused.status.code(), CONFLICT, "{}", text(&refused));
+    assert!(
+        text(&refused).contains("group rotate"),
+        "{}",
+        text(&refused)
+    );
+    site.ctl(&["group", "rotate", "web", "--wait"]);
+    assert_eq!(left(&site), (0, true));
+
+    // It can be spared, and is, although the daemon stops and starts.
+    assert!(destroy(&[]).status.success());
+    assert!(keys(&site)[0]["doom"].is_string());
+    daemon.stop();
+    let daemon = site.start();
+    site.ctl(&["group", "spare-key", "web", "1"]);
+    assert!(keys(&site)[0]["doom"].is_null());
+    assert!(has_key(&site, &old));
+
+    assert!(destroy(&["--now"]).status.success());
+    until("the key is gone from the token", || {
+        (!has_key(&site, &old)).then_some(())
+    });
+    assert_eq!(keys(&site)[0]["state"], "destroyed");
+    assert_eq!(destroy(&["--now"]).status.code(), CONFLICT);
+    let spared = site.try_ctl(&["group", "spare-key", "web", "1"]);
+    assert_eq!(spared.status.code(), CONFLICT);
+    let last = keys(&site)[1]["id"].as_str().unwrap().to_owned();
+    assert!(has_key(&site, &last) && has_key(&site, &site.system_gmk()));
+    all_open(&site, 3);
+    assert_eq!(
+        fates(&site),
+        [
+            "rotated",
+            "emptied",
+            "doomed",
+            "spared",
+            "doomed",
+            "destroyed"
+        ]
+    );
+
+    // Nobody misses it.
+    daemon.stop();
+    let daemon = site.start();
+    all_open(&site, 3);
+    assert!(!site.log().contains("is refused"), "{}", site.log());
+    verified(&site, daemon);
+}
+
+/// A daemon whose token has just refused to destroy the first master key of `web`, which is on
+/// record as destroyed; and that key.
+fn undestroyed(site: &Site) -> (Daemon<'_>, String) {
+    site.configure_faulty("");
+    assert!(site.init().output().unwrap().status.success());
+    let daemon = site.start();
+    furnish(site, 1);
+    let old = site.gmk("web");
+    site.ctl(&["group", "rotate", "web", "--wait"]);
+    site.fault(answering("C_DestroyObject", "CKR_FUNCTION_FAILED"));
+    site.ctl(&["group", "destroy-key", "web", "1", "--yes", "--now"]);
+    until("the key is on record as destroyed", || {
+        (keys(site)[0]["state"] == "destroyed").then_some(())
+    });
+    until("the token has refused to destroy it", || {
+        site.log().contains("C_DestroyObject").then_some(())
+    });
+    assert!(has_key(site, &old));
+    (daemon, old)
+}
+
+fn is_gone(site: &Site, key: &str) {
+    until("the key is gone from the token", || {
+        (!has_key(site, key)).then_some(())
+    });
+    all_open(site, 1);
+}
+
+#[test]
+fn a_key_that_a_crash_left_in_the_token_goes_at_the_next_start() {
+    let site = Site::without_init();
+    let (daemon, old) = undestroyed(&site);
+    daemon.kill();
+    site.mend();
+    let daemon = site.start();
+    is_gone(&site, &old);
+    verified(&site, daemon);
+}
+
+#[test]
+fn a_key_that_the_token_would_not_destroy_goes_when_it_does() {
+    let site = Site::without_init();
+    let (daemon, old) = undestroyed(&site);
+    site.mend();
+    is_gone(&site, &old);
+    verified(&site, daemon);
+}
+
+#[test]
+fn an_outage_interrupts_the_moves_and_loses_nothing() {
+    const SECRETS: usize = 40;
+    let site = Site::without_init();
+    site.configure_faulty(&format!("deadline = \"2s\"\n{}", limits(5)));
+    assert!(site.init().output().unwrap().status.success());
+    let daemon = site.start();
+    furnish(&site, SECRETS);
+    site.fault(answering("C_Encrypt", "CKR_DEVICE_ERROR"));
+    // A key is made and proven by encrypting, so that a rotation fails, and changes nothing.
+    let failed = site.try_ctl(&["group", "rotate", "web"]);
+    assert!(!failed.status.success());
+    assert_eq!(keys(&site).len(), 1);
+    site.mend();
+    until("a key can be made", || {
+        let rotated = site.try_ctl(&["group", "rotate", "web"]);
+        rotated.status.success().then_some(())
+    });
+    site.fault(answering("C_DecryptInit", "CKR_DEVICE_ERROR"));
+    std::thread::sleep(Duration::from_millis(500));
+    let (wraps, is_emptied_already) = left(&site);
+    assert!(wraps > 0 && !is_emptied_already, "{wraps}");
+    site.mend();
+    is_emptied(&site);
+    all_open(&site, SECRETS);
+    verified(&site, daemon);
+}
+
+#[test]
+fn a_compromise_is_on_record_and_says_who_is_to_be_told() {
+    let site = site(100);
+    let daemon = site.start();
+    furnish(&site, 2);
+    all_open(&site, 2);
+    let rotated = site.ctl_json(&["group", "rotate", "web", "--compromised", "--wait"]);
+    let used_by: Vec<_> = rotated["used_by"].as_array().unwrap().iter().collect();
+    assert_eq!(used_by.len(), 2, "{rotated}");
+    assert_eq!(keys(&site)[0]["state"], "compromised");
+    let rotation = site.entries("prepare").into_iter();
+    let mut rotation = rotation.filter(|entry| entry["change"]["change"] == "rotate-group");
+    assert_eq!(rotation.next().unwrap()["change"]["compromised"], true);
+    all_open(&site, 2);
+    verified(&site, daemon);
+}
