@@ -28,6 +28,7 @@ use crate::{
 };
 
 mod desk;
+mod find;
 mod key;
 mod pin;
 mod recovery;

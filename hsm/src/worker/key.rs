@@ -18,6 +18,7 @@ use custody::{
 };
 
 use super::{
+    find::{self, Finder},
     recovery::{self, Remedy, TRIES},
     strategy, template,
     wrap::{self, Fault},
@@ -39,6 +40,7 @@ pub(super) struct Gmk {
 /// The keys that this worker has found and proven.
 #[derive(Default)]
 pub(super) struct Keys {
+    finder: Finder,
     gmks: HashMap<KeyId, Gmk>,
     journals: HashMap<KeyId, ObjectHandle>,
     proven: HashSet<Wrapping>,
@@ -63,8 +65,21 @@ impl Keys {
         canary: Vec<u8>,
     ) -> Result<(), Fault> {
         self.gmks.remove(&id);
-        let handle = find(session, &id, &template::gmk_search(&id))?;
-        conforms(session, &id, handle, &template::conforming_gmk(wrapping))?;
+        let handle = self.finder.find(session, &id)?;
+        self.take_in(session, id, handle, wrapping, canary)
+    }
+
+    /// Checks a group master key and opens its canary.
+    fn take_in(
+        &mut self,
+        session: &Session,
+        id: KeyId,
+        handle: ObjectHandle,
+        wrapping: Wrapping,
+        canary: Vec<u8>,
+    ) -> Result<(), Fault> {
+        let expected = template::conforming_gmk(&id, wrapping);
+        conforms(session, &id, handle, &expected)?;
         self.prove(session, wrapping)
             .map_err(|why| Error::NoWrapping {
                 tried: vec![Refusal { wrapping, why }],
@@ -82,7 +97,8 @@ impl Keys {
     /// Destroys a group master key, and says whether it was there.
     pub(super) fn destroy_gmk(&mut self, session: &Session, id: &KeyId) -> Result<bool, Fault> {
         self.gmks.remove(id);
-        match find(session, id, &template::gmk_search(id)) {
+        let found = session.find_objects(&template::gmk_search(id))?;
+        match find::only(id, &found) {
             Ok(object) => {
                 session.destroy_object(object)?;
                 Ok(true)
@@ -100,7 +116,8 @@ impl Keys {
         public_key: &[u8],
     ) -> Result<(), Fault> {
         self.journals.remove(&id);
-        let handle = find(session, &id, &template::journal_search(&id))?;
+        let found = session.find_objects(&template::journal_search(&id))?;
+        let handle = find::only(&id, &found)?;
         conforms(session, &id, handle, &template::conforming_journal())?;
         let digest = digest::digest(&digest::SHA256, PROBE);
         let signature = session.sign(&Mechanism::Ecdsa, handle, digest.as_ref())?;
@@ -152,7 +169,8 @@ impl Keys {
         let context = Context::Canary { gmk: &id }.encode();
         let value = envelope::canary(&id);
         let canary = wrap::protect(session, handle, wrapping, &value, &context)?;
-        self.load_gmk(session, id, wrapping, canary.clone())?;
+        // It need not be searched for: nothing else has an identifier that was just drawn.
+        self.take_in(session, id, handle, wrapping, canary.clone())?;
         Ok(wire::Gmk {
             id: id.as_bytes().to_vec(),
             wrapping: wrapping.name().to_owned(),
@@ -234,18 +252,6 @@ impl Gmk {
         let context = Context::Canary { gmk: id }.encode();
         let value = wrap::reveal(session, self.handle, self.wrapping, &self.canary, &context)?;
         Ok(verify_slices_are_equal(&value, &envelope::canary(id)).is_ok())
-    }
-}
-
-fn find(session: &Session, id: &KeyId, search: &[Attribute]) -> Result<ObjectHandle, Fault> {
-    match session.find_objects(search)?[..] {
-        [object] => Ok(object),
-        [] => Err(Error::NoSuchKey { id: *id }.into()),
-        ref several => Err(Error::AmbiguousKey {
-            id: *id,
-            count: u32::try_from(several.len()).unwrap_or(u32::MAX),
-        }
-        .into()),
     }
 }
 

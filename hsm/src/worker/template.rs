@@ -13,10 +13,16 @@ const P256: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x
 
 /// The attributes by which a group master key is found.
 pub(super) fn gmk_search(id: &KeyId) -> Vec<Attribute> {
-    vec![
+    let mut search = gmk_survey().to_vec();
+    search.push(Attribute::Id(id.as_bytes().to_vec()));
+    search
+}
+
+/// What every search for a group master key asks for, whatever its identifier.
+pub(super) fn gmk_survey() -> [Attribute; 2] {
+    [
         Attribute::Class(ObjectClass::SECRET_KEY),
         Attribute::Token(true),
-        Attribute::Id(id.as_bytes().to_vec()),
     ]
 }
 
@@ -40,11 +46,8 @@ pub(super) fn gmk(id: &KeyId, label: &str, wrapping: Wrapping) -> Vec<Attribute>
 }
 
 /// What a group master key must be found with, each with a definite answer.
-pub(super) fn conforming_gmk(wrapping: Wrapping) -> Vec<Attribute> {
-    let mut expected = vec![
-        Attribute::Class(ObjectClass::SECRET_KEY),
-        Attribute::Token(true),
-    ];
+pub(super) fn conforming_gmk(id: &KeyId, wrapping: Wrapping) -> Vec<Attribute> {
+    let mut expected = gmk_search(id);
     expected.extend(aes256());
     expected.extend(kept_in());
     expected.extend(born_in());

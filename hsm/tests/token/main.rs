@@ -6,6 +6,8 @@ mod choice;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
+mod many;
+#[cfg(test)]
 mod pin;
 #[cfg(test)]
 mod recovery;

@@ -129,6 +129,9 @@ pub struct Token {
     /// No object is found.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub loses_objects: bool,
+    /// Keys are made without the identifier that is asked for.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub forgets_identifiers: bool,
     /// Handles of secret keys that were found mean the key that was found after them.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub mixes_up_keys: bool,

@@ -7,7 +7,7 @@ use std::{
 
 use cryptoki_sys::{
     CK_ATTRIBUTE, CK_BYTE, CK_MECHANISM, CK_OBJECT_HANDLE, CK_RV, CK_SESSION_HANDLE, CK_ULONG,
-    CK_UNAVAILABLE_INFORMATION, CKA_VALUE, CKR_ATTRIBUTE_SENSITIVE, CKR_BUFFER_TOO_SMALL,
+    CK_UNAVAILABLE_INFORMATION, CKA_ID, CKA_VALUE, CKR_ATTRIBUTE_SENSITIVE, CKR_BUFFER_TOO_SMALL,
     CKR_KEY_NOT_WRAPPABLE, CKR_KEY_UNEXTRACTABLE, CKR_MECHANISM_INVALID, CKR_OK,
 };
 
@@ -71,6 +71,34 @@ pub(crate) unsafe extern "C" fn C_FindObjects(
             *count *= 2;
         }
         answer
+    })
+}
+
+pub(crate) unsafe extern "C" fn C_GenerateKey(
+    session: CK_SESSION_HANDLE,
+    mechanism: *mut CK_MECHANISM,
+    template: *mut CK_ATTRIBUTE,
+    count: CK_ULONG,
+    key: *mut CK_OBJECT_HANDLE,
+) -> CK_RV {
+    of_session(Function::C_GenerateKey, session, |call, session| {
+        // SAFETY: PKCS#11 has the caller give so many attributes, and the caller's promises are
+        // passed on with the call.
+        unsafe {
+            if !has(call, mechanism) {
+                return CKR_MECHANISM_INVALID;
+            }
+            let mut attributes = Vec::new();
+            if !template.is_null() {
+                let count = usize::try_from(count).unwrap_or(0);
+                attributes.extend_from_slice(slice::from_raw_parts(template, count));
+            }
+            if call.control.token.forgets_identifiers {
+                attributes.retain(|one| one.type_ != CKA_ID);
+            }
+            let (template, count) = (attributes.as_mut_ptr(), attributes.len() as CK_ULONG);
+            real!(call.C_GenerateKey(session, mechanism, template, count, key))
+        }
     })
 }
 

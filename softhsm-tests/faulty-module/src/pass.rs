@@ -10,7 +10,7 @@ use crate::{
     token::has,
 };
 pub(crate) use crate::{
-    keys::{C_FindObjects, C_GetAttributeValue, C_WrapKey},
+    keys::{C_FindObjects, C_GenerateKey, C_GetAttributeValue, C_WrapKey},
     module::{C_Finalize, C_GetFunctionList},
     nonce::{C_DecryptInit, C_Encrypt, C_EncryptInit},
     session::{C_CloseAllSessions, C_CloseSession, C_OpenSession},
@@ -132,7 +132,6 @@ with_mechanisms! {
     C_SignRecoverInit(a: CK_OBJECT_HANDLE);
     C_VerifyInit(a: CK_OBJECT_HANDLE);
     C_VerifyRecoverInit(a: CK_OBJECT_HANDLE);
-    C_GenerateKey(a: *mut CK_ATTRIBUTE, b: CK_ULONG, c: *mut CK_OBJECT_HANDLE);
     C_GenerateKeyPair(a: *mut CK_ATTRIBUTE, b: CK_ULONG, c: *mut CK_ATTRIBUTE, d: CK_ULONG, e: *mut CK_OBJECT_HANDLE, f: *mut CK_OBJECT_HANDLE);
     C_UnwrapKey(a: CK_OBJECT_HANDLE, b: *mut CK_BYTE, c: CK_ULONG, d: *mut CK_ATTRIBUTE, e: CK_ULONG, f: *mut CK_OBJECT_HANDLE);
     C_DeriveKey(a: CK_OBJECT_HANDLE, b: *mut CK_ATTRIBUTE, c: CK_ULONG, d: *mut CK_OBJECT_HANDLE);

@@ -1,0 +1,47 @@
+//! Master keys as a worker finds them: by their identifiers, and many with few searches.
+#![allow(clippy::unwrap_used, reason = "a test says so by failing")]
+
+use faulty_pkcs11::Function;
+use softhsm_tests::{Site, text};
+
+const CONTENT: &[u8] = b"the content of the secret";
+
+fn site() -> Site {
+    let site = Site::without_init();
+    site.configure_faulty("deadline = \"2s\"\n");
+    let output = site.init().output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    site
+}
+
+#[test]
+fn a_key_that_is_made_without_its_identifier_is_not_used() {
+    let site = site();
+    let daemon = site.start();
+    site.misbehave(|control| control.token.forgets_identifiers = true);
+    let output = site.try_ctl(&["group", "create", "web"]);
+    assert!(!output.status.success());
+    assert!(text(&output).contains("CKA_ID is"), "{}", text(&output));
+    site.mend();
+    site.furnish(CONTENT);
+    assert_eq!(site.fetch("web/key").stdout, CONTENT);
+    daemon.stop();
+}
+
+#[test]
+fn many_keys_are_found_with_few_searches() {
+    let site = site();
+    let daemon = site.start();
+    site.furnish(CONTENT);
+    for number in 0..30 {
+        site.ctl(&["group", "create", &format!("group-{number}")]);
+    }
+    daemon.stop();
+    let searches = || site.counts().calls(Function::C_FindObjectsInit);
+    let before = searches();
+    let daemon = site.start();
+    let searches = searches() - before;
+    assert!(searches < 15, "{searches}");
+    assert_eq!(site.fetch("web/key").stdout, CONTENT);
+    daemon.stop();
+}
