@@ -38,10 +38,17 @@ const CONFIG: &str = "/etc/custodyd/custodyd.toml";
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve, until told to stop by SIGTERM or SIGINT; SIGHUP reads the configuration again.
+    ///
+    /// A token that is not there, or does not answer yet, is waited for: requests are answered
+    /// with UNAVAILABLE meanwhile, and readiness is told when it serves. Not if the PIN comes from a
+    /// descriptor or the terminal, which can be asked once.
     Run {
         /// The configuration.
         #[arg(value_name = "FILE", default_value = CONFIG)]
         config: PathBuf,
+        /// Do not wait for the token: end with exit code 69.
+        #[arg(long)]
+        no_wait: bool,
     },
     /// Make the system's keys in the token, and an empty database and journal. Once.
     ///
@@ -101,8 +108,12 @@ enum Command {
 impl Arguments {
     pub(crate) fn run(self) -> ExitCode {
         let outcome = match self.command {
-            Command::Run { config } => {
-                read(&config).and_then(|read| run::run(read, run::Mode::Production))
+            Command::Run { config, no_wait } => {
+                let patience = match no_wait {
+                    true => run::Patience::None,
+                    false => run::Patience::Wait,
+                };
+                read(&config).and_then(|read| run::run(read, patience))
             }
             Command::Init {
                 config,

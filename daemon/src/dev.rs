@@ -16,7 +16,7 @@ use crate::{
     appoint::Appointment,
     cli::say,
     config, init, log,
-    run::{self, Failure, Mode, development_mark},
+    run::{self, Failure, Mode, Patience, development_mark},
 };
 
 /// The arguments of `dev`.
@@ -90,7 +90,7 @@ pub(crate) fn dev(options: Options) -> Result<(), Failure> {
         journal = config.journal().display(),
     ));
     log::set_level(config.live.log_level);
-    run::run_prepared(config, Mode::Development, ready)
+    run::run_prepared(config, Mode::Development, Patience::None, ready)
 }
 
 fn set_up(directory: &Path, path: &Path, module: Option<PathBuf>) -> Result<(), Failure> {

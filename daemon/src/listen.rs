@@ -90,6 +90,15 @@ impl Sockets {
         }
         Ok(sockets)
     }
+
+    /// The sockets for operators and for services once more.
+    pub(crate) fn again(&self) -> io::Result<[UnixListener; 2]> {
+        let again = |listener: &UnixListener| {
+            let listener = listener.as_fd().try_clone_to_owned()?;
+            UnixListener::from_std(StdListener::from(listener))
+        };
+        Ok([again(&self.manager)?, again(&self.provider)?])
+    }
 }
 
 fn handed_over() -> Vec<(PathBuf, StdListener)> {

@@ -32,10 +32,12 @@ mod failure;
 mod open;
 mod ready;
 mod servers;
+mod waiting;
 
 pub(crate) use failure::Failure;
 pub(crate) use open::{Opened, open, origin};
 pub(crate) use ready::{About, Ready, prepare};
+pub(crate) use waiting::Attempts;
 
 /// What kind of daemon it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,14 +47,28 @@ pub(crate) enum Mode {
     Development,
 }
 
+/// What is done about a token that is not there at the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// It is waited for.
+    Wait,
+    /// The daemon ends.
+    None,
+}
+
 /// Runs the daemon until it is told to stop.
-pub(crate) fn run(config: Config, mode: Mode) -> Result<(), Failure> {
+pub(crate) fn run(config: Config, patience: Patience) -> Result<(), Failure> {
     let ready = prepare(config.log_format, config.live.log_level)?;
-    run_prepared(config, mode, ready)
+    run_prepared(config, Mode::Production, patience, ready)
 }
 
 /// [`run`], in a process that is ready.
-pub(crate) fn run_prepared(config: Config, mode: Mode, ready: Ready) -> Result<(), Failure> {
+pub(crate) fn run_prepared(
+    config: Config,
+    mode: Mode,
+    patience: Patience,
+    ready: Ready,
+) -> Result<(), Failure> {
     let _lock = own(&config.state_directory)?;
     check_mode(&config.state_directory, mode)?;
     if mode == Mode::Development {
@@ -60,6 +76,7 @@ pub(crate) fn run_prepared(config: Config, mode: Mode, ready: Ready) -> Result<(
     }
     runtime()?.block_on(serve(
         config,
+        patience,
         ready.helper,
         About {
             started: crate::custodian::now(),
@@ -116,16 +133,27 @@ fn check_mode(state: &Path, mode: Mode) -> Result<(), Failure> {
     }
 }
 
-async fn serve(config: Config, helper: Option<Helper>, about: About) -> Result<(), Failure> {
+async fn serve(
+    config: Config,
+    patience: Patience,
+    helper: Option<Helper>,
+    about: About,
+) -> Result<(), Failure> {
     survive_file_limits();
     let attestor = Attestor::start(config.attestation.attestor, helper)?;
+    let sockets = Sockets::open(&config)?;
+    let attempts = match patience {
+        Patience::Wait if config.token.pin.can_be_read_again() => {
+            Attempts::many(&sockets, config.token.longest_wait)
+        }
+        _ => Attempts::one(),
+    };
     let Opened {
         custodian,
         journal_closing,
-    } = open(&config, attestor).await?;
+    } = open(&config, attestor, attempts).await?;
     // Until here a signal just ends the process. From here on it is served, and told so.
     let told = Told::listen();
-    let sockets = Sockets::open(&config)?;
     let token = custodian.hsm().token();
     let start = Event::Start {
         version: env!("CARGO_PKG_VERSION"),

@@ -231,6 +231,21 @@ impl Error {
         )
     }
 
+    /// Whether a token that could not be had may be there later: it is not connected, its library
+    /// or the way to it does not answer, or it cannot do what it could when its keys were made. A
+    /// PIN that was refused, or a key that is not the one, gets no better by waiting.
+    pub fn may_pass(&self) -> bool {
+        self.is_transient()
+            || matches!(
+                self,
+                Self::NoSuchToken { .. }
+                    | Self::ModuleUnusable { .. }
+                    | Self::WorkerUnusable(_)
+                    | Self::PinUnanswered { .. }
+                    | Self::NoWrapping { .. }
+            )
+    }
+
     /// Whether what was to be opened is at fault, and not the token.
     pub fn is_bad_data(&self) -> bool {
         matches!(self, Self::DoesNotOpen { .. } | Self::ContentDoesNotOpen)

@@ -62,3 +62,10 @@ pub enum PinSource {
     /// A question on the terminal, once in the life of this process.
     Prompt,
 }
+
+impl PinSource {
+    /// Whether it gives the PIN more than once.
+    pub fn can_be_read_again(&self) -> bool {
+        matches!(self, Self::Credential(_) | Self::File(_))
+    }
+}

@@ -244,13 +244,15 @@ impl Site {
         daemon
     }
 
-    /// Runs `custodyd run`, which is expected to refuse; gives its exit status and log.
+    /// Runs `custodyd run --no-wait`, which is expected to refuse; gives its exit status and log.
     pub fn refused_start(&self) -> (ExitStatus, String) {
-        let output = self.custodyd("run").output().expect("custodyd runs");
+        let mut run = self.custodyd("run");
+        let output = run.arg("--no-wait").output().expect("custodyd runs");
         (output.status, text(&output))
     }
 
-    fn launch(&self, mut command: Command) -> Daemon<'_> {
+    /// Starts the daemon by another command line, and does not wait until it serves.
+    pub fn launch(&self, mut command: Command) -> Daemon<'_> {
         let log = fs::OpenOptions::new()
             .create(true)
             .append(true)

@@ -5,11 +5,13 @@ use std::process::ExitStatus;
 use crate::{Site, until};
 
 impl Site {
-    /// Runs `custodyd run`, which must end before it serves; gives its exit status and
+    /// Runs `custodyd run --no-wait`, which must end before it serves; gives its exit status and
     /// what it printed.
     pub fn does_not_start(&self) -> (ExitStatus, String) {
         let before = self.log().len();
-        let mut daemon = self.launch(self.custodyd("run"));
+        let mut run = self.custodyd("run");
+        run.arg("--no-wait");
+        let mut daemon = self.launch(run);
         let status = until("the daemon ends", || {
             let ended = daemon.child.try_wait().expect("it is ours");
             let served = self.log()[before..].contains("serving");

@@ -99,6 +99,14 @@ pub(super) fn too_many(TooMany(after): TooMany) -> Status {
     Status::with_error_details(Code::ResourceExhausted, "too many requests", details)
 }
 
+/// The answer to every request while there is no token yet: nobody was attested.
+pub(crate) fn no_token() -> Status {
+    let mut details = ErrorDetails::new();
+    details.set_retry_info(Some(RETRY));
+    let sentence = "custodyd waits for its token; try again later";
+    Status::with_error_details(Code::Unavailable, sentence, details)
+}
+
 const DENIED: &str = "denied";
 const LATER: &str = "try again later";
 const DAMAGED: &str = "what is stored is not what was written; the operator has to act";

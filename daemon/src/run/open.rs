@@ -11,7 +11,7 @@ use custody::{
 };
 use hsm::{KeyRole, KnownKey};
 
-use super::Failure;
+use super::{Attempts, Failure};
 use crate::{
     attest::Attestor,
     config::Config,
@@ -30,7 +30,11 @@ pub(crate) struct Opened {
 }
 
 /// Opens everything, and makes sure that it belongs together.
-pub(crate) async fn open(config: &Config, attestor: Attestor) -> Result<Opened, Failure> {
+pub(crate) async fn open(
+    config: &Config,
+    attestor: Attestor,
+    attempts: Attempts<'_>,
+) -> Result<Opened, Failure> {
     if !config.database().exists() {
         if config.journal().exists() {
             return Err(Failure::NoDatabase(config.journal()));
@@ -40,7 +44,7 @@ pub(crate) async fn open(config: &Config, attestor: Attestor) -> Result<Opened, 
     let segments = Segments::open(&config.journal(), config.segment_size)?;
     let changes = segments.changes().clone();
     let (journal, journal_closing) = Journal::start(segments, config.live.checkpoint.entries)?;
-    match proven(config, attestor, &journal, &changes).await {
+    match proven(config, attestor, attempts, &journal, &changes).await {
         Ok(parts) => Ok(Opened {
             custodian: Custodian::new(parts),
             journal_closing,
@@ -59,6 +63,7 @@ pub(crate) async fn open(config: &Config, attestor: Attestor) -> Result<Opened, 
 async fn proven(
     config: &Config,
     attestor: Attestor,
+    mut attempts: Attempts<'_>,
     journal: &Journal,
     changes: &Changes,
 ) -> Result<Parts, Failure> {
@@ -72,19 +77,14 @@ async fn proven(
             "the database and the journal are of two installations".to_owned(),
         ));
     }
-    let hsm = hsm::Client::start(config.worker()).await?;
-    load_system_keys(&hsm, &system).await?;
-    let row_key = hsm
-        .unwrap_row_key(&system.instance, &system.gmk, &system.row_key)
-        .await
-        .map_err(|error| {
-            if error.is_bad_data() {
-                Failure::Tampered("the row key does not open under the system GMK".to_owned())
-            } else {
-                error.into()
-            }
-        })?;
-    let row_key = RowKey::take(row_key);
+    let (hsm, row_key) = loop {
+        match unlocked(config, &system).await {
+            Ok(unlocked) => break unlocked,
+            Err(Failure::Hsm(error)) => attempts.after(error).await?,
+            Err(failure) => return Err(failure),
+        }
+    };
+    attempts.succeeded().await;
     if !row_key.verifies_system(&system, tag) {
         return Err(Failure::Tampered(
             "the system row does not verify".to_owned(),
@@ -119,6 +119,23 @@ pub(crate) fn origin(system: &System) -> Result<Origin, Failure> {
         instance: system.instance,
         public_key: key.to_pem(),
     })
+}
+
+/// The token, and the row key that only it opens.
+async fn unlocked(config: &Config, system: &System) -> Result<(hsm::Client, RowKey), Failure> {
+    let hsm = hsm::Client::start(config.worker()).await?;
+    load_system_keys(&hsm, system).await?;
+    let row_key = hsm
+        .unwrap_row_key(&system.instance, &system.gmk, &system.row_key)
+        .await
+        .map_err(|error| {
+            if error.is_bad_data() {
+                Failure::Tampered("the row key does not open under the system GMK".to_owned())
+            } else {
+                error.into()
+            }
+        })?;
+    Ok((hsm, RowKey::take(row_key)))
 }
 
 async fn load_system_keys(hsm: &hsm::Client, system: &System) -> Result<(), Failure> {
