@@ -101,9 +101,12 @@ fn crls(value: &[u8]) -> Result<Vec<Vec<u8>>, Refused> {
     if is_binary(value) {
         let mut found = Vec::new();
         let mut rest = value;
-        while !rest.is_empty() && found.len() < MAX_CRLS {
+        while !rest.is_empty() {
             let (after, _) =
                 CertificateRevocationList::from_der(rest).map_err(|_| broken(found.len() + 1))?;
+            if found.len() == MAX_CRLS {
+                return Err(invalid(format!("{CRLS:?} has over {MAX_CRLS} lists")));
+            }
             found.push(rest[..rest.len() - after.len()].to_vec());
             rest = after;
         }

@@ -47,6 +47,24 @@ fn lists_are_described_and_the_first_to_end_is_shown() {
 }
 
 #[test]
+fn as_many_lists_as_are_taken_are_kept_and_the_first_are_shown() {
+    let one = root("one");
+    let crl = list(&one, 1, 2027);
+    let issuers = one.pem();
+    let pem = crl.repeat(MAX_CRLS);
+    let der = pem::parse(&crl).unwrap().into_contents().repeat(MAX_CRLS);
+    for crls in [pem.as_bytes(), &der] {
+        let given: &[(&str, &[u8])] = &[(CRLS, crls), (ISSUERS, issuers.as_bytes())];
+        let accepted = accept("crl-distributor", given).unwrap();
+        assert_eq!(property(&accepted.properties, "crls"), "100");
+        let shown = accepted.properties.iter().filter(|(name, _)| name == "crl");
+        assert_eq!(shown.count(), describe::SHOWN);
+        let stored = Fields::decode(&accepted.content).unwrap();
+        assert_eq!(stored.get(CRLS), Some(pem.as_bytes()));
+    }
+}
+
+#[test]
 fn a_list_that_its_issuer_did_not_sign_is_refused() {
     let (one, two) = (root("one"), root("two"));
     let crls = list(&one, 1, 2027);
@@ -86,12 +104,16 @@ fn what_is_no_list_or_address_is_refused_for_what_it_is() {
     assert!(told(empty.as_bytes(), fine).contains("CRL 1 of"));
     let many = crl.repeat(MAX_CRLS + 1);
     assert!(told(many.as_bytes(), fine).contains("over 100"));
+    let der = pem::parse(&crl).unwrap().into_contents();
+    let told_of_der = told(&der.repeat(MAX_CRLS + 1), fine);
+    assert!(told_of_der.contains("over 100 lists"), "{told_of_der}");
     for point in [
         "file:///etc",
         "http://",
         "http://user:pw@host/",
         "http://a b",
         "http://é",
+        &format!("http://{}", "a".repeat(1001)),
     ] {
         let told = told(crl.as_bytes(), format!("http://a/\n{point}").as_bytes());
         assert!(told.starts_with("line 2 of "), "{point}: {told}");
