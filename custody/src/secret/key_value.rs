@@ -69,11 +69,14 @@ mod tests {
 
     #[test]
     fn names_that_no_variable_has_are_refused_and_many_are_cut() {
+        let long = "A".repeat(101);
+        assert!(accept("key-value", &[(&long[1..], "x")]).is_ok());
         for (given, refusal) in [
             (vec![], Refused::NoField { kind: "key-value" }),
             (vec![("", "x")], Refused::FieldName(String::new())),
             (vec![("a b", "x")], Refused::FieldName("a b".into())),
             (vec![("A", "x"), ("A", "y")], Refused::Twice("A".into())),
+            (vec![(&long, "x")], Refused::FieldName(long.clone())),
         ] {
             assert_eq!(accept("key-value", &given).err(), Some(refusal));
         }

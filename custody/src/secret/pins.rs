@@ -147,6 +147,10 @@ mod tests {
         let many = format!("sha256/{zero}\n").repeat(MAX_COLLECTION + 1);
         let told = refusal("certificate-pin-set", &[(PINS, many.as_bytes())]);
         assert!(told.contains("over 1000 pins"), "{told}");
+        let one = pem::parse(root("a").pem()).unwrap().into_contents();
+        let many = one.repeat(MAX_COLLECTION + 1);
+        let told = refusal("certificate-pin-set", &[(CERTIFICATES, &many)]);
+        assert!(told.contains("over 1000 certificates"), "{told}");
         assert!(refusal("certificate-pin-set", &[(PINS, b"#\n")]).contains("holds no pin"));
         assert!(refusal("certificate-pin-set", &[]).contains("needs the field"));
     }

@@ -9,6 +9,8 @@ use crate::secret::{
     tool::{Bench, accept, fields, intermediate, leaf, property, refusal, root},
 };
 
+mod hostile;
+
 /// A folder with a key, its certificate, and an intermediate and a root out of order.
 fn bench() -> Option<Bench> {
     let bench = Bench::with("openssl")?;
@@ -342,20 +344,23 @@ fn a_broken_certificate_in_a_store_is_named_by_its_number() {
     assert!(told.starts_with("certificate 1 of "), "{told}");
 }
 
+/// A MAC of one iteration.
+fn mac(safes: &[u8], passphrase: &Passphrase<'_>, salt: &[u8]) -> Vec<u8> {
+    const SHA256: &[u8] = b"\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01";
+    let once = NonZeroU32::MIN;
+    let key = passphrase.derive(&digest::SHA256, Purpose::Mac, salt, once, 32);
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), safes);
+    let info = [der(0x30, SHA256), der(4, tag.as_ref())].concat();
+    der(0x30, &[der(0x30, &info), der(4, salt)].concat())
+}
+
 #[test]
 fn a_store_under_no_passphrase_is_told_from_one_under_an_empty_one() {
-    const SHA256: &[u8] = b"\x06\x09\x60\x86\x48\x01\x65\x03\x04\x02\x01";
     let authority = pem::parse(root("root").pem()).unwrap().into_contents();
     let certificate = [X509, &der(0xa0, &der(4, &authority))[..]].concat();
     let bags = bag(3, &der(0x30, &certificate));
     for passphrase in [Passphrase::none(), Passphrase::new("")] {
-        let store = pkcs12_with_mac(&bags, |safes| {
-            let once = NonZeroU32::MIN;
-            let key = passphrase.derive(&digest::SHA256, Purpose::Mac, b"salt", once, 32);
-            let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), safes);
-            let info = [der(0x30, SHA256), der(4, tag.as_ref())].concat();
-            der(0x30, &[der(0x30, &info), der(4, b"salt")].concat())
-        });
+        let store = pkcs12_with_mac(&bags, |safes| mac(safes, &passphrase, b"salt"));
         assert!(accept("truststore", &[("pkcs12", &store)]).is_ok());
     }
 }

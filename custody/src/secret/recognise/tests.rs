@@ -241,3 +241,48 @@ fn nothing_that_is_found_shows_a_key() {
         "{printed}"
     );
 }
+
+/// The certificates of authorities, each of which issued the one before.
+fn ladder(length: usize) -> Vec<Certificate> {
+    let mut authorities = vec![root("0")];
+    for number in 1..length {
+        let above = authorities.last().unwrap();
+        authorities.push(intermediate(&number.to_string(), above));
+    }
+    let pool = authorities.iter().rev();
+    pool.map(|one| Certificate::read(one.der()).unwrap())
+        .collect()
+}
+
+#[test]
+fn a_chain_longer_than_any_honest_one_is_not_followed_to_its_end() {
+    let pool = ladder(20);
+    assert_eq!(chain(&pool, 0), (0..16).collect::<Vec<_>>());
+    assert_eq!(chain(&pool, 10), (10..20).collect::<Vec<_>>());
+}
+
+#[test]
+fn of_many_issuers_of_one_name_only_some_are_tried() {
+    let top = root("top");
+    let middle = intermediate("middle", &top);
+    let (leaf, _) = leaf(&middle, &PKCS_ECDSA_P256_SHA256);
+    let leaf = pem::parse(leaf).unwrap().into_contents();
+    let read = |der: &[u8]| Certificate::read(der).unwrap();
+    let pool = |namesakes: usize, behind: bool| {
+        let other = intermediate("middle", &top);
+        let mut pool = vec![read(&leaf)];
+        pool.extend(vec![read(other.der()); namesakes]);
+        pool.insert(if behind { namesakes + 1 } else { 1 }, read(middle.der()));
+        pool.push(read(top.der()));
+        pool
+    };
+    assert_eq!(chain(&pool(7, true), 0), [0, 8, 9]);
+    assert_eq!(
+        chain(&pool(8, true), 0),
+        [0, 1, 10],
+        "the ninth is not tried"
+    );
+    // Nor are the issuers looked at of as many as that.
+    assert_eq!(chain(&pool(126, false), 0), [0, 1]);
+    assert_eq!(chain(&pool(125, false), 0), [0, 1, 127]);
+}

@@ -27,6 +27,20 @@ fn over_a_thousand_certificates_are_refused() {
     let many = root("a").pem().repeat(MAX_COLLECTION + 1);
     let told = refusal("truststore", &[(CERTIFICATES, many.as_bytes())]);
     assert!(told.contains("over 1000 certificates"), "{told}");
+    let der = pem::parse(root("a").pem()).unwrap().into_contents();
+    let told = refusal(
+        "truststore",
+        &[(CERTIFICATES, &der.repeat(MAX_COLLECTION + 1))],
+    );
+    assert!(told.contains("over 1000 certificates"), "{told}");
+}
+
+#[test]
+fn a_name_without_end_is_cut() {
+    let long = root(&"a".repeat(300)).pem();
+    let accepted = accept("truststore", &[(CERTIFICATES, long.as_bytes())]).unwrap();
+    let cut = format!("CN={}…", "a".repeat(253));
+    assert_eq!(property(&accepted.properties, "subjects"), cut);
 }
 
 #[test]
