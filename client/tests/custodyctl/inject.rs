@@ -4,7 +4,10 @@ use std::{fs, os::unix::fs::PermissionsExt as _, process::Output};
 
 use tonic::Status;
 
-use crate::canned::{CONTENT, Daemon};
+use crate::{
+    canned::{CONTENT, Daemon},
+    terminal::at_a_terminal,
+};
 
 fn inject(daemon: &Daemon, template: &str, out: &[&str]) -> Output {
     fs::write(daemon.path("template"), template).unwrap();
@@ -108,4 +111,38 @@ fn one_denial_leaves_the_file_as_it_was() {
     );
     assert!(told.contains("hint: 'custodyctl whoami'"), "{told}");
     assert!(!daemon.path("out").exists());
+}
+
+#[test]
+fn nothing_is_fetched_for_a_file_that_cannot_be_written() {
+    let daemon = Daemon::start();
+    for (out, code, says) in [
+        ("missing/file", 1, "cannot write missing/file"),
+        ("/dev/null", 1, "is no regular file"),
+        (".", 2, "is a folder; name a file"),
+    ] {
+        let output = inject(&daemon, "{{custody:web/tls}}", &["--out", out]);
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(told.contains(says), "{told}");
+    }
+    assert!(daemon.asked().fetch.is_none());
+}
+
+#[test]
+fn content_comes_to_a_terminal_only_after_a_yes() {
+    let daemon = Daemon::start();
+    let template = daemon.path("template");
+    fs::write(&template, "{{custody:web/tls}}").unwrap();
+    let args = ["inject", "--in", template.to_str().unwrap()];
+    let (code, shown) = at_a_terminal(&daemon, &args, "n");
+    assert_eq!(code, Some(9), "{shown}");
+    assert!(!shown.contains(CONTENT), "{shown}");
+    assert!(
+        daemon.asked().fetch.is_none(),
+        "what is declined is not fetched"
+    );
+    let (code, shown) = at_a_terminal(&daemon, &args, "y");
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(shown.contains(CONTENT), "{shown}");
 }
