@@ -29,15 +29,30 @@ zGWOHNB5HavSnel5+MM=
 -----END ENCRYPTED PRIVATE KEY-----
 ";
 
-/// A manifest of two Secrets and something else.
-fn manifest() -> String {
+/// Another, under "swordfish".
+const ENCRYPTED_OTHERWISE: &str = "\
+-----BEGIN ENCRYPTED PRIVATE KEY-----
+MIGbMFcGCSqGSIb3DQEFDTBKMCkGCSqGSIb3DQEFDDAcBAiKEeu1va3l9gICCAAw
+DAYIKoZIhvcNAgkFADAdBglghkgBZQMEASoEEI+CIu5cs7i+3OHeSkYHHcwEQHfV
+ZGTrUaJY2VGEsHPyGaJfQf5cO7zH9IcpcfwH6QVtE2LwBMcta1S0L20xHKy+2COM
+81Qbm22Jb63GtGkWJUI=
+-----END ENCRYPTED PRIVATE KEY-----
+";
+
+/// A manifest of two Secrets.
+fn secrets() -> String {
     format!(
         "apiVersion: v1\nkind: Secret\nmetadata: {{name: db, namespace: prod}}\n\
          type: kubernetes.io/basic-auth\nstringData: {{username: joe, password: {CONTENT}}}\n\
-         ---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: canary}}\n\
          ---\napiVersion: v1\nkind: Secret\nmetadata: {{name: registry}}\n\
          type: kubernetes.io/dockerconfigjson\nstringData: {{.dockerconfigjson: '{CONTENT}'}}\n"
     )
+}
+
+/// The same with something else between them.
+fn manifest() -> String {
+    let canary = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {name: canary}\n---\n";
+    secrets().replacen("---\n", canary, 1)
 }
 
 /// A custodyd, and in its folder "in" files of every form that needs no certificate.
@@ -219,6 +234,34 @@ fn a_secret_that_is_there_is_left_or_written_over_or_ends_the_import_as_told() {
 }
 
 #[test]
+fn a_file_of_which_something_is_not_stored_is_not_to_be_removed() {
+    let refused = Status::failed_precondition("the group takes none");
+    let calls: [&[Status]; 3] = [
+        &[Status::invalid_argument("what is wrong")],
+        // The secret is looked up, and not found: it is the group that is in the way.
+        &[
+            refused.clone(),
+            Status::not_found("there is no such secret"),
+        ],
+        &[],
+    ];
+    for failures in calls {
+        let daemon = Daemon::failing(failures.iter().cloned());
+        fs::create_dir(daemon.path("in")).unwrap();
+        fs::write(daemon.path("in/k8s.yaml"), secrets()).unwrap();
+        let output = import(&daemon, &["--yes", "--report=report.json"]);
+        let fates = outcomes(&report(&daemon));
+        let (first, code, removable) = match failures {
+            [] => ("written", Some(0), &["in/k8s.yaml"][..]),
+            _ => ("refused", INCOMPLETE, &[][..]),
+        };
+        assert_eq!(output.status.code(), code, "{}", text(&output));
+        assert_eq!((&*fates[0].1, &*fates[1].1), (first, "written"));
+        assert_eq!(report(&daemon)["removable"], serde_json::json!(removable));
+    }
+}
+
+#[test]
 fn nothing_is_stored_before_a_person_has_seen_the_plan_and_said_yes() {
     let daemon = furnished();
     let output = import(&daemon, &[]);
@@ -275,6 +318,13 @@ fn a_passphrase_comes_from_a_file_or_is_typed_and_opens_what_it_fits() {
             "{shown}"
         );
     }
+    // Where one opens more than those before and after it, what it opened counts.
+    fs::write(&path, [ENCRYPTED, ENCRYPTED_OTHERWISE].concat()).unwrap();
+    let right = ["--passphrase-file=right", "--passphrase-file=wrong"];
+    let shown = text(&daemon.run(dry.iter().chain(&right)));
+    assert!(shown.contains("Ed25519"), "{shown}");
+    assert!(shown.contains("give it with --passphrase-file"), "{shown}");
+    fs::write(&path, ENCRYPTED).unwrap();
     let (code, shown) = at_a_terminal(&daemon, &dry, "other\nhunter2");
     assert_eq!(code, Some(0), "{shown}");
     // What was typed ahead is shown before the first question.
@@ -286,8 +336,10 @@ fn a_passphrase_comes_from_a_file_or_is_typed_and_opens_what_it_fits() {
 
 #[test]
 fn standard_input_is_imported_too() {
-    let daemon = furnished();
-    let manifest = fs::File::open(daemon.path("in/k8s.yaml")).unwrap();
+    let daemon = Daemon::start();
+    // All of it is taken, and yet there is no file to remove.
+    fs::write(daemon.path("k8s.yaml"), secrets()).unwrap();
+    let manifest = fs::File::open(daemon.path("k8s.yaml")).unwrap();
     let output = daemon
         .command()
         .args(["import", "-", "--group=web", "--prefix=old-", "--yes"])

@@ -92,6 +92,21 @@ fn what_could_hang_or_never_end_is_left_out_and_named() {
 }
 
 #[test]
+fn more_than_can_be_held_in_memory_is_imported_in_parts() {
+    let daemon = Daemon::start();
+    let folder = daemon.path("in");
+    fs::create_dir(&folder).unwrap();
+    for number in 0..=16 {
+        let file = fs::File::create(folder.join(format!("{number}.env"))).unwrap();
+        file.set_len(16 << 20).unwrap();
+    }
+    let output = import(&daemon, &["--dry-run"]);
+    assert_eq!(output.status.code(), Some(7), "{}", text(&output));
+    let says = "over 256 MiB together; import them in parts";
+    assert!(text(&output).contains(says), "{}", text(&output));
+}
+
+#[test]
 fn an_import_that_is_interrupted_says_how_far_it_came() {
     let daemon = furnished();
     let listener = UnixListener::bind(daemon.path("mute.sock")).unwrap();
