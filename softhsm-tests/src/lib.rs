@@ -42,6 +42,7 @@ pub mod pki;
 pub mod raw;
 pub mod refusal;
 pub mod skip;
+pub mod starve;
 pub mod terms;
 pub mod token;
 pub mod tool;
