@@ -6,11 +6,11 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use client::{Error, Manager, Provider, v1};
+use client::{Error, Manager, Provider, Watch, v1};
 use nix::unistd::Pid;
-use tokio::runtime::Runtime;
+use tokio::{runtime::Runtime, time::timeout};
 
-use crate::Site;
+use crate::{PATIENCE, Site};
 
 /// A runtime for a test's callers.
 pub fn runtime() -> Runtime {
@@ -19,6 +19,13 @@ pub fn runtime() -> Runtime {
         .enable_all()
         .build()
         .expect("a runtime")
+}
+
+/// The next version that whoever watches is told of.
+pub async fn told(watch: &mut Watch) -> u32 {
+    let next = timeout(PATIENCE, watch.next()).await;
+    let next = next.expect("it does not happen that a version is told");
+    next.expect("the watch goes on").expect("no error")
 }
 
 /// How many rounds: as many as `CUSTODYD_SOAK` says, or else `usual`.

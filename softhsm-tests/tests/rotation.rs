@@ -7,7 +7,11 @@ use std::{collections::BTreeSet, fs};
 use client::{Error, v1};
 use nix::sys::signal::{Signal, kill};
 use serde_json::{Value, json};
-use softhsm_tests::{Site, load::runtime, text, until};
+use softhsm_tests::{
+    Site,
+    load::{runtime, told},
+    text, until,
+};
 
 const DENIED: Option<i32> = Some(3);
 const CONFLICT: Option<i32> = Some(5);
@@ -55,7 +59,7 @@ fn a_password_is_rotated_and_everybody_is_told_and_can_go_back() {
     let (mut watch, provider) = runtime.block_on(async {
         let provider = site.provider().await;
         let mut watch = provider.watch("web", "db").await.unwrap();
-        assert_eq!(watch.next().await.unwrap().unwrap(), 1);
+        assert_eq!(told(&mut watch).await, 1);
         (watch, provider)
     });
     let made = site.ctl_json(&["secret", "rotate", "web/db", "--overlap", "1h"]);
@@ -68,7 +72,7 @@ fn a_password_is_rotated_and_everybody_is_told_and_can_go_back() {
     assert!(made["version"]["fingerprint"].as_str().unwrap().len() == 32);
 
     let two = runtime.block_on(async {
-        assert_eq!(watch.next().await.unwrap().unwrap(), 2);
+        assert_eq!(told(&mut watch).await, 2);
         let fetched = provider.fetch("web", "db", None).await.unwrap();
         assert_eq!(fetched.version, 2);
         fetched.field("password").unwrap().to_vec()
@@ -85,7 +89,14 @@ fn a_password_is_rotated_and_everybody_is_told_and_can_go_back() {
 
     site.ctl(&["secret", "activate", "web/db@previous"]);
     assert_eq!(fetched(&site, "web/db").unwrap(), one);
-    runtime.block_on(async { assert_eq!(watch.next().await.unwrap().unwrap(), 1) });
+    runtime.block_on(async { assert_eq!(told(&mut watch).await, 1) });
+    let versions = site.ctl_json(&["secret", "versions", "web/db"]);
+    let ends = |number: u32| {
+        let mut all = versions["versions"].as_array().unwrap().iter();
+        let version = all.find(|version| version["number"] == number);
+        version.unwrap()["valid_until"].clone()
+    };
+    assert_eq!(ends(1), Value::Null, "the current one is valid without end");
     site.ctl(&["secret", "activate", "web/db@2", "--overlap", "1s"]);
     until("the overlap ends", || {
         fetched(&site, "web/db@1").is_none().then_some(())

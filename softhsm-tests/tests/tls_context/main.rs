@@ -33,13 +33,22 @@ fn put_context(site: &Site, fields: &[&str]) {
 
 /// Writes another pair as `web/key`.
 fn rotate(site: &Site) {
+    put_pair(site, &[]);
+}
+
+/// Writes another pair as the version of `web/key` that is to become current.
+fn stage(site: &Site) {
+    put_pair(site, &["--pending"]);
+}
+
+fn put_pair(site: &Site, more: &[&str]) {
     let next = TlsPair::new();
     fs::write(site.path("next.crt"), &next.certificate).unwrap();
     fs::write(site.path("next.key"), &next.key).unwrap();
     let chain = format!("certificate-chain={}", site.path("next.crt").display());
     let key = format!("private-key={}", site.path("next.key").display());
     let put = ["secret", "put", "web/key", "--type", "keystore"];
-    site.ctl(&[&put[..], &[&chain, &key]].concat());
+    site.ctl(&[&put[..], &[&chain, &key], more].concat());
 }
 
 fn request(format: Option<&str>) -> v1::FetchRequest {
