@@ -234,8 +234,13 @@ impl Site {
 
     /// Starts the daemon by another command line and waits until it serves.
     pub fn start_as(&self, command: Command) -> Daemon<'_> {
+        self.start_within(PATIENCE, command)
+    }
+
+    /// Starts the daemon, which may take so long until it serves.
+    pub fn start_within(&self, patience: Duration, command: Command) -> Daemon<'_> {
         let mut daemon = self.launch(command);
-        until("the daemon serves", || {
+        until_within(patience, "the daemon serves", || {
             if let Some(status) = daemon.child.try_wait().unwrap() {
                 panic!("the daemon ended ({status}):\n{}", self.log());
             }
@@ -349,8 +354,12 @@ impl Default for Site {
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Waits until `look` sees something.
-pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + PATIENCE;
+pub fn until<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    until_within(PATIENCE, what, look)
+}
+
+fn until_within<T>(patience: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + patience;
     loop {
         if let Some(seen) = look() {
             return seen;

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    ops::Range,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -17,11 +18,11 @@ use tokio::task::JoinSet;
 
 use crate::{load::Target, settings::CONTENT};
 
-/// The group of every secret.
-pub(crate) const GROUP: &str = "bench";
+/// How long a start with very many secrets may take.
+const PATIENCE: Duration = Duration::from_secs(600);
 
-/// Puts that are under way at a time while an installation is filled.
-const PUTS: usize = 64;
+/// How much is under way at a time while an installation is filled.
+const AT_A_TIME: usize = 64;
 
 /// Where database and journal are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,50 +58,95 @@ impl Installation {
     }
 
     pub(crate) fn start(&self) -> Daemon<'_> {
-        self.site.start()
+        self.site.start_within(PATIENCE, self.site.custodyd("run"))
     }
 
     pub(crate) fn site(&self) -> &Site {
         &self.site
     }
 
+    /// The first `secrets` of the first group.
     pub(crate) fn target(&self, secrets: u32) -> Target {
+        self.target_in(1, secrets)
+    }
+
+    /// The first `secrets` of each of the first `groups`.
+    pub(crate) fn target_in(&self, groups: u32, secrets: u32) -> Target {
         Target::Fetch {
             socket: self.site.path("run/provider.sock"),
+            groups,
             secrets,
         }
     }
 
-    /// Puts secrets until there are `secrets`, through the Manager surface; says how
-    /// long that took.
+    pub(crate) async fn manager(&self) -> Manager {
+        let manager = Manager::connect(self.site.path("run/manager.sock"));
+        manager.await.unwrap()
+    }
+
+    /// Puts secrets until there are `secrets` in the first group, through the Manager
+    /// surface; says how long that took.
     pub(crate) async fn furnish(&self, secrets: u32) -> Duration {
-        let manager = Manager::connect(self.site.path("run/manager.sock"))
-            .await
-            .unwrap();
+        let manager = self.manager().await;
         let first = self.filled.swap(secrets, Ordering::Relaxed);
         if first == 0 {
-            make_group(&manager).await;
+            make_group(&manager, 0).await;
         }
-        let start = Instant::now();
-        let next = Arc::new(AtomicU32::new(first));
-        let mut all = JoinSet::new();
-        for _ in 0..PUTS {
-            let (manager, next) = (manager.clone(), Arc::clone(&next));
-            all.spawn(async move {
-                loop {
-                    let number = next.fetch_add(1, Ordering::Relaxed);
-                    if number >= secrets {
-                        break;
-                    }
-                    manager.put_secret(secret(number)).await.expect("a put");
-                }
-            });
-        }
-        while let Some(ended) = all.join_next().await {
-            ended.unwrap();
-        }
-        start.elapsed()
+        let put = move |number| {
+            let manager = manager.clone();
+            async move {
+                let put = manager.put_secret(secret(0, number));
+                put.await.expect("a put");
+            }
+        };
+        many_at_a_time(first..secrets, put).await
     }
+
+    /// Makes the other groups until there are `groups`, of `secrets` each; says how long that
+    /// took.
+    pub(crate) async fn furnish_groups(&self, groups: u32, secrets: u32) -> Duration {
+        let manager = self.manager().await;
+        let fill = move |group| {
+            let manager = manager.clone();
+            async move {
+                make_group(&manager, group).await;
+                for number in 0..secrets {
+                    let put = manager.put_secret(secret(group, number));
+                    put.await.expect("a put");
+                }
+            }
+        };
+        many_at_a_time(1..groups, fill).await
+    }
+}
+
+/// Does something for each number, for many at a time; says how long that took.
+async fn many_at_a_time<F>(
+    numbers: Range<u32>,
+    each: impl Fn(u32) -> F + Clone + Send + 'static,
+) -> Duration
+where
+    F: Future<Output = ()> + Send,
+{
+    let start = Instant::now();
+    let next = Arc::new(AtomicU32::new(numbers.start));
+    let mut all = JoinSet::new();
+    for _ in 0..AT_A_TIME {
+        let (each, next) = (each.clone(), Arc::clone(&next));
+        all.spawn(async move {
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= numbers.end {
+                    break;
+                }
+                each(number).await;
+            }
+        });
+    }
+    while let Some(ended) = all.join_next().await {
+        ended.unwrap();
+    }
+    start.elapsed()
 }
 
 /// A site whose state directory is in `memory`.
@@ -117,14 +163,14 @@ fn elsewhere(memory: &TempDir) -> Site {
     site
 }
 
-async fn make_group(manager: &Manager) {
+async fn make_group(manager: &Manager, number: u32) {
     let group = v1::CreateGroupRequest {
-        name: GROUP.into(),
+        name: group_name(number),
         ..Default::default()
     };
     manager.create_group(group).await.expect("a group");
     let grant = v1::AddGrantRequest {
-        group: GROUP.into(),
+        group: group_name(number),
         patterns: vec!["*".into()],
         selectors: vec![format!("unix:uid:{}", getuid())],
         allow_weak: true,
@@ -133,15 +179,20 @@ async fn make_group(manager: &Manager) {
     manager.add_grant(grant).await.expect("a grant");
 }
 
+/// Name of a group.
+pub(crate) fn group_name(number: u32) -> String {
+    format!("group-{number}")
+}
+
 /// Name of a secret.
-pub(crate) fn name(number: u32) -> String {
+pub(crate) fn secret_name(number: u32) -> String {
     format!("secret-{number}")
 }
 
-fn secret(number: u32) -> v1::PutSecretRequest {
+fn secret(group: u32, number: u32) -> v1::PutSecretRequest {
     v1::PutSecretRequest {
-        group: GROUP.into(),
-        name: name(number),
+        group: group_name(group),
+        name: secret_name(number),
         r#type: "blob".into(),
         fields: vec![v1::Field {
             name: "content".into(),
@@ -149,18 +200,6 @@ fn secret(number: u32) -> v1::PutSecretRequest {
         }],
         ..Default::default()
     }
-}
-
-/// The worker of a daemon.
-pub(crate) fn worker(daemon: Pid) -> Pid {
-    let processes = fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap());
-    let mut processes =
-        processes.filter_map(|entry| entry.file_name().to_str()?.parse().ok().map(Pid::from_raw));
-    let child = processes.find(|&pid| {
-        let parent = status(pid, "PPid:").and_then(|text| text.parse().ok());
-        parent.map(Pid::from_raw) == Some(daemon)
-    });
-    child.expect("a daemon has a worker")
 }
 
 /// Memory that a process has resident, in bytes.

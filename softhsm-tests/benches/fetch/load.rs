@@ -1,6 +1,7 @@
 //! Callers that call as fast as they are answered, and how long each call took.
 
 use std::{
+    cell::Cell,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -11,7 +12,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     empty,
-    installation::{self, GROUP},
+    installation::{group_name, secret_name},
     settings::{CONTENT, Part, Settings},
 };
 
@@ -95,8 +96,12 @@ impl Measured {
 pub(crate) enum Target {
     /// The server that does nothing.
     Empty(PathBuf),
-    /// One of so many secrets, at random.
-    Fetch { socket: PathBuf, secrets: u32 },
+    /// One of so many secrets of one of so many groups, at random.
+    Fetch {
+        socket: PathBuf,
+        groups: u32,
+        secrets: u32,
+    },
 }
 
 /// How calls are made.
@@ -173,6 +178,33 @@ pub(crate) async fn drive(target: &Target, shape: Shape, time: Duration) -> Meas
     all
 }
 
+/// Has callers call for so long, while `look` is done again and again; says how both went.
+pub(crate) async fn drive_beside(
+    target: &Target,
+    shape: Shape,
+    time: Duration,
+    look: impl AsyncFn(),
+) -> (Measured, Measured) {
+    let over = Cell::new(false);
+    let calls = async {
+        let calls = drive(target, shape, time).await;
+        over.set(true);
+        calls
+    };
+    let looks = async {
+        let mut looks = Measured::new();
+        let start = Instant::now();
+        while !over.get() {
+            let from = Instant::now();
+            look().await;
+            looks.call(from.elapsed());
+        }
+        looks.lasted(start.elapsed());
+        looks
+    };
+    tokio::join!(calls, looks)
+}
+
 struct Caller {
     connection: Provider,
     target: Target,
@@ -199,9 +231,12 @@ impl Caller {
     async fn call(&mut self) {
         match self.target {
             Target::Empty(_) => empty::call(&self.connection).await,
-            Target::Fetch { secrets, .. } => {
-                let name = installation::name(self.pick(secrets));
-                let fetched = self.connection.fetch(GROUP, &name, None).await;
+            Target::Fetch {
+                groups, secrets, ..
+            } => {
+                let group = group_name(self.pick(groups));
+                let name = secret_name(self.pick(secrets));
+                let fetched = self.connection.fetch(&group, &name, None).await;
                 let fetched = fetched.expect("a fetch");
                 assert_eq!(fetched.fields[0].1.len(), CONTENT);
             }

@@ -10,6 +10,7 @@ use std::env;
 
 mod attest;
 mod empty;
+mod groups;
 mod installation;
 mod load;
 mod machine;
@@ -42,6 +43,9 @@ fn main() {
     }
     if settings.has(Part::Scale) {
         report.scale(&runtime().block_on(scale::run(&settings)));
+    }
+    if settings.has(Part::Groups) {
+        report::groups(&runtime().block_on(groups::run(&settings)));
     }
 }
 

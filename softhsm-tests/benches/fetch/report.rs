@@ -6,10 +6,11 @@ use comfy_table::{CellAlignment, Table, presets};
 
 use crate::{
     attest,
+    groups::Groups,
     load::{Measured, Row},
     machine,
-    scale::Scale,
-    settings::{CONTENT, FEW, Part, Settings},
+    scale::{Scale, Start},
+    settings::{CONTENT, EACH, FEW, Part, Settings},
     token::Rates,
 };
 
@@ -147,25 +148,14 @@ impl Report {
             "p99 ms",
         ]);
         for (secrets, callers, measured) in &scale.fetches {
-            fetches.add_row([
-                secrets.to_string(),
-                callers.to_string(),
-                format!("{:.0}", measured.rate()),
-                milliseconds(measured.quantile(0.5)),
-                milliseconds(measured.quantile(0.99)),
-            ]);
+            let counts = [secrets.to_string(), callers.to_string()];
+            fetches.add_row(counts.into_iter().chain(rates(measured)));
         }
         align_right(&mut fetches, 0);
         println!("{fetches}");
         let mut starts = table(["secrets", "start s", "daemon MiB", "worker MiB"]);
-        let mebibytes = |bytes: u64| (bytes >> 20).to_string();
         for (secrets, start) in &scale.starts {
-            starts.add_row([
-                secrets.to_string(),
-                format!("{:.2}", start.time.as_secs_f64()),
-                mebibytes(start.daemon),
-                mebibytes(start.worker),
-            ]);
+            starts.add_row([secrets.to_string()].into_iter().chain(figures(start)));
         }
         align_right(&mut starts, 0);
         println!("{starts}");
@@ -175,16 +165,74 @@ impl Report {
     }
 }
 
+/// Prints what many groups cost.
+pub(crate) fn groups(groups: &Groups) {
+    let (count, time) = groups.filled;
+    println!(
+        "\n{count} groups of {EACH} secrets of {} KiB made in {:.1} s, with database and journal \
+         on tmpfs",
+        CONTENT / 1024,
+        time.as_secs_f64(),
+    );
+    let mut starts = table(["groups", "secrets", "start s", "daemon MiB", "worker MiB"]);
+    let mut fetches = table([
+        "secrets",
+        "callers",
+        "fetches per second",
+        "p50 ms",
+        "p99 ms",
+    ]);
+    for step in &groups.steps {
+        let counts = [step.groups.to_string(), step.secrets.to_string()];
+        starts.add_row(counts.into_iter().chain(figures(&step.start)));
+        for (callers, measured) in &step.fetches {
+            let counts = [step.secrets.to_string(), callers.to_string()];
+            fetches.add_row(counts.into_iter().chain(rates(measured)));
+        }
+    }
+    align_right(&mut starts, 0);
+    align_right(&mut fetches, 0);
+    println!("{starts}\n{fetches}");
+    let mut looks = table([
+        "an operator looks for",
+        "per second",
+        "p50 ms",
+        "p99 ms",
+        "fetches per second",
+        "p50 ms",
+        "p99 ms",
+    ]);
+    for look in &groups.looks {
+        let what = [look.what.to_owned()];
+        let rates = rates(&look.looks).into_iter().chain(rates(&look.fetches));
+        looks.add_row(what.into_iter().chain(rates));
+    }
+    align_right(&mut looks, 1);
+    println!("{looks}");
+}
+
+fn figures(start: &Start) -> [String; 3] {
+    let mebibytes = |bytes: u64| (bytes >> 20).to_string();
+    [
+        format!("{:.2}", start.time.as_secs_f64()),
+        mebibytes(start.daemon),
+        mebibytes(start.worker),
+    ]
+}
+
+fn rates(measured: &Measured) -> [String; 3] {
+    [
+        format!("{:.0}", measured.rate()),
+        milliseconds(measured.quantile(0.5)),
+        milliseconds(measured.quantile(0.99)),
+    ]
+}
+
 /// Prints what it costs to know who asks.
 pub(crate) fn attest(rows: &[attest::Row]) {
     let mut table = table(["attested, by one caller", "per second", "p50 ms", "p99 ms"]);
     for (what, measured) in rows {
-        table.add_row([
-            (*what).to_owned(),
-            format!("{:.0}", measured.rate()),
-            milliseconds(measured.quantile(0.5)),
-            milliseconds(measured.quantile(0.99)),
-        ]);
+        table.add_row([(*what).to_owned()].into_iter().chain(rates(measured)));
     }
     align_right(&mut table, 1);
     println!("\n{table}");

@@ -2,8 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use softhsm_tests::daemon::Daemon;
+
 use crate::{
-    installation::{Installation, Place, resident, worker},
+    installation::{Installation, Place, resident},
     load::{Measured, Shape, drive},
     settings::{FEW, Settings},
 };
@@ -32,6 +34,19 @@ pub(crate) struct Start {
     pub(crate) worker: u64,
 }
 
+impl Start {
+    pub(crate) fn measure(installation: &Installation) -> (Daemon<'_>, Self) {
+        let start = Instant::now();
+        let daemon = installation.start();
+        let start = Self {
+            time: start.elapsed(),
+            daemon: resident(daemon.pid()),
+            worker: resident(daemon.worker()),
+        };
+        (daemon, start)
+    }
+}
+
 pub(crate) async fn run(settings: &Settings) -> Scale {
     let installation = Installation::new(Place::Disk);
     let mut scale = Scale {
@@ -50,13 +65,7 @@ pub(crate) async fn run(settings: &Settings) -> Scale {
         scale.filled = (secrets, scale.filled.1 + time);
         daemon.stop();
 
-        let start = Instant::now();
-        let daemon = installation.start();
-        let start = Start {
-            time: start.elapsed(),
-            daemon: resident(daemon.pid()),
-            worker: resident(worker(daemon.pid())),
-        };
+        let (daemon, start) = Start::measure(&installation);
         scale.starts.push((secrets, start));
         for &callers in &settings.callers {
             let shape = Shape {

@@ -5,6 +5,9 @@ use std::{env, str::FromStr, time::Duration};
 /// How many secrets there are while calls are compared.
 pub(crate) const FEW: u32 = 10;
 
+/// Secrets in each group, where there are many groups.
+pub(crate) const EACH: u32 = 100;
+
 /// Bytes of content in each secret.
 pub(crate) const CONTENT: usize = 3 * 1024;
 
@@ -23,16 +26,19 @@ pub(crate) enum Part {
     Attest,
     /// Many secrets.
     Scale,
+    /// Many groups.
+    Groups,
 }
 
 impl Part {
-    const ALL: [(&'static str, Self); 6] = [
+    const ALL: [(&'static str, Self); 7] = [
         ("token", Self::Token),
         ("empty", Self::Empty),
         ("fetch", Self::Fetch),
         ("memory", Self::Memory),
         ("attest", Self::Attest),
         ("scale", Self::Scale),
+        ("groups", Self::Groups),
     ];
 }
 
@@ -41,19 +47,22 @@ impl Part {
 pub(crate) struct Settings {
     /// `CUSTODYD_BENCH_SECRETS`: how many secrets are many.
     pub(crate) secrets: u32,
+    /// `CUSTODYD_BENCH_GROUPS`: how many groups, of [`EACH`] secrets, are many.
+    pub(crate) groups: u32,
     /// `CUSTODYD_BENCH_SECONDS`: how long each row is measured in each round.
     pub(crate) time: Duration,
     /// `CUSTODYD_BENCH_ROUNDS`: how often each row has its turn.
     pub(crate) rounds: u32,
     /// `CUSTODYD_BENCH_CALLERS`: how many callers there are at a time.
     pub(crate) callers: Vec<usize>,
-    /// `CUSTODYD_BENCH_PARTS`: which of `token,empty,fetch,memory,attest,scale` are measured.
+    /// `CUSTODYD_BENCH_PARTS`: which of `token,empty,fetch,memory,attest,scale,groups` are
+    /// measured.
     parts: Vec<Part>,
 }
 
 impl Settings {
     pub(crate) fn from_environment() -> Self {
-        let parts = list("PARTS", "token,empty,fetch,memory,attest,scale");
+        let parts = list("PARTS", "token,empty,fetch,memory,attest,scale,groups");
         let part = |name: &String| {
             let found = Part::ALL.into_iter().find(|(known, _)| known == name);
             found
@@ -62,6 +71,7 @@ impl Settings {
         };
         Self {
             secrets: one("SECRETS", 100_000),
+            groups: one("GROUPS", 20),
             time: Duration::from_secs_f64(one("SECONDS", 1.0)),
             rounds: one("ROUNDS", 3),
             callers: list("CALLERS", "1,16,64"),
