@@ -1,5 +1,6 @@
 //! P7 durable: a write that was acknowledged survives kill -9 and a full disk; one that
 //! was not leaves no half. `CUSTODYD_SOAK=N` kills the daemon N times instead of a dozen.
+//! With nextest, add `--profile soak`: its other profile ends what takes long.
 #![allow(clippy::unwrap_used, reason = "a test says so by failing")]
 
 use std::{

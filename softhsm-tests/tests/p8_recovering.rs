@@ -1,6 +1,7 @@
 //! P8 recovering: a token that crashes, hangs, goes away or refuses costs requests a clear,
 //! retryable error while it lasts, and nothing after it. `CUSTODYD_SOAK=N` kills and
 //! stops the worker N times under load instead of a few.
+//! With nextest, add `--profile soak`: its other profile ends what takes long.
 #![allow(clippy::unwrap_used, reason = "a test says so by failing")]
 
 use std::{

@@ -8,7 +8,10 @@ use x509_parser::{
 
 use super::{
     Fields, Properties, Refused, Shape, Type, optional, required,
-    x509::{MAX_COLLECTION, describe, encode, invalid, is_binary, parse, read, sections, to_pem},
+    x509::{
+        MAX_COLLECTION, describe, encode, invalid, is_binary, parse, read, sections, to_pem,
+        too_many,
+    },
 };
 
 const CRLS: &str = "crls";
@@ -17,6 +20,7 @@ const POINTS: &str = "distribution-points";
 
 /// More lists than one set of authorities has.
 const MAX_CRLS: usize = 100;
+const LISTS: &str = "lists";
 
 /// More places than anyone looks at.
 const MAX_POINTS: usize = 100;
@@ -105,14 +109,14 @@ fn crls(value: &[u8]) -> Result<Vec<Vec<u8>>, Refused> {
             let (after, _) =
                 CertificateRevocationList::from_der(rest).map_err(|_| broken(found.len() + 1))?;
             if found.len() == MAX_CRLS {
-                return Err(invalid(format!("{CRLS:?} has over {MAX_CRLS} lists")));
+                return Err(too_many(CRLS, MAX_CRLS, LISTS));
             }
             found.push(rest[..rest.len() - after.len()].to_vec());
             rest = after;
         }
         return Ok(found);
     }
-    let found: Vec<_> = sections(CRLS, value, MAX_CRLS)?
+    let found: Vec<_> = sections(CRLS, value, MAX_CRLS, LISTS)?
         .into_iter()
         .filter(|pem| pem.tag() == "X509 CRL")
         .map(pem::Pem::into_contents)

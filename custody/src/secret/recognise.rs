@@ -222,7 +222,7 @@ pub fn recognise(bytes: &[u8], passphrase: Option<&str>) -> Vec<Found> {
     if !contains(bytes, b"-----BEGIN ") {
         return Vec::new();
     }
-    match sections("PEM", bytes, MAX_COLLECTION) {
+    match sections("PEM", bytes, MAX_COLLECTION, "sections") {
         Ok(found) => found
             .into_iter()
             .filter_map(|pem| section(pem, passphrase))

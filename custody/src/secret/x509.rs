@@ -13,6 +13,8 @@ pub(super) mod key;
 /// One certificate, owned.
 pub(super) type Der = CertificateDer<'static>;
 
+const CERTIFICATES: &str = "certificates";
+
 /// More certificates than any honest chain has.
 pub(super) const MAX_CHAIN: usize = 16;
 
@@ -55,7 +57,7 @@ fn read_der(field: &str, mut rest: &[u8], most: usize) -> Result<Vec<Der>, Refus
             ))
         })?;
         if found.len() == most {
-            return Err(too_many(field, most));
+            return Err(too_many(field, most, CERTIFICATES));
         }
         found.push(Der::from(certificate.as_raw().to_vec()));
         rest = after;
@@ -80,7 +82,7 @@ fn read_pem(field: &str, bytes: &[u8], most: usize) -> Result<Vec<Der>, Refused>
             "{field:?} holds PKCS#7; convert it by: openssl pkcs7 -in FILE -print_certs"
         )));
     }
-    let found = sections(field, bytes, most)?
+    let found = sections(field, bytes, most, CERTIFICATES)?
         .into_iter()
         // The second is an old name for the first, which OpenSSL reads too.
         .filter(|pem| matches!(pem.tag(), "CERTIFICATE" | "X509 CERTIFICATE"))
@@ -92,12 +94,17 @@ fn read_pem(field: &str, bytes: &[u8], most: usize) -> Result<Vec<Der>, Refused>
     Ok(found)
 }
 
-/// The sections of PEM in `bytes`, at most `most`; text between them is skipped.
-pub(super) fn sections(field: &str, bytes: &[u8], most: usize) -> Result<Vec<Pem>, Refused> {
+/// The sections of PEM in `bytes`, at most `most` of `what`; text between them is skipped.
+pub(super) fn sections(
+    field: &str,
+    bytes: &[u8],
+    most: usize,
+    what: &str,
+) -> Result<Vec<Pem>, Refused> {
     const BEGIN: &[u8] = b"-----BEGIN ";
     let begun = bytes.windows(BEGIN.len()).filter(|at| *at == BEGIN).count();
     if begun > most {
-        return Err(too_many(field, most));
+        return Err(too_many(field, most, what));
     }
     let found = pem::parse_many(bytes).unwrap_or_default();
     if found.len() != begun {
@@ -109,8 +116,8 @@ pub(super) fn sections(field: &str, bytes: &[u8], most: usize) -> Result<Vec<Pem
     Ok(found)
 }
 
-fn too_many(field: &str, most: usize) -> Refused {
-    invalid(format!("{field:?} has over {most} certificates"))
+pub(super) fn too_many(field: &str, most: usize, what: &str) -> Refused {
+    invalid(format!("{field:?} has over {most} {what}"))
 }
 
 pub(super) fn contains(bytes: &[u8], wanted: &[u8]) -> bool {

@@ -51,7 +51,7 @@ pub(in crate::secret) fn read(
         )));
     }
     if contains(bytes, b"-----BEGIN ENCRYPTED PRIVATE KEY-----") {
-        let found = sections(field, bytes, super::MAX_CHAIN)?;
+        let found = sections(field, bytes, super::MAX_CHAIN, "sections")?;
         let mut keys = found
             .iter()
             .filter(|pem| pem.tag().ends_with("PRIVATE KEY"));
