@@ -16,7 +16,7 @@ use std::{
         unix::{fs::PermissionsExt as _, process::CommandExt as _},
     },
     path::{Path, PathBuf},
-    process::{ChildStdout, Command, ExitStatus, Output, Stdio},
+    process::{ChildStdout, Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -248,13 +248,6 @@ impl Site {
             serving.then_some(())
         });
         daemon
-    }
-
-    /// Runs `custodyd run --no-wait`, which is expected to refuse; gives its exit status and log.
-    pub fn refused_start(&self) -> (ExitStatus, String) {
-        let mut run = self.custodyd("run");
-        let output = run.arg("--no-wait").output().expect("custodyd runs");
-        (output.status, text(&output))
     }
 
     /// Starts the daemon by another command line, and does not wait until it serves.

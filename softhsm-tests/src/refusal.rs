@@ -2,9 +2,16 @@
 
 use std::process::ExitStatus;
 
-use crate::{Site, until};
+use crate::{Site, text, until};
 
 impl Site {
+    /// Runs `custodyd run --no-wait`, which is expected to refuse; gives its exit status and log.
+    pub fn refused_start(&self) -> (ExitStatus, String) {
+        let mut run = self.custodyd("run");
+        let output = run.arg("--no-wait").output().expect("custodyd runs");
+        (output.status, text(&output))
+    }
+
     /// Runs `custodyd run --no-wait`, which must end before it serves; gives its exit status and
     /// what it printed.
     pub fn does_not_start(&self) -> (ExitStatus, String) {

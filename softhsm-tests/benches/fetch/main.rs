@@ -15,6 +15,7 @@ mod installation;
 mod load;
 mod machine;
 mod report;
+mod rotation;
 mod scale;
 mod settings;
 mod token;
@@ -46,6 +47,9 @@ fn main() {
     }
     if settings.has(Part::Groups) {
         report::groups(&runtime().block_on(groups::run(&settings)));
+    }
+    if settings.has(Part::Rotation) {
+        report::rotation(&runtime().block_on(rotation::run(&settings)));
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{
     groups::Groups,
     load::{Measured, Row},
     machine,
+    rotation::Rotation,
     scale::{Scale, Start},
     settings::{CONTENT, EACH, FEW, Part, Settings},
     token::Rates,
@@ -209,6 +210,23 @@ pub(crate) fn groups(groups: &Groups) {
     }
     align_right(&mut looks, 1);
     println!("{looks}");
+}
+
+/// Prints what a master key's rotation costs.
+pub(crate) fn rotation(rotation: &Rotation) {
+    let (versions, time) = rotation.moved;
+    println!(
+        "\n{versions} versions moved to a new master key in {:.1} s, {:.0} per second, with \
+         database and journal on tmpfs",
+        time.as_secs_f64(),
+        f64::from(versions) / time.as_secs_f64(),
+    );
+    let mut fetches = table(["fetches", "per second", "p50 ms", "p99 ms"]);
+    for (when, measured) in &rotation.fetches {
+        fetches.add_row([(*when).to_owned()].into_iter().chain(rates(measured)));
+    }
+    align_right(&mut fetches, 1);
+    println!("{fetches}");
 }
 
 fn figures(start: &Start) -> [String; 3] {

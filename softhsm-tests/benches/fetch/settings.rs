@@ -28,10 +28,12 @@ pub(crate) enum Part {
     Scale,
     /// Many groups.
     Groups,
+    /// A master key's rotation.
+    Rotation,
 }
 
 impl Part {
-    const ALL: [(&'static str, Self); 7] = [
+    const ALL: [(&'static str, Self); 8] = [
         ("token", Self::Token),
         ("empty", Self::Empty),
         ("fetch", Self::Fetch),
@@ -39,8 +41,12 @@ impl Part {
         ("attest", Self::Attest),
         ("scale", Self::Scale),
         ("groups", Self::Groups),
+        ("rotation", Self::Rotation),
     ];
 }
+
+/// The parts that are measured unless it is said.
+const PARTS: &str = "token,empty,fetch,memory,attest,scale,groups,rotation";
 
 /// What the environment says.
 #[derive(Debug)]
@@ -55,14 +61,13 @@ pub(crate) struct Settings {
     pub(crate) rounds: u32,
     /// `CUSTODYD_BENCH_CALLERS`: how many callers there are at a time.
     pub(crate) callers: Vec<usize>,
-    /// `CUSTODYD_BENCH_PARTS`: which of `token,empty,fetch,memory,attest,scale,groups` are
-    /// measured.
+    /// `CUSTODYD_BENCH_PARTS`: which of [`PARTS`] are measured.
     parts: Vec<Part>,
 }
 
 impl Settings {
     pub(crate) fn from_environment() -> Self {
-        let parts = list("PARTS", "token,empty,fetch,memory,attest,scale,groups");
+        let parts = list("PARTS", PARTS);
         let part = |name: &String| {
             let found = Part::ALL.into_iter().find(|(known, _)| known == name);
             found
