@@ -305,6 +305,16 @@ mod tests {
             ("[token]", "[limits]\nburst = 0\n[token]", "limits.burst"),
             (
                 "[token]",
+                "[limits]\nrewrap-share = 0\n[token]",
+                "limits.rewrap-share",
+            ),
+            (
+                "[token]",
+                "[limits]\nrewrap-share = 101\n[token]",
+                "limits.rewrap-share",
+            ),
+            (
+                "[token]",
                 "[limits]\nhandshake = \"0s\"\n[token]",
                 "limits.handshake",
             ),

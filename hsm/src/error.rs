@@ -246,6 +246,11 @@ impl Error {
             )
     }
 
+    /// Whether one key cannot be used just now, and others can.
+    pub fn is_of_one_key(&self) -> bool {
+        matches!(self, Self::KeyRefused { .. } | Self::KeyNotLoaded { .. })
+    }
+
     /// Whether what was to be opened is at fault, and not the token.
     pub fn is_bad_data(&self) -> bool {
         matches!(self, Self::DoesNotOpen { .. } | Self::ContentDoesNotOpen)

@@ -374,6 +374,36 @@ fn an_outage_interrupts_the_moves_and_loses_nothing() {
 }
 
 #[test]
+fn a_group_whose_new_key_is_gone_does_not_keep_others_from_being_moved() {
+    let site = site(1);
+    let daemon = site.start();
+    site.ctl(&["group", "create", "aaa"]);
+    for number in 0..100 {
+        assert!(
+            site.put(&format!("aaa/{}", name(number)), b"1")
+                .status
+                .success()
+        );
+    }
+    furnish(&site, 3);
+    site.ctl(&["group", "rotate", "aaa"]);
+    let of_aaa = || site.ctl_json(&["group", "show", "aaa"])["master_keys"].clone();
+    let lost = of_aaa()[1]["id"].as_str().unwrap().to_owned();
+    daemon.kill();
+    site.intrude(&["destroy", &lost]);
+    site.configure(&limits(100));
+    let daemon = site.start();
+    assert!(of_aaa()[0]["wraps"].as_u64().unwrap() > 0);
+    site.ctl(&["group", "rotate", "web"]);
+    is_emptied(&site);
+    all_open(&site, 3);
+    // What could not be moved is where it was.
+    assert!(of_aaa()[0]["emptied"].is_null());
+    assert!(of_aaa()[0]["wraps"].as_u64().unwrap() > 0);
+    verified(&site, daemon);
+}
+
+#[test]
 fn a_compromise_is_on_record_and_says_who_is_to_be_told() {
     let site = site(100);
     let daemon = site.start();

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use super::{DAY, Error};
 use crate::{
-    group::{MasterKey, Millis},
+    group::{KeyState, MasterKey, Millis},
     journal::change::{Change, KeyFate},
     name::GroupName,
-    rewrap::Moved,
+    rewrap::{Move, Moved},
     row::{Row, RowId},
     secret::version::Wrap,
     state::{State, edit::Edit, view::GroupView},
@@ -68,10 +68,7 @@ pub fn rotate_group(
             true => key.state.compromised(),
             false => key.state.deactivated(),
         };
-        Some(MasterKey {
-            state: state?,
-            ..key.clone()
-        })
+        with(key, state)
     });
     let over: Vec<_> = over.collect();
     let change = Change::RotateGroup {
@@ -116,7 +113,7 @@ pub fn rewrap(state: &State, group: &GroupName, moved: Vec<Moved>) -> Option<(Ed
 }
 
 /// Whether what was to be moved is as it was.
-fn is_there(group: GroupView<'_>, of: &crate::rewrap::Move) -> bool {
+fn is_there(group: GroupView<'_>, of: &Move) -> bool {
     let id = of.version();
     let version = group.secret(&id.secret.name);
     let version = version.and_then(|secret| secret.version(id.number));
@@ -197,7 +194,7 @@ pub fn destroy(state: &State, name: &GroupName, now: Millis) -> Option<(Edit, Ch
     Some((write(vec![Row::MasterKey(key)]), change))
 }
 
-fn with(key: &MasterKey, state: Option<crate::group::KeyState>) -> Option<MasterKey> {
+fn with(key: &MasterKey, state: Option<KeyState>) -> Option<MasterKey> {
     Some(MasterKey {
         state: state?,
         ..key.clone()

@@ -46,13 +46,12 @@ struct Pace<F> {
 }
 
 impl<F: Fn() -> u32> Pace<F> {
-    /// Rests after the token was busy for `took`.
-    async fn rest(&mut self, took: Duration) {
-        let share = (self.share)().clamp(1, 100);
+    /// The rest that is due after the token was busy for `took`.
+    fn rest(&mut self, took: Duration) -> Option<Duration> {
+        let share = (self.share)();
         self.owed += took * (100 - share) / share;
-        if self.owed >= SHORTEST_REST {
-            tokio::time::sleep(std::mem::take(&mut self.owed)).await;
-        }
+        let is_due = self.owed >= SHORTEST_REST;
+        is_due.then(|| std::mem::take(&mut self.owed))
     }
 }
 
@@ -93,9 +92,16 @@ impl Custodian {
         pace: &mut Pace<impl Fn() -> u32>,
         gone: &mut HashSet<custody::name::KeyId>,
     ) -> Result<(), Error> {
+        let mut refused = None;
         let unmoved = self.state().unmoved();
         for group in unmoved {
-            self.move_group(&group, pace).await?;
+            match self.move_group(&group, pace).await {
+                // The keys of other groups are not affected.
+                Err(Error::Hsm(error)) if error.is_of_one_key() => {
+                    refused.get_or_insert(Error::Hsm(error));
+                }
+                moved => moved?,
+            }
             while self.change_of_key(&group, change::key::empty).await? {}
         }
         let due = change::key::due(&self.state(), now());
@@ -115,7 +121,7 @@ impl Custodian {
                 }
             }
         }
-        Ok(())
+        refused.map_or(Ok(()), Err)
     }
 
     /// Moves everything in a group that can be moved.
@@ -144,7 +150,9 @@ impl Custodian {
                         break;
                     }
                 }
-                pace.rest(began.elapsed()).await;
+                if let Some(rest) = pace.rest(began.elapsed()) {
+                    tokio::time::sleep(rest).await;
+                }
             }
             self.write_moves(group, moved).await?;
             if let Some(error) = failed {
@@ -201,5 +209,25 @@ impl Custodian {
             }
         })
         .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_is_left_alone_for_the_rest_of_the_time() {
+        let busy = Duration::from_millis(1);
+        for (share, rests) in [(100, 0), (50, 100), (25, 300), (1, 9900)] {
+            let mut pace = Pace {
+                share: move || share,
+                owed: Duration::ZERO,
+            };
+            let rested: Duration = (0..100).filter_map(|_| pace.rest(busy)).sum();
+            // What is too short to rest for is still owed.
+            assert_eq!(rested + pace.owed, Duration::from_millis(rests), "{share}");
+            assert!(pace.owed < SHORTEST_REST, "{share}");
+        }
     }
 }

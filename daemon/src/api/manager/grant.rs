@@ -101,16 +101,10 @@ impl Call<'_> {
 
     /// The grants of one group, or of all that the operator has a role for.
     fn rules(&self, group: Option<&GroupName>) -> Result<Vec<Rule>, Error> {
+        self.exists(group)?;
         let state = self.manager.custodian.state();
-        if let Some(name) = group
-            && state.group(name).is_none()
-        {
-            return Err(change::Error::NoSuchGroup(name.clone()).into());
-        }
-        let seen = state.groups().filter(|seen| {
-            let name = &seen.row().name;
-            group.is_none_or(|group| group == name) && self.operator.sees(name)
-        });
+        let groups = state.groups_from(None, group);
+        let seen = groups.filter(|seen| self.operator.sees(&seen.row().name));
         Ok(seen.flat_map(|group| group.rules().cloned()).collect())
     }
 

@@ -134,7 +134,7 @@ impl Call<'_> {
     }
 
     /// Whether the group that is named is there.
-    fn exists(&self, group: Option<&GroupName>) -> Result<(), Error> {
+    pub(super) fn exists(&self, group: Option<&GroupName>) -> Result<(), Error> {
         match group {
             Some(name) if self.manager.custodian.state().group(name).is_none() => {
                 Err(change::Error::NoSuchGroup(name.clone()).into())
