@@ -117,6 +117,20 @@ impl<'a> Encrypted<'a> {
         passphrase: &kdf::Passphrase<'_>,
         effort: &mut Effort,
     ) -> Result<Zeroizing<Vec<u8>>, Error> {
+        let plain = self.decrypt(passphrase, effort)?;
+        // One wrong passphrase in 256 leaves something like padding. What is encrypted is always
+        // a sequence: a key (PKCS#8), or the contents of a part (PKCS#12).
+        match Reader::new(&plain).sequence() {
+            Ok(_) => Ok(plain),
+            Err(_) => Err(Error::Passphrase),
+        }
+    }
+
+    fn decrypt(
+        &self,
+        passphrase: &kdf::Passphrase<'_>,
+        effort: &mut Effort,
+    ) -> Result<Zeroizing<Vec<u8>>, Error> {
         if self.algorithm == oid!(1.2.840.113549.1.5.13) {
             return self.pbes2(passphrase, effort);
         }
@@ -241,4 +255,30 @@ fn decrypt_aes(
         .len();
     text.truncate(length);
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_passphrase_is_told_whatever_it_leaves() {
+        // PBES2 with AES-256 and one iteration, under "secret".
+        let sample = include_bytes!("key/samples/encrypted-once.pem");
+        let der = pem::parse(sample).unwrap().into_contents();
+        let encrypted = Encrypted::from_ber(&der).unwrap();
+        let open = |passphrase| encrypted.open(passphrase, &mut Effort::default());
+        assert!(open("secret").is_ok());
+        // After all but the first there is what looks like padding.
+        for wrong in [
+            "other",
+            "wrong483",
+            "wrong606",
+            "wrong735",
+            "wrong930",
+            "wrong1160",
+        ] {
+            assert_eq!(open(wrong), Err(Error::Passphrase), "{wrong}");
+        }
+    }
 }
