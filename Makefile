@@ -113,7 +113,7 @@ fuzz: ## Fuzz each parser for FUZZ_SECONDS (needs a nightly toolchain and cargo-
 
 .PHONY: install
 install: build ## Install under PREFIX (default /usr/local); DESTDIR for packagers
-	install -d $(addprefix $(DESTDIR),$(BINDIR) $(MANDIR)/man1 $(SYSTEMDDIR) $(SYSUSERSDIR) $(TMPFILESDIR) $(DOCDIR)/examples)
+	install -d $(addprefix $(DESTDIR),$(BINDIR) $(MANDIR)/man1 $(SYSTEMDDIR) $(SYSUSERSDIR) $(TMPFILESDIR) $(DOCDIR)/examples $(DOCDIR)/tokens)
 	install -m 0755 "$(TARGET)/release/custodyd" "$(TARGET)/release/custodyctl" "$(DESTDIR)$(BINDIR)/"
 	for unit in systemd/*.service systemd/*.socket; do \
 	    sed 's,/usr/bin/,$(BINDIR)/,g' "$$unit" | install -m 0644 /dev/stdin "$(DESTDIR)$(SYSTEMDDIR)/$${unit##*/}"; \
@@ -125,6 +125,7 @@ install: build ## Install under PREFIX (default /usr/local); DESTDIR for package
 	    sed 's,/usr/bin/custody,$(BINDIR)/custody,g' "$$example" | install -m 0644 /dev/stdin "$(DESTDIR)$(DOCDIR)/examples/$${example##*/}"; \
 	done
 	install -m 0644 README.md CHANGELOG.md SECURITY.md LICENSE docs/*.md "$(DESTDIR)$(DOCDIR)/"
+	install -m 0644 docs/tokens/*.md "$(DESTDIR)$(DOCDIR)/tokens/"
 	for shell in bash:bash-completion/completions/custodyctl zsh:zsh/site-functions/_custodyctl fish:fish/vendor_completions.d/custodyctl.fish; do \
 	    file="$(DESTDIR)$(PREFIX)/share/$${shell#*:}"; \
 	    install -d "$${file%/*}"; \

@@ -10,7 +10,7 @@ use std::{
 };
 
 use custody::{envelope::Wrapping, journal::chain::CheckpointPolicy};
-use hsm::{PinSource, TokenSelector};
+use hsm::{CodeOverrideError, PinSource, Profile, TokenSelector};
 use nix::unistd::geteuid;
 
 use crate::{attest, log};
@@ -99,6 +99,7 @@ pub(crate) struct Token {
     pub(crate) canary_interval: Duration,
     pub(crate) wrappings: Vec<Wrapping>,
     pub(crate) environment: Vec<(String, String)>,
+    pub(crate) codes: hsm::Codes,
 }
 
 /// A configuration that makes no sense.
@@ -135,6 +136,10 @@ enum Problem {
     Wrapping(String),
     #[error("token.wrapping must name at least one algorithm")]
     NoWrapping,
+    #[error("token.profile knows auto, {known}; {0:?} is not among them", known = Profile::ALL.map(Profile::name).join(", "))]
+    Profile(String),
+    #[error("token.ckr-overrides: {0}")]
+    Code(#[from] CodeOverrideError),
     #[error("{0} must be more than nothing")]
     Zero(&'static str),
     #[error("limits.rewrap-share wants a percentage from 1 to 100, not {0}")]
@@ -236,6 +241,7 @@ impl Config {
             longest_wait: token.longest_wait,
             canary_interval: token.canary_interval,
             wrappings: token.wrappings,
+            codes: token.codes,
             pin_latch: self.state_directory.join("pin-refused"),
         }
     }
@@ -297,6 +303,12 @@ mod tests {
             ("label", "sessions = 0\nlabel", "sessions"),
             ("label", "deadline = \"0s\"\nlabel", "token.deadline"),
             ("label", "wrapping = [\"rot13\"]\nlabel", "rot13"),
+            ("label", "profile = \"hsm\"\nlabel", "token.profile"),
+            (
+                "label",
+                "ckr-overrides = { CKR_PIN_INCORRECT = \"device\" }\nlabel",
+                "CKR_PIN_INCORRECT is of class authentication",
+            ),
             (
                 "[token]",
                 "[limits]\nconnections-per-uid = 0\n[token]",

@@ -9,8 +9,10 @@
 #![forbid(unsafe_code)]
 
 mod client;
+mod code;
 mod error;
 mod latch;
+mod profile;
 pub mod settings;
 pub mod token;
 mod wire;
@@ -22,7 +24,9 @@ pub use client::{
     health::{Health, WorkerState},
     key::{KeyRole, KnownKey, NewGmk, NewJournalKey},
 };
+pub use code::{Class, CodeOverride, CodeOverrideError};
 pub use error::{Error, PinProblem, Refusal};
-pub use settings::{PinSource, Settings};
+pub use profile::Profile;
+pub use settings::{Codes, PinSource, Settings};
 pub use token::{TokenDescription, TokenSelector};
 pub use worker::worker;

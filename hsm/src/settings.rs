@@ -4,7 +4,7 @@ use std::{ffi::OsString, num::NonZeroUsize, os::fd::RawFd, path::PathBuf, time::
 
 use custody::envelope::Wrapping;
 
-use crate::token::TokenSelector;
+use crate::{code::CodeOverride, profile::Profile, token::TokenSelector};
 
 /// How a token is reached and used.
 #[derive(Clone, Debug)]
@@ -37,6 +37,8 @@ pub struct Settings {
     pub canary_interval: Duration,
     /// How new keys may wrap, the preferred first.
     pub wrappings: Vec<Wrapping>,
+    /// What the module's codes mean.
+    pub codes: Codes,
     /// The file that is made when the token refused the PIN. While it exists no login is
     /// attempted by anyone.
     ///
@@ -46,6 +48,15 @@ pub struct Settings {
     /// latched if the token says that a wrong PIN was entered, and otherwise allowed;
     /// after two such attempts in a row there is one an hour.
     pub pin_latch: PathBuf,
+}
+
+/// What a module's codes mean, beyond the standard.
+#[derive(Clone, Debug, Default)]
+pub struct Codes {
+    /// What kind of module it is; if none, that which its library says.
+    pub profile: Option<Profile>,
+    /// Codes that mean something else than the profile has.
+    pub overrides: Vec<CodeOverride>,
 }
 
 /// Where the worker finds the PIN. It is never an argument, in the environment or in

@@ -35,6 +35,11 @@ pub(crate) struct Hello {
     pub(crate) sessions: u32,
     #[prost(string, repeated, tag = "11")]
     pub(crate) wrappings: Vec<String>,
+    /// The profile's name; empty if the module says itself what it is.
+    #[prost(string, tag = "12")]
+    pub(crate) profile: String,
+    #[prost(string, repeated, tag = "13")]
+    pub(crate) overrides: Vec<String>,
 }
 
 /// Where the worker finds the PIN.

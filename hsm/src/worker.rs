@@ -22,7 +22,7 @@ use rustix::{
 };
 
 use crate::{
-    Error, TokenSelector,
+    Codes, Error, Profile, TokenSelector,
     latch::Latch,
     wire::{self, Boot, Hello, Inbox, Stage},
 };
@@ -134,7 +134,9 @@ fn begin(
     let allowed = hello.wrappings.iter().map(|name| Wrapping::from_name(name));
     let allowed = allowed.collect::<Option<Vec<_>>>().ok_or_else(unclear)?;
 
-    let found = token::find(&wire::problem::path(hello.module.clone()), &wanted)?;
+    let codes = codes(hello).ok_or_else(unclear)?;
+
+    let found = token::find(&wire::problem::path(hello.module.clone()), &wanted, codes)?;
     found.check_pin_flags()?;
     let source = pin::Source::new(hello.pin.as_ref().ok_or_else(unclear)?, descriptors);
     let asks = source.asks();
@@ -148,6 +150,18 @@ fn begin(
         stage(Stage::Asked(true))?;
     }
     found.log_in(pin, &latch, allowed)
+}
+
+fn codes(hello: &Hello) -> Option<Codes> {
+    let profile = match &*hello.profile {
+        "" => None,
+        name => Some(Profile::from_name(name)?),
+    };
+    let overrides = hello.overrides.iter().map(|own| own.parse().ok());
+    Some(Codes {
+        profile,
+        overrides: overrides.collect::<Option<_>>()?,
+    })
 }
 
 fn tell(socket: &mut UnixStream, stage: Stage) -> io::Result<()> {

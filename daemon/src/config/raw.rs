@@ -8,7 +8,7 @@ use std::{
 };
 
 use custody::{envelope::Wrapping, journal::chain::CheckpointPolicy};
-use hsm::{PinSource, TokenSelector};
+use hsm::{CodeOverride, PinSource, Profile, TokenSelector};
 use jiff::SignedDuration;
 use serde::Deserialize;
 
@@ -64,6 +64,10 @@ struct RawToken {
     wrapping: Vec<String>,
     #[serde(default)]
     environment: BTreeMap<String, String>,
+    #[serde(default = "auto")]
+    profile: String,
+    #[serde(default)]
+    ckr_overrides: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -149,6 +153,13 @@ fn half_a_minute() -> SignedDuration {
 
 fn a_minute() -> SignedDuration {
     SignedDuration::from_mins(1)
+}
+
+/// The profile that the module's library tells.
+const AUTO: &str = "auto";
+
+fn auto() -> String {
+    AUTO.to_owned()
 }
 
 fn all_wrappings() -> Vec<String> {
@@ -309,6 +320,12 @@ impl RawToken {
         if wrappings.is_empty() {
             return Err(Problem::NoWrapping);
         }
+        let profile = match &*self.profile {
+            AUTO => None,
+            name => Some(Profile::from_name(name).ok_or(Problem::Profile(self.profile))?),
+        };
+        let overrides = self.ckr_overrides.iter();
+        let overrides = overrides.map(|(code, class)| CodeOverride::new(code, class));
         Ok(Token {
             module: absolute("token.module", self.module)?,
             selector,
@@ -321,6 +338,10 @@ impl RawToken {
             canary_interval: positive("token.canary-interval", self.canary_interval)?,
             wrappings,
             environment: self.environment.into_iter().collect(),
+            codes: hsm::Codes {
+                profile,
+                overrides: overrides.collect::<Result<_, _>>()?,
+            },
         })
     }
 }

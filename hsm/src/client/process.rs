@@ -20,7 +20,7 @@ use rustix::{
 use tokio::sync::oneshot;
 
 use crate::{
-    Error, PinProblem, PinSource, Settings,
+    Error, PinProblem, PinSource, Profile, Settings,
     wire::{self, Hello, PinFrom, problem},
 };
 
@@ -168,6 +168,7 @@ impl PinHandover {
 }
 
 fn hello(settings: &Settings) -> Hello {
+    let codes = &settings.codes;
     Hello {
         protocol: wire::PROTOCOL,
         parent: std::process::id(),
@@ -186,5 +187,7 @@ fn hello(settings: &Settings) -> Hello {
             .iter()
             .map(|way| way.name().to_owned())
             .collect(),
+        profile: codes.profile.map_or("", Profile::name).to_owned(),
+        overrides: codes.overrides.iter().map(ToString::to_string).collect(),
     }
 }

@@ -102,7 +102,7 @@ impl<'a> Desk<'a> {
                 });
             }
             Fault::BadBlob => (malformed(), Remedy::AskCanary, false),
-            Fault::Token(error) => match recovery::remedy(&error) {
+            Fault::Token(error) => match self.token.codes().remedy(&error) {
                 Remedy::ReplaceSession => return Verdict::Session(error),
                 remedy => (recovery::token_error(&error), remedy, tries < TRIES),
             },

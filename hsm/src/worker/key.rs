@@ -19,7 +19,7 @@ use custody::{
 
 use super::{
     find::{self, Finder},
-    recovery::{self, Remedy, TRIES},
+    recovery::{self, Codes, Remedy, TRIES},
     strategy, template,
     wrap::{self, Fault},
 };
@@ -38,8 +38,8 @@ pub(super) struct Gmk {
 }
 
 /// The keys that this worker has found and proven.
-#[derive(Default)]
 pub(super) struct Keys {
+    codes: Codes,
     finder: Finder,
     gmks: HashMap<KeyId, Gmk>,
     journals: HashMap<KeyId, ObjectHandle>,
@@ -47,6 +47,16 @@ pub(super) struct Keys {
 }
 
 impl Keys {
+    pub(super) fn new(codes: Codes) -> Self {
+        Self {
+            codes,
+            finder: Finder::default(),
+            gmks: HashMap::new(),
+            journals: HashMap::new(),
+            proven: HashSet::new(),
+        }
+    }
+
     pub(super) fn gmk(&self, id: &KeyId) -> Result<&Gmk, Error> {
         self.gmks.get(id).ok_or(Error::KeyNotLoaded { id: *id })
     }
@@ -89,7 +99,7 @@ impl Keys {
             wrapping,
             canary,
         };
-        gmk.prove(session, id)?;
+        gmk.prove(session, &self.codes, id)?;
         self.gmks.insert(id, gmk);
         Ok(())
     }
@@ -150,7 +160,7 @@ impl Keys {
             return Err(Error::NoWrapping { tried }.into());
         };
         let id = fresh_id()?;
-        let made = make(|fixed| {
+        let made = make(&self.codes, |fixed| {
             let mut template = template::gmk(&id, label, wrapping);
             template.extend(fixed);
             session.generate_key(&Mechanism::AesKeyGen, &template)
@@ -185,7 +195,7 @@ impl Keys {
         label: &str,
     ) -> Result<wire::Journal, Fault> {
         let id = fresh_id()?;
-        let (public, private) = make(|fixed| {
+        let (public, private) = make(&self.codes, |fixed| {
             let mut template = template::journal_private(&id, label);
             template.extend(fixed);
             session.generate_key_pair(
@@ -220,7 +230,7 @@ impl Keys {
     /// Tries a way to wrap, unless it has worked before.
     fn prove(&mut self, session: &Session, wrapping: Wrapping) -> Result<(), String> {
         if !self.proven.contains(&wrapping) {
-            strategy::prove(session, wrapping).map_err(|amiss| amiss.what)?;
+            strategy::prove(session, &self.codes, wrapping).map_err(|amiss| amiss.what)?;
             self.proven.insert(wrapping);
         }
         Ok(())
@@ -231,11 +241,11 @@ impl Gmk {
     /// Opens the canary. If it does not open, another canary tells whether this is another
     /// key of that identifier or a token in trouble, which may have been in trouble with the
     /// first alone: so it is tried until that is most unlikely.
-    fn prove(&self, session: &Session, id: KeyId) -> Result<(), Fault> {
+    fn prove(&self, session: &Session, codes: &Codes, id: KeyId) -> Result<(), Fault> {
         for _ in 0..TRIES {
             match self.open_canary(session, &id) {
                 Ok(true) => return Ok(()),
-                Err(Fault::Token(error)) if recovery::remedy(&error) == Remedy::AskCanary => {
+                Err(Fault::Token(error)) if codes.remedy(&error) == Remedy::AskCanary => {
                     if !strategy::works(session, self.wrapping) {
                         return Err(Fault::Token(error));
                     }
@@ -266,10 +276,13 @@ fn conforms(
 }
 
 /// Makes a key that cannot be changed afterwards, or one that can if the token wants it so.
-fn make<T>(generate: impl Fn(Option<Attribute>) -> cryptoki::error::Result<T>) -> Result<T, Fault> {
+fn make<T>(
+    codes: &Codes,
+    generate: impl Fn(Option<Attribute>) -> cryptoki::error::Result<T>,
+) -> Result<T, Fault> {
     let fixed = generate(Some(Attribute::Modifiable(false)));
     match fixed {
-        Err(error) if recovery::remedy(&error) == Remedy::Answer => Ok(generate(None)?),
+        Err(error) if codes.remedy(&error) == Remedy::Answer => Ok(generate(None)?),
         made => Ok(made?),
     }
 }

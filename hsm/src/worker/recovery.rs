@@ -1,10 +1,12 @@
-//! Which `CKR_` code means what, and what is done about it.
-
-use std::fmt;
+//! What is done about an error of the token: by its class, which [`code`] has, or the profile.
 
 use cryptoki::error::{Error as CkError, RvError};
 
-use crate::Error;
+use crate::{
+    Error,
+    code::{self, Class, CodeOverride},
+    profile::Profile,
+};
 
 /// What is done about an error of the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,64 +21,63 @@ pub(super) enum Remedy {
     ReplaceWorker,
 }
 
+impl Remedy {
+    const fn of(class: Class) -> Self {
+        match class {
+            Class::Session => Self::ReplaceSession,
+            Class::Login | Class::Device => Self::ReplaceWorker,
+            // A token in trouble may answer as if the data were bad.
+            Class::Ambiguous | Class::Data => Self::AskCanary,
+            // The next try is no better; and a successor would log in, which may cost a try.
+            Class::Capacity | Class::Policy | Class::Authentication => Self::Answer,
+        }
+    }
+}
+
+/// What the codes of this module mean.
+#[derive(Clone, Debug)]
+pub(super) struct Codes {
+    pub(super) profile: Profile,
+    /// The configuration's, which go before the profile's.
+    pub(super) overrides: Vec<CodeOverride>,
+}
+
+impl Codes {
+    /// The remedy for `error`.
+    pub(super) fn remedy(&self, error: &CkError) -> Remedy {
+        Remedy::of(self.class(error))
+    }
+
+    fn class(&self, error: &CkError) -> Class {
+        match error {
+            CkError::Pkcs11(code, _) => self.class_of(*code),
+            // What the module cannot do at all, or says in a form that cannot be read.
+            CkError::LibraryLoading(_)
+            | CkError::NotSupported
+            | CkError::TryFromInt(_)
+            | CkError::TryFromSlice(_)
+            | CkError::ParseInt(_)
+            | CkError::Utf8(_)
+            | CkError::NulError(_)
+            | CkError::NullFunctionPointer
+            | CkError::MissingSymbol(_)
+            | CkError::InvalidValue
+            | CkError::PinNotSet => Class::Policy,
+        }
+    }
+
+    fn class_of(&self, code: RvError) -> Class {
+        let own = self.overrides.iter().find(|own| own.code == code);
+        own.map(|own| own.class)
+            .or_else(|| self.profile.differs(code))
+            .unwrap_or_else(|| code::class(code))
+    }
+}
+
 /// How often something is tried before it is held to fail by itself and not by a token that
 /// fails now and then, when a canary opens after each failure: if one call of five fails,
 /// two or three of a million are held so wrongly.
 pub(super) const TRIES: usize = 8;
-
-/// The remedy for `error`.
-pub(super) fn remedy(error: &CkError) -> Remedy {
-    match error {
-        CkError::Pkcs11(code, _) => of_code(*code),
-        _ => Remedy::Answer,
-    }
-}
-
-fn of_code(code: RvError) -> Remedy {
-    use RvError as Rv;
-    match code {
-        // Stuck after another failure, or closed by someone; NSS and Kryoptic end the
-        // operation when a buffer is too small.
-        Rv::OperationActive
-        | Rv::OperationNotInitialized
-        | Rv::SessionHandleInvalid
-        | Rv::SessionClosed
-        | Rv::BufferTooSmall => Remedy::ReplaceSession,
-
-        // The login, the keys or the token itself are gone from under us.
-        Rv::CryptokiNotInitialized
-        | Rv::DeviceRemoved
-        | Rv::TokenNotPresent
-        | Rv::TokenNotRecognized
-        | Rv::SlotIdInvalid
-        | Rv::UserNotLoggedIn
-        | Rv::KeyHandleInvalid
-        | Rv::ObjectHandleInvalid
-        | Rv::UnwrappingKeyHandleInvalid
-        | Rv::WrappingKeyHandleInvalid
-        | Rv::MutexBad
-        | Rv::MutexNotLocked
-        | Rv::FipsSelfTestFailed => Remedy::ReplaceWorker,
-
-        // Modules answer a tampered blob with any of these, and a failing token too.
-        Rv::GeneralError
-        | Rv::DeviceError
-        | Rv::FunctionFailed
-        | Rv::FunctionCanceled
-        | Rv::EncryptedDataInvalid
-        | Rv::EncryptedDataLenRange
-        | Rv::WrappedKeyInvalid
-        | Rv::WrappedKeyLenRange
-        | Rv::DataInvalid
-        | Rv::DataLenRange
-        | Rv::KeySizeRange
-        | Rv::UnknownErrorCode(_)
-        | Rv::VendorDefined(_) => Remedy::AskCanary,
-
-        // Out of memory, a refused attribute, a use that is not permitted: the next try is no better.
-        _ => Remedy::Answer,
-    }
-}
 
 /// Whether a login that ended so says nothing about the PIN.
 pub(super) fn is_outage(error: &CkError) -> bool {
@@ -106,7 +107,7 @@ pub(super) fn token_error(error: &CkError) -> Error {
     match error {
         CkError::Pkcs11(code, function) => Error::Token {
             function: format!("C_{function:?}"),
-            code: code_name(*code),
+            code: code::name(*code),
         },
         other => Error::Token {
             function: "the PKCS#11 library".to_owned(),
@@ -118,93 +119,228 @@ pub(super) fn token_error(error: &CkError) -> Error {
 /// The error in words.
 pub(super) fn describe(error: &CkError) -> String {
     match error {
-        CkError::Pkcs11(code, function) => format!("C_{function:?} answered {}", code_name(*code)),
+        CkError::Pkcs11(code, function) => format!("C_{function:?} answered {}", code::name(*code)),
         other => other.to_string(),
     }
 }
 
-fn code_name(code: RvError) -> String {
-    if let RvError::VendorDefined(number) | RvError::UnknownErrorCode(number) = code {
-        return format!("{number:#x}");
-    }
-    constant("CKR", &code)
-}
-
-/// The standard's name for a value that cryptoki names in its own way: `CKR_PIN_LOCKED`
-/// for `PinLocked`.
-pub(super) fn constant(prefix: &str, value: &impl fmt::Debug) -> String {
-    let mut name = prefix.to_owned();
-    for letter in format!("{value:?}").chars() {
-        if letter.is_uppercase() {
-            name.push('_');
-        }
-        name.push(letter.to_ascii_uppercase());
-    }
-    name
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use cryptoki::context::Function;
 
     use super::*;
 
+    const MANUAL: &str = include_str!("../../../docs/tokens/codes.md");
+
+    fn codes(profile: Profile, overrides: Vec<CodeOverride>) -> Codes {
+        Codes { profile, overrides }
+    }
+
+    fn of(codes: &Codes, code: RvError) -> Remedy {
+        codes.remedy(&CkError::Pkcs11(code, Function::Decrypt))
+    }
+
+    /// How much is done about it.
+    fn weight(remedy: Remedy) -> u8 {
+        match remedy {
+            Remedy::Answer => 0,
+            Remedy::AskCanary => 1,
+            Remedy::ReplaceSession => 2,
+            Remedy::ReplaceWorker => 3,
+        }
+    }
+
+    /// Every code of the standard, and some of vendors.
+    fn every_code() -> impl Iterator<Item = RvError> {
+        let theirs = [0x8000_0000, 0x8000_0001, 0xce53_4351, 0xce53_4352];
+        let unknown = RvError::UnknownErrorCode(0x7fff_ffff);
+        let vendors = theirs.map(RvError::VendorDefined);
+        code::all().chain(vendors).chain([unknown])
+    }
+
     #[test]
-    fn dead_sessions_are_replaced_and_nothing_more() {
-        for code in [
-            RvError::OperationActive,
-            RvError::SessionHandleInvalid,
-            RvError::SessionClosed,
-        ] {
-            assert_eq!(of_code(code), Remedy::ReplaceSession, "{code:?}");
+    fn the_manual_has_every_code() {
+        let mut table =
+            "| number | code | class | what is done | with these |\n|---|---|---|---|---|\n"
+                .to_owned();
+        for code in code::all() {
+            let class = code::class(code);
+            let others: Vec<_> = Profile::ALL
+                .into_iter()
+                .filter_map(|profile| Some((profile.name(), profile.differs(code)?)))
+                .map(|(profile, class)| format!("{profile}: {class}"))
+                .collect();
+            let number = number(code);
+            let (name, done) = (code::name(code), said(Remedy::of(class)));
+            let others = others.join(", ");
+            writeln!(
+                table,
+                "| {number:#x} | `{name}` | {class} | {done} | {others} |"
+            )
+            .expect("written to memory");
+        }
+        for profile in Profile::ALL {
+            for (code, class) in profile.differences() {
+                if let RvError::VendorDefined(number) = code {
+                    let (profile, done) = (profile.name(), said(Remedy::of(*class)));
+                    writeln!(table, "| {number:#x} | | ambiguous | ask the canary | {profile}: {class} ({done}) |")
+                        .expect("written to memory");
+                }
+            }
+        }
+        assert!(
+            MANUAL.contains(&table),
+            "docs/tokens/codes.md wants:\n{table}"
+        );
+    }
+
+    fn number(code: RvError) -> u64 {
+        let known =
+            |number: &u64| cryptoki::error::Rv::from(*number) == cryptoki::error::Rv::Error(code);
+        (1..0x1000).find(known).expect("a code of the standard")
+    }
+
+    fn said(remedy: Remedy) -> &'static str {
+        match remedy {
+            Remedy::Answer => "fail the request",
+            Remedy::AskCanary => "ask the canary",
+            Remedy::ReplaceSession => "replace the session",
+            Remedy::ReplaceWorker => "replace the worker",
         }
     }
 
     #[test]
-    fn a_lost_token_ends_the_worker() {
-        for code in [
-            RvError::CryptokiNotInitialized,
-            RvError::DeviceRemoved,
-            RvError::TokenNotPresent,
-            RvError::UserNotLoggedIn,
-            RvError::KeyHandleInvalid,
-            RvError::ObjectHandleInvalid,
-        ] {
-            assert_eq!(of_code(code), Remedy::ReplaceWorker, "{code:?}");
+    fn no_profile_takes_an_outage_for_an_answer_or_bad_data_for_an_outage() {
+        for profile in Profile::ALL {
+            let codes = codes(profile, Vec::new());
+            for code in every_code() {
+                let (class, remedy) = (code::class(code), of(&codes, code));
+                let what = format!("{profile:?} {code:?}");
+                match class {
+                    Class::Authentication => assert_eq!(remedy, Remedy::Answer, "{what}"),
+                    Class::Data => assert_eq!(remedy, Remedy::AskCanary, "{what}"),
+                    Class::Ambiguous | Class::Session | Class::Device => {
+                        assert_ne!(remedy, Remedy::Answer, "{what}");
+                    }
+                    Class::Login | Class::Capacity | Class::Policy => {}
+                }
+            }
         }
     }
 
     #[test]
-    fn codes_that_do_not_tell_tampering_from_trouble_are_put_to_the_canary() {
-        for code in [
-            RvError::GeneralError,
-            RvError::DeviceError,
-            RvError::FunctionFailed,
-            RvError::EncryptedDataInvalid,
-            RvError::WrappedKeyInvalid,
-            RvError::UnknownErrorCode(0x42),
-        ] {
-            assert_eq!(of_code(code), Remedy::AskCanary, "{code:?}");
+    fn a_configuration_can_only_have_more_done_and_nothing_about_pins_or_bad_data() {
+        for profile in Profile::ALL {
+            for code in every_code() {
+                for class in Class::ALL {
+                    let name = code::name(code);
+                    let Ok(own) = CodeOverride::new(&name, class.name()) else {
+                        continue;
+                    };
+                    let table = Remedy::of(code::class(code));
+                    let remedy = of(&codes(profile, vec![own]), code);
+                    let what = format!("{profile:?} {own}");
+                    assert!(weight(remedy) >= weight(table).max(1), "{what}");
+                    assert_ne!(class, Class::Authentication, "{what}");
+                    match code::class(code) {
+                        Class::Authentication => panic!("{what}"),
+                        Class::Data => assert_eq!(remedy, Remedy::AskCanary, "{what}"),
+                        _ => assert_eq!(remedy, Remedy::of(class), "{what}"),
+                    }
+                }
+            }
         }
     }
 
     #[test]
-    fn a_refusal_or_lack_of_memory_does_not_end_the_worker() {
-        for code in [
-            RvError::HostMemory,
-            RvError::DeviceMemory,
-            RvError::KeyFunctionNotPermitted,
-            RvError::MechanismInvalid,
-            RvError::TemplateInconsistent,
+    fn what_can_be_overridden_is() {
+        for (code, class) in [
+            ("CKR_FUNCTION_REJECTED", "device"),
+            ("CKR_DEVICE_ERROR", "device"),
+            ("CKR_KEY_HANDLE_INVALID", "device"),
+            ("CKR_OPERATION_ACTIVE", "login"),
+            ("0x80000001", "session"),
+            ("0x80000001", "data"),
         ] {
-            assert_eq!(of_code(code), Remedy::Answer, "{code:?}");
+            assert!(CodeOverride::new(code, class).is_ok(), "{code} {class}");
         }
+        for (code, class) in [
+            ("CKR_DEVICE_ERROR", "policy"),
+            ("CKR_GENERAL_ERROR", "capacity"),
+            ("0x80000001", "policy"),
+            ("CKR_TEMPLATE_INCONSISTENT", "policy"),
+            ("CKR_PIN_INCORRECT", "device"),
+            ("CKR_USER_PIN_NOT_INITIALIZED", "ambiguous"),
+            ("CKR_ENCRYPTED_DATA_INVALID", "device"),
+            ("CKR_DEVICE_REMOVED", "session"),
+        ] {
+            assert!(CodeOverride::new(code, class).is_err(), "{code} {class}");
+        }
+    }
+
+    #[test]
+    fn what_a_configuration_says_goes_before_the_profile() {
+        let code = RvError::WrappingKeyHandleInvalid;
+        let own = CodeOverride::new("CKR_WRAPPING_KEY_HANDLE_INVALID", "device").unwrap();
+        let kryoptic = |own| of(&codes(Profile::Kryoptic, own), code);
+        assert_eq!(kryoptic(vec![own]), Remedy::ReplaceWorker);
+        assert_eq!(kryoptic(Vec::new()), Remedy::Answer);
+        assert_eq!(
+            of(&codes(Profile::Generic, Vec::new()), code),
+            Remedy::ReplaceWorker
+        );
+    }
+
+    #[test]
+    fn whatever_else_a_login_is_answered_may_have_cost_a_try() {
+        let outages: Vec<_> = every_code()
+            .filter(|code| is_outage(&CkError::Pkcs11(*code, Function::Login)))
+            .map(code::name)
+            .collect();
+        let expected = [
+            "CKR_HOST_MEMORY",
+            "CKR_SLOT_ID_INVALID",
+            "CKR_GENERAL_ERROR",
+            "CKR_FUNCTION_FAILED",
+            "CKR_DEVICE_ERROR",
+            "CKR_DEVICE_MEMORY",
+            "CKR_DEVICE_REMOVED",
+            "CKR_SESSION_CLOSED",
+            "CKR_SESSION_HANDLE_INVALID",
+            "CKR_TOKEN_NOT_PRESENT",
+            "CKR_TOKEN_NOT_RECOGNIZED",
+            "CKR_CRYPTOKI_NOT_INITIALIZED",
+        ];
+        assert_eq!(outages, expected);
     }
 
     #[test]
     fn errors_carry_the_names_of_the_standard() {
         let error = CkError::Pkcs11(RvError::GeneralError, Function::UnwrapKey);
         assert_eq!(describe(&error), "C_UnwrapKey answered CKR_GENERAL_ERROR");
-        assert_eq!(code_name(RvError::VendorDefined(0x8000_0001)), "0x80000001");
+    }
+
+    #[test]
+    fn modules_are_known_by_what_their_libraries_say() {
+        for (manufacturer, description, profile) in [
+            ("SoftHSM", "Implementation of PKCS11", Profile::SoftHsm),
+            ("Kryoptic", "Kryoptic PKCS11 Module", Profile::Kryoptic),
+            (
+                "Mozilla Foundation",
+                "NSS Internal Crypto Services",
+                Profile::Nss,
+            ),
+            ("IBM", "openCryptoki", Profile::OpenCryptoki),
+            ("IBM", "IBM PKCS#11 for something else", Profile::Generic),
+            ("tpm2-software.github.io", "TPM2.0 Cryptoki", Profile::Tpm2),
+            ("SafeNet", "Chrystoki", Profile::Generic),
+        ] {
+            assert_eq!(Profile::of(manufacturer, description), profile);
+        }
+        for profile in Profile::ALL {
+            assert_eq!(Profile::from_name(profile.name()), Some(profile));
+        }
     }
 }

@@ -45,7 +45,7 @@ pub(super) fn serve(
         input: Mutex::new(Input { socket, inbox }),
         threads: sessions.get(),
     };
-    let keys = RwLock::new(Keys::default());
+    let keys = RwLock::new(Keys::new(token.codes().clone()));
     let desks: Vec<_> = (0..sessions.get())
         .map(|_| Desk::new(token, &keys))
         .collect::<Result<_, _>>()?;

@@ -10,7 +10,7 @@ use cryptoki::{
 use custody::envelope::{PlaintextDek, Wrapping};
 
 use super::{
-    recovery::{self, Remedy, TRIES},
+    recovery::{self, Codes, Remedy, TRIES},
     template,
     wrap::{self, Fault},
 };
@@ -21,15 +21,31 @@ const CONTEXT: &[u8] = b"custodyd trial";
 /// What a token does otherwise than it must.
 pub(super) struct Amiss {
     pub(super) what: String,
-    /// Whether it may be well in a moment.
-    may_pass: bool,
+    cause: Cause,
+}
+
+enum Cause {
+    /// It is always so.
+    Lasting,
+    /// It may be well in a moment.
+    Passing,
+    /// The code says which.
+    Token(CkError),
 }
 
 impl Amiss {
     fn lasting(what: impl Into<String>) -> Self {
         Self {
             what: what.into(),
-            may_pass: false,
+            cause: Cause::Lasting,
+        }
+    }
+
+    fn may_pass(&self, codes: &Codes) -> bool {
+        match &self.cause {
+            Cause::Lasting => false,
+            Cause::Passing => true,
+            Cause::Token(error) => codes.remedy(error) != Remedy::Answer,
         }
     }
 }
@@ -38,7 +54,7 @@ impl From<CkError> for Amiss {
     fn from(error: CkError) -> Self {
         Self {
             what: recovery::describe(&error),
-            may_pass: recovery::remedy(&error) != Remedy::Answer,
+            cause: Cause::Token(error),
         }
     }
 }
@@ -56,11 +72,11 @@ impl From<Fault> for Amiss {
 
 /// Tries `wrapping`, and again if what is amiss may pass: a way that is not taken for a new
 /// key is not taken for good.
-pub(super) fn prove(session: &Session, wrapping: Wrapping) -> Result<(), Amiss> {
+pub(super) fn prove(session: &Session, codes: &Codes, wrapping: Wrapping) -> Result<(), Amiss> {
     let mut tries = 1;
     loop {
         match try_once(session, wrapping) {
-            Err(amiss) if amiss.may_pass && tries < TRIES => tries += 1,
+            Err(amiss) if tries < TRIES && amiss.may_pass(codes) => tries += 1,
             outcome => return outcome,
         }
     }
@@ -104,7 +120,7 @@ fn try_out(session: &Session, key: ObjectHandle, wrapping: Wrapping) -> Result<(
     if !opens(session, key, wrapping, &blob, CONTEXT)? {
         return Err(Amiss {
             what: "what the token wrapped does not open".to_owned(),
-            may_pass: true,
+            cause: Cause::Passing,
         });
     }
     for (what, at) in [

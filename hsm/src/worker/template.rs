@@ -6,7 +6,8 @@ use cryptoki::{
 };
 use custody::{envelope::Wrapping, name::KeyId};
 
-use super::{recovery, wrap::Fault};
+use super::wrap::Fault;
+use crate::code;
 
 /// The curve of journal keys: P-256, by its object identifier in DER.
 const P256: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
@@ -251,7 +252,7 @@ fn value(attribute: &Attribute) -> String {
 }
 
 fn attribute_name(kind: AttributeType) -> String {
-    recovery::constant("CKA", &kind)
+    code::constant("CKA", &kind)
 }
 
 #[cfg(test)]

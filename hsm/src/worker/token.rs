@@ -10,8 +10,12 @@ use cryptoki::{
 };
 use custody::envelope::Wrapping;
 
-use super::{pin::Pin, recovery, strategy};
-use crate::{Error, TokenDescription, TokenSelector, latch::Latch};
+use super::{
+    pin::Pin,
+    recovery::{self, Codes},
+    strategy,
+};
+use crate::{Error, Profile, TokenDescription, TokenSelector, latch::Latch, settings};
 
 /// A token that was found, not logged in.
 pub(super) struct Found {
@@ -19,6 +23,7 @@ pub(super) struct Found {
     slot: Slot,
     info: TokenInfo,
     description: TokenDescription,
+    codes: Codes,
 }
 
 /// A token that is logged in, and stays so as long as its first session is open.
@@ -29,10 +34,15 @@ pub(super) struct Token {
     /// Keeps the login; never used again.
     _anchor: Mutex<Session>,
     allowed: Vec<Wrapping>,
+    codes: Codes,
 }
 
 /// Finds the one token that `wanted` selects.
-pub(super) fn find(path: &Path, wanted: &TokenSelector) -> Result<Found, Error> {
+pub(super) fn find(
+    path: &Path,
+    wanted: &TokenSelector,
+    codes: settings::Codes,
+) -> Result<Found, Error> {
     let unusable = |error: &CkError| Error::ModuleUnusable {
         module: path.to_owned(),
         why: recovery::describe(error),
@@ -61,12 +71,29 @@ pub(super) fn find(path: &Path, wanted: &TokenSelector) -> Result<Found, Error> 
     }
     let descriptions: Vec<_> = tokens.iter().map(|(.., token)| token.clone()).collect();
     let (slot, info, description) = tokens.swap_remove(wanted.select(&descriptions)?);
+    let profile = codes.profile.unwrap_or_else(|| profile(&module));
     Ok(Found {
         module,
         slot,
         info,
         description,
+        codes: Codes {
+            profile,
+            overrides: codes.overrides,
+        },
     })
+}
+
+/// The profile by what the library says of itself.
+fn profile(module: &Pkcs11) -> Profile {
+    match module.get_library_info() {
+        Ok(info) => Profile::of(info.manufacturer_id(), info.library_description()),
+        Err(error) => {
+            let error = recovery::describe(&error);
+            tracing::warn!(%error, "the module does not say what it is");
+            Profile::Generic
+        }
+    }
 }
 
 fn describe(info: &TokenInfo, module: &Path) -> TokenDescription {
@@ -140,6 +167,7 @@ impl Found {
             description: self.description,
             _anchor: Mutex::new(anchor),
             allowed,
+            codes: self.codes,
         })
     }
 }
@@ -152,6 +180,11 @@ impl Token {
     /// How new keys may wrap, the preferred first.
     pub(super) fn allowed(&self) -> &[Wrapping] {
         &self.allowed
+    }
+
+    /// What its codes mean.
+    pub(super) fn codes(&self) -> &Codes {
+        &self.codes
     }
 
     /// Another session, logged in as all are.

@@ -140,6 +140,7 @@ impl Store {
             longest_wait: Duration::from_secs(5),
             canary_interval: Duration::from_secs(30),
             wrappings: Wrapping::ALL.to_vec(),
+            codes: hsm::Codes::default(),
             pin_latch: self.latch(),
         }
     }
