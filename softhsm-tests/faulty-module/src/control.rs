@@ -19,6 +19,10 @@ pub const MAX_FAULTS: usize = 64;
 pub struct Control {
     /// The module that calls are passed on to.
     pub module: PathBuf,
+    /// What the other module gets in `pReserved` of `C_Initialize`. NSS softokn wants its
+    /// database named so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reserved: Option<String>,
     /// What the token is made out to be.
     #[serde(default)]
     pub token: Token,
@@ -195,6 +199,7 @@ impl Control {
     pub fn passing_on_to(module: impl Into<PathBuf>) -> Self {
         Self {
             module: module.into(),
+            reserved: None,
             token: Token::default(),
             faults: Vec::new(),
         }

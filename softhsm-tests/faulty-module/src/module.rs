@@ -1,7 +1,9 @@
 //! The module that calls are passed on to, and what comes between.
 
 use std::{
-    env, fs,
+    env,
+    ffi::CString,
+    fs,
     os::{raw::c_void, unix::fs::MetadataExt as _},
     path::PathBuf,
     process, ptr,
@@ -10,8 +12,9 @@ use std::{
 };
 
 use cryptoki_sys::{
-    CK_C_GetFunctionList, CK_FUNCTION_LIST, CK_RV, CK_SESSION_HANDLE, CK_SLOT_ID,
-    CKR_ARGUMENTS_BAD, CKR_GENERAL_ERROR, CKR_OK, CKR_SESSION_HANDLE_INVALID, CKR_SLOT_ID_INVALID,
+    CK_C_GetFunctionList, CK_C_INITIALIZE_ARGS, CK_FUNCTION_LIST, CK_RV, CK_SESSION_HANDLE,
+    CK_SLOT_ID, CKR_ARGUMENTS_BAD, CKR_GENERAL_ERROR, CKR_OK, CKR_SESSION_HANDLE_INVALID,
+    CKR_SLOT_ID_INVALID,
 };
 use libloading::Library;
 
@@ -75,6 +78,25 @@ pub(crate) unsafe extern "C" fn C_GetFunctionList(list: *mut *mut CK_FUNCTION_LI
         // SAFETY: the caller gives room for a pointer; nobody writes to the list.
         unsafe { *list = ptr::from_ref(&LIST).cast_mut() };
         CKR_OK
+    })
+}
+
+pub(crate) unsafe extern "C" fn C_Initialize(arguments: *mut c_void) -> CK_RV {
+    call(Function::C_Initialize, None, |call| {
+        let Some(reserved) = call.control.reserved.clone() else {
+            // SAFETY: the caller's promises are passed on with the call.
+            return unsafe { real!(call.C_Initialize(arguments)) };
+        };
+        let Ok(reserved) = CString::new(reserved) else {
+            return CKR_ARGUMENTS_BAD;
+        };
+        // SAFETY: PKCS#11 says that it is null or points to these.
+        let given = unsafe { arguments.cast::<CK_C_INITIALIZE_ARGS>().as_ref() };
+        let mut own = given.copied().unwrap_or_default();
+        // For good: the module may keep it.
+        own.pReserved = reserved.into_raw().cast();
+        // SAFETY: as above, and the module knows what to make of it, as the control file says.
+        unsafe { real!(call.C_Initialize((&raw mut own).cast())) }
     })
 }
 

@@ -11,7 +11,7 @@ use crate::{
 };
 pub(crate) use crate::{
     keys::{C_FindObjects, C_GenerateKey, C_GetAttributeValue, C_WrapKey},
-    module::{C_Finalize, C_GetFunctionList},
+    module::{C_Finalize, C_GetFunctionList, C_Initialize},
     nonce::{C_DecryptInit, C_Encrypt, C_EncryptInit},
     session::{C_CloseAllSessions, C_CloseSession, C_OpenSession},
     token::{C_GetMechanismInfo, C_GetMechanismList, C_GetSlotList, C_GetTokenInfo},
@@ -74,7 +74,6 @@ macro_rules! with_mechanisms {
 }
 
 of_the_module! {
-    C_Initialize(a: *mut c_void);
     C_GetInfo(a: *mut CK_INFO);
     C_WaitForSlotEvent(a: CK_FLAGS, b: *mut CK_SLOT_ID, c: *mut c_void);
 }
