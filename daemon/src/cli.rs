@@ -8,7 +8,7 @@ use crate::{
     appoint::{self, Appointment, Selected},
     attest, config,
     config::Config,
-    dev, harden, init, log, run,
+    dev, doctor, enroll, harden, init, log, run,
 };
 
 /// Keeps the keys to secrets in an HSM and delivers the secrets to local services that
@@ -26,14 +26,14 @@ Exit codes:
    1  unexpected failure
    2  wrong arguments
   65  the database or the journal is not what was written
-  69  the token is not usable now
+  69  the token is not usable now, or is refused by `hsm doctor`
   70  the process that looks at callers ended
-  73  there is something in the way of `init`
+  73  there is something in the way of `init` or `hsm enroll`
   77  the PIN was refused, and is not tried again
   78  the configuration or the installation is not usable";
 
 /// Where the configuration is when nothing else is said.
-const CONFIG: &str = "/etc/custodyd/custodyd.toml";
+pub(crate) const CONFIG: &str = "/etc/custodyd/custodyd.toml";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -88,6 +88,9 @@ enum Command {
         #[arg(value_name = "FILE", default_value = CONFIG)]
         config: PathBuf,
     },
+    /// Examine the token, or put one into a configuration.
+    #[command(subcommand)]
+    Hsm(Hsm),
     /// Run a throw-away daemon on a SoftHSM token of its own. Never for real secrets.
     Dev(dev::Options),
     /// Write the manual pages into a folder.
@@ -100,9 +103,35 @@ enum Command {
     /// Hold the token. Started by the daemon itself.
     #[command(hide = true)]
     HsmWorker,
+    /// Examine a token. Started by 'hsm doctor' and 'hsm enroll'.
+    #[command(hide = true)]
+    HsmDoctor,
     /// Look at callers. Started by the daemon itself.
     #[command(hide = true)]
     Attestor,
+}
+
+#[derive(Debug, Subcommand)]
+enum Hsm {
+    /// Try everything that custodyd wants of the token, and say what to do about what is amiss.
+    ///
+    /// Ways to wrap and to sign are tried with known answers and on altered data, keys are tried to be
+    /// taken out, attributes are read back; sessions, flags of the PIN, the clock and the
+    /// permissions of files are looked at. Nothing is left in the token, which is logged into
+    /// once, and not at all if it says that a wrong PIN was entered or the daemon's note says
+    /// that it was refused. The library runs in a process of its own: one that hangs or crashes is a
+    /// finding. Run it as the daemon's user; the daemon may run meanwhile.
+    ///
+    /// Ends with exit code 69 if anything is refused.
+    Doctor(doctor::Options),
+    /// Find a token, examine it like 'doctor', and write its label and serial number into a
+    /// configuration.
+    ///
+    /// Of several tokens none is chosen: --label and --serial do. A new configuration is the
+    /// example that comes with custodyd, with this token in it. A token that 'doctor' would refuse is not
+    /// written down. --print writes nothing; where root writes the configuration and the
+    /// daemon's user has the token, run it as that user and put what it prints in place.
+    Enroll(enroll::Options),
 }
 
 impl Arguments {
@@ -130,6 +159,8 @@ impl Arguments {
             Command::Check { config } => read(&config).map(|_| {
                 say(&format!("{} is fine", config.display()));
             }),
+            Command::Hsm(Hsm::Doctor(options)) => doctor::doctor(&options),
+            Command::Hsm(Hsm::Enroll(options)) => enroll::enroll(&options),
             Command::Dev(options) => dev::dev(options),
             Command::Man { directory } => clap_mangen::generate_to(Self::command(), &directory)
                 .map_err(|source| run::Failure::Folder {
@@ -145,6 +176,11 @@ impl Arguments {
                 log_like_the_daemon();
                 harden::process();
                 return hsm::worker();
+            }
+            Command::HsmDoctor => {
+                log_like_the_daemon();
+                harden::process();
+                return hsm::doctor();
             }
         };
         match outcome {

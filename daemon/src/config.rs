@@ -154,13 +154,23 @@ enum Problem {
 ///
 /// One problem, and what would do.
 pub(crate) fn read(path: &Path) -> Result<Config, Error> {
-    let wrong = |problem| Error {
-        path: path.to_owned(),
-        problem,
-    };
-    let text = read_text(path).map_err(wrong)?;
-    let raw: Raw = toml::from_str(&text).map_err(|error| wrong(Problem::Toml(error.into())))?;
-    raw.check(path).map_err(wrong)
+    parse(&read_text(path).map_err(|problem| problem.of(path))?, path)
+}
+
+/// Makes sense of the configuration that is, or is to be, at `path`.
+pub(crate) fn parse(text: &str, path: &Path) -> Result<Config, Error> {
+    let raw = toml::from_str::<Raw>(text).map_err(|error| Problem::Toml(error.into()));
+    raw.and_then(|raw| raw.check(path))
+        .map_err(|problem| problem.of(path))
+}
+
+impl Problem {
+    fn of(self, path: &Path) -> Error {
+        Error {
+            path: path.to_owned(),
+            problem: self,
+        }
+    }
 }
 
 fn read_text(path: &Path) -> Result<String, Problem> {
@@ -248,146 +258,4 @@ impl Config {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{io::Write as _, os::unix::fs::PermissionsExt as _};
-
-    use super::*;
-    use crate::attest::Tracers;
-
-    const FINE: &str = r#"
-        state-directory = "/s"
-        [listen]
-        manager = "/m"
-        provider = "/p"
-        [token]
-        module = "/x.so"
-        label = "l"
-        serial = "1"
-        pin = { credential = "pin" }
-    "#;
-
-    fn parse(text: &str) -> Result<Config, Error> {
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        file.write_all(text.as_bytes()).unwrap();
-        read(file.path())
-    }
-
-    #[test]
-    fn a_short_file_is_enough() {
-        let config = parse(FINE).unwrap();
-        assert_eq!(config.segment_size, 64 << 20);
-        assert_eq!(config.token.deadline, Duration::from_secs(5));
-        assert_eq!(config.token.wrappings, Wrapping::ALL);
-        assert_eq!(config.attestation.senders, Senders::Checked);
-        assert_eq!(config.attestation.attestor.tracers, Tracers::Refused);
-    }
-
-    #[test]
-    fn what_is_wrong_is_named() {
-        for (from, to, named) in [
-            ("\"/s\"", "\"s\"", "state-directory"),
-            ("\"/p\"", "\"/m\"", "different sockets"),
-            (
-                "[token]",
-                "[metrics]\nsocket = \"/p\"\n[token]",
-                "different sockets",
-            ),
-            (
-                "[token]",
-                "[metrics]\nsocket = \"p\"\n[token]",
-                "metrics.socket",
-            ),
-            ("[token]", "[operators]\nuids = [0]\n[token]", "operators"),
-            ("serial = \"1\"", "", "label and serial"),
-            ("{ credential = \"pin\" }", "\"1234\"", "token.pin"),
-            ("label", "sessions = 0\nlabel", "sessions"),
-            ("label", "deadline = \"0s\"\nlabel", "token.deadline"),
-            ("label", "wrapping = [\"rot13\"]\nlabel", "rot13"),
-            ("label", "profile = \"hsm\"\nlabel", "token.profile"),
-            (
-                "label",
-                "ckr-overrides = { CKR_PIN_INCORRECT = \"device\" }\nlabel",
-                "CKR_PIN_INCORRECT is of class authentication",
-            ),
-            (
-                "[token]",
-                "[limits]\nconnections-per-uid = 0\n[token]",
-                "limits.connections-per-uid",
-            ),
-            ("[token]", "[limits]\nburst = 0\n[token]", "limits.burst"),
-            (
-                "[token]",
-                "[limits]\nrewrap-share = 0\n[token]",
-                "limits.rewrap-share",
-            ),
-            (
-                "[token]",
-                "[limits]\nrewrap-share = 101\n[token]",
-                "limits.rewrap-share",
-            ),
-            (
-                "[token]",
-                "[limits]\nhandshake = \"0s\"\n[token]",
-                "limits.handshake",
-            ),
-            (
-                "[token]",
-                "[attestation]\nlenient = true\n[token]",
-                "lenient",
-            ),
-            (
-                "[token]",
-                "[attestation]\nrecheck = \"0s\"\n[token]",
-                "attestation.recheck",
-            ),
-            (
-                "[token]",
-                "[journal]\nsegment-size = \"1\"\n[token]",
-                "segment-size",
-            ),
-        ] {
-            let error = parse(&FINE.replace(from, to)).unwrap_err().to_string();
-            assert!(error.contains(named), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_pin_in_the_file_is_not_repeated_in_the_error() {
-        let error = parse(&FINE.replace("{ credential = \"pin\" }", "\"5ecret\""));
-        assert!(!error.unwrap_err().to_string().contains("5ecret"));
-    }
-
-    #[test]
-    fn a_file_that_others_may_write_is_refused() {
-        let mut file = tempfile::NamedTempFile::new().unwrap();
-        file.write_all(FINE.as_bytes()).unwrap();
-        let lax = std::fs::Permissions::from_mode(0o620);
-        file.as_file().set_permissions(lax).unwrap();
-        assert!(read(file.path()).unwrap_err().to_string().contains("chmod"));
-    }
-
-    #[test]
-    fn what_needs_a_restart_is_told_from_what_does_not() {
-        let running = parse(FINE).unwrap();
-        for (from, to) in [
-            ("uids = [0]", "uids = [0, 5]"),
-            ("[token]", "[limits]\nconnections = 5\nburst = 5\n[token]"),
-        ] {
-            let other = parse(&FINE.replace(from, to)).unwrap();
-            assert_eq!(running.needs_restart(&other), None);
-        }
-        for (from, to, named) in [
-            ("\"/s\"", "\"/t\"", "state-directory"),
-            ("serial = \"1\"", "serial = \"2\"", "token"),
-            ("\"/m\"", "\"/n\"", "listen"),
-            (
-                "[token]",
-                "[attestation]\nstrict = false\n[token]",
-                "attestation",
-            ),
-        ] {
-            let other = parse(&FINE.replace(from, to)).unwrap();
-            assert_eq!(running.needs_restart(&other), Some(named));
-        }
-    }
-}
+mod tests;

@@ -12,6 +12,8 @@ mod cli;
 mod config;
 mod custodian;
 mod dev;
+mod doctor;
+mod enroll;
 mod harden;
 mod history;
 mod init;

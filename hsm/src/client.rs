@@ -28,7 +28,7 @@ mod driver;
 pub(crate) mod health;
 pub(crate) mod key;
 mod link;
-mod process;
+pub(crate) mod process;
 mod rotation;
 mod start;
 

@@ -10,6 +10,7 @@
 
 mod client;
 mod code;
+pub mod doctor;
 mod error;
 mod latch;
 mod profile;
@@ -29,4 +30,4 @@ pub use error::{Error, PinProblem, Refusal};
 pub use profile::Profile;
 pub use settings::{Codes, PinSource, Settings};
 pub use token::{TokenDescription, TokenSelector};
-pub use worker::worker;
+pub use worker::{doctor::doctor, worker};

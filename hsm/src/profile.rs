@@ -63,7 +63,9 @@ impl Profile {
             Self::Kryoptic
         } else if by("Mozilla") {
             Self::Nss
-        } else if by("IBM") && description.contains("openCryptoki") {
+        } else if by("IBM")
+            && (description.starts_with("Meta PKCS11") || description.contains("openCryptoki"))
+        {
             Self::OpenCryptoki
         } else if by("tpm2-software") {
             Self::Tpm2

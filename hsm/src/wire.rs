@@ -7,6 +7,7 @@ use zeroize::Zeroize as _;
 
 mod frame;
 pub(crate) mod problem;
+pub(crate) mod visit;
 
 pub(crate) use frame::{BadFrame, Inbox, MAX_FRAME, put};
 pub(crate) use problem::Problem;

@@ -14,6 +14,7 @@ use std::{
 };
 
 use custody::envelope::Wrapping;
+use prost::Message;
 use rustix::{
     event::{PollFd, PollFlags, poll},
     io::Errno,
@@ -28,6 +29,7 @@ use crate::{
 };
 
 mod desk;
+pub(crate) mod doctor;
 mod find;
 mod key;
 mod pin;
@@ -46,29 +48,18 @@ pub fn worker() -> ExitCode {
     match serve() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(error = %chain(&error), "the worker ends");
+            tracing::error!(error = %recovery::chain(&error), "the worker ends");
             ExitCode::FAILURE
         }
     }
 }
 
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
-}
-
 fn serve() -> Result<(), Error> {
     let lost = |error: io::Error| Error::WorkerUnusable(format!("its socket failed: {error}"));
-    let socket = io::stdin().as_fd().try_clone_to_owned().map_err(lost)?;
-    let mut socket = UnixStream::from(socket);
+    let mut socket = parent().map_err(lost)?;
     follow_parent(socket.try_clone().map_err(lost)?).map_err(lost)?;
     let mut inbox = Inbox::new();
-    let (hello, descriptors) = hello(&socket, &mut inbox)?;
+    let (hello, descriptors) = first::<Hello>(&socket, &mut inbox)?;
     match begin(&hello, descriptors, &mut socket) {
         Ok(token) => {
             // From here on even a worker that was stopped ends with its parent. If that has
@@ -86,6 +77,11 @@ fn serve() -> Result<(), Error> {
             Err(error)
         }
     }
+}
+
+fn parent() -> io::Result<UnixStream> {
+    let socket = io::stdin().as_fd().try_clone_to_owned()?;
+    Ok(UnixStream::from(socket))
 }
 
 /// How long a login may go on after the parent has gone.
@@ -110,12 +106,11 @@ fn follow_parent(socket: UnixStream) -> io::Result<()> {
     thread.spawn(follow).map(drop)
 }
 
-/// From the first message to a token that is logged in.
-fn begin(
-    hello: &Hello,
-    descriptors: Vec<OwnedFd>,
-    socket: &mut UnixStream,
-) -> Result<token::Token, Error> {
+fn unclear() -> Error {
+    Error::WorkerUnusable("the first message is incomplete".to_owned())
+}
+
+fn check_parent(hello: &Hello) -> Result<(), Error> {
     if hello.protocol != wire::PROTOCOL {
         return Err(Error::OtherVersion {
             ours: hello.protocol,
@@ -127,7 +122,21 @@ fn begin(
     if parent != Some(hello.parent) {
         return Err(Error::WorkerUnusable("its parent is gone".to_owned()));
     }
-    let unclear = || Error::WorkerUnusable("the first message is incomplete".to_owned());
+    Ok(())
+}
+
+fn allowed(hello: &Hello) -> Result<Vec<Wrapping>, Error> {
+    let allowed = hello.wrappings.iter().map(|name| Wrapping::from_name(name));
+    allowed.collect::<Option<_>>().ok_or_else(unclear)
+}
+
+/// From the first message to a token that is logged in.
+fn begin(
+    hello: &Hello,
+    descriptors: Vec<OwnedFd>,
+    socket: &mut UnixStream,
+) -> Result<token::Token, Error> {
+    check_parent(hello)?;
     let latch = Latch::new(&wire::problem::path(hello.pin_latch.clone()));
     latch.check()?;
     let wanted: TokenSelector = hello.token.parse().map_err(|_| unclear())?;
@@ -149,7 +158,12 @@ fn begin(
     if asks {
         stage(Stage::Asked(true))?;
     }
-    found.log_in(pin, &latch, allowed)
+    let token = found.log_in(pin, &latch, allowed)?;
+    token.keeps_keys_in().map_err(|why| Error::ModuleUnusable {
+        module: token.description().module.clone(),
+        why: why.to_string(),
+    })?;
+    Ok(token)
 }
 
 fn codes(hello: &Hello) -> Option<Codes> {
@@ -172,7 +186,10 @@ fn tell(socket: &mut UnixStream, stage: Stage) -> io::Result<()> {
 }
 
 /// Receives the first message and the descriptors that came with its first byte.
-fn hello(socket: &UnixStream, inbox: &mut Inbox) -> Result<(Hello, Vec<OwnedFd>), Error> {
+fn first<M: Message + Default>(
+    socket: &UnixStream,
+    inbox: &mut Inbox,
+) -> Result<(M, Vec<OwnedFd>), Error> {
     let broken = |why: String| Error::WorkerUnusable(format!("no first message: {why}"));
     let mut descriptors = Vec::new();
     loop {
@@ -192,7 +209,7 @@ fn hello(socket: &UnixStream, inbox: &mut Inbox) -> Result<(Hello, Vec<OwnedFd>)
         }
         inbox.filled(received.bytes);
         match inbox.take() {
-            Ok(Some(hello)) => return Ok((hello, descriptors)),
+            Ok(Some(message)) => return Ok((message, descriptors)),
             Ok(None) => {}
             Err(error) => return Err(broken(error.to_string())),
         }

@@ -4,7 +4,7 @@ use std::{io, path::PathBuf, process::ExitCode};
 
 use crate::{
     attest::{CannotAttest, helper::CannotHelp},
-    config, journal, listen, store,
+    config, enroll, journal, listen, store,
 };
 
 /// Why the daemon, or one of its commands, came to an end it did not want.
@@ -69,6 +69,10 @@ pub(crate) enum Failure {
     Change(#[from] custody::change::Error),
     #[error("the change could not be made")]
     Custodian(#[source] Box<crate::custodian::Error>),
+    #[error("the token, or what is around it, is not to be used as it is")]
+    Unfit,
+    #[error("no token was enrolled")]
+    Enroll(#[from] enroll::Error),
     #[error(transparent)]
     Names(#[from] crate::names::Error),
 }
@@ -79,9 +83,11 @@ impl Failure {
         ExitCode::from(match self {
             Self::Tampered(_) | Self::Journal(journal::Error::Broken { .. }) => 65,
             Self::Hsm(error) if stays_refused(error) => 77,
-            Self::Hsm(_) | Self::SoftHsm(_) => 69,
+            Self::Enroll(enroll::Error::NoModule) => 2,
+            Self::Hsm(_) | Self::SoftHsm(_) | Self::Unfit => 69,
+            Self::Enroll(enroll::Error::NoToken(_) | enroll::Error::SeveralTokens(_)) => 69,
             Self::HelperLost => 70,
-            Self::Initialised(_) => 73,
+            Self::Initialised(_) | Self::Enroll(enroll::Error::Exists(_)) => 73,
             Self::Config(_)
             | Self::LaxFolder(_)
             | Self::Kernel(_)
@@ -93,6 +99,7 @@ impl Failure {
             | Self::NotDevelopment(_)
             | Self::Appointment(_)
             | Self::Change(_)
+            | Self::Enroll(enroll::Error::Toml(..))
             | Self::Names(_) => 78,
             _ => 1,
         })

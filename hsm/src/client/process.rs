@@ -12,6 +12,7 @@ use std::{
     thread,
 };
 
+use prost::Message;
 use rustix::{
     fs::MemfdFlags,
     net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags},
@@ -109,7 +110,7 @@ fn keep(
 }
 
 /// What successive workers get for the PIN.
-pub(super) struct PinHandover {
+pub(crate) struct PinHandover {
     memory: Option<OwnedFd>,
     from: Option<OwnedFd>,
 }
@@ -117,7 +118,7 @@ pub(super) struct PinHandover {
 impl PinHandover {
     /// Opens what the first worker reads the PIN from, and the memory in which it leaves
     /// it to its successors. Neither is read here.
-    pub(super) fn new(source: &PinSource) -> Result<Self, Error> {
+    pub(crate) fn new(source: &PinSource) -> Result<Self, Error> {
         let unreadable = |what: String, error: io::Error| PinProblem::Unreadable {
             what,
             why: error.to_string(),
@@ -141,11 +142,11 @@ impl PinHandover {
     }
 
     /// Sends the first message, with the descriptors.
-    pub(super) fn greet(&self, socket: &UnixStream, settings: &Settings) -> Result<(), Error> {
+    pub(crate) fn greet(&self, socket: &UnixStream, first: &impl Message) -> Result<(), Error> {
         let failed =
             |error: io::Error| Error::WorkerUnusable(format!("it cannot be reached: {error}"));
         let mut frame = Vec::new();
-        wire::put(&mut frame, &hello(settings)).map_err(|error| failed(io::Error::other(error)))?;
+        wire::put(&mut frame, first).map_err(|error| failed(io::Error::other(error)))?;
         let passed: Vec<_> = [&self.memory, &self.from]
             .into_iter()
             .flatten()
@@ -167,7 +168,8 @@ impl PinHandover {
     }
 }
 
-fn hello(settings: &Settings) -> Hello {
+/// The first message to a worker.
+pub(crate) fn hello(settings: &Settings) -> Hello {
     let codes = &settings.codes;
     Hello {
         protocol: wire::PROTOCOL,

@@ -10,7 +10,7 @@ use tokio::{
 
 use super::{
     key::{Keys, Turn},
-    process::{PinHandover, Process},
+    process::{PinHandover, Process, hello},
 };
 use crate::{
     Error, Settings, TokenDescription,
@@ -97,7 +97,7 @@ async fn launch(
 ) -> Result<(Process, UnixStream, Inbox), Error> {
     let failed = |error: std::io::Error| Error::WorkerUnusable(format!("no socket: {error}"));
     let (ours, theirs) = StdStream::pair().map_err(failed)?;
-    pin.greet(&ours, settings)?;
+    pin.greet(&ours, &hello(settings))?;
     ours.set_nonblocking(true).map_err(failed)?;
     let stream = UnixStream::from_std(ours).map_err(failed)?;
     let process = Process::start(settings, theirs).await?;

@@ -301,7 +301,7 @@ fn remove(session: &Session, objects: &[ObjectHandle]) {
 }
 
 /// The standard has the point in a DER octet string; some tokens give it bare.
-fn bare_point(encoded: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn bare_point(encoded: &[u8]) -> Option<Vec<u8>> {
     let point = match encoded {
         [0x04, 0x41, point @ ..] if point.len() == POINT => point,
         point => point,

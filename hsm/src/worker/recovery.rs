@@ -124,6 +124,17 @@ pub(super) fn describe(error: &CkError) -> String {
     }
 }
 
+/// An error with its causes.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use std::fmt::Write as _;
@@ -332,6 +343,7 @@ mod tests {
                 "NSS Internal Crypto Services",
                 Profile::Nss,
             ),
+            ("IBM", "Meta PKCS11 LIBRARY", Profile::OpenCryptoki),
             ("IBM", "openCryptoki", Profile::OpenCryptoki),
             ("IBM", "IBM PKCS#11 for something else", Profile::Generic),
             ("tpm2-software.github.io", "TPM2.0 Cryptoki", Profile::Tpm2),

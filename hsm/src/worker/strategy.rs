@@ -4,7 +4,7 @@ use aws_lc_rs::key_wrap::{AES_256, AesKek, KeyWrapPadded as _};
 use cryptoki::{
     error::Error as CkError,
     mechanism::Mechanism,
-    object::{Attribute, ObjectHandle},
+    object::{Attribute, AttributeType, ObjectHandle},
     session::Session,
 };
 use custody::envelope::{PlaintextDek, Wrapping};
@@ -70,9 +70,17 @@ impl From<Fault> for Amiss {
     }
 }
 
+/// What was seen of a way to wrap that works.
+pub(super) struct Proof {
+    /// Whether the token's answer was checked against ours, under a key that both know.
+    pub(super) known_answer: bool,
+    /// What it answered to what had been altered.
+    pub(super) refusals: Vec<CkError>,
+}
+
 /// Tries `wrapping`, and again if what is amiss may pass: a way that is not taken for a new
 /// key is not taken for good.
-pub(super) fn prove(session: &Session, codes: &Codes, wrapping: Wrapping) -> Result<(), Amiss> {
+pub(super) fn prove(session: &Session, codes: &Codes, wrapping: Wrapping) -> Result<Proof, Amiss> {
     let mut tries = 1;
     loop {
         match try_once(session, wrapping) {
@@ -82,26 +90,24 @@ pub(super) fn prove(session: &Session, codes: &Codes, wrapping: Wrapping) -> Res
     }
 }
 
-fn try_once(session: &Session, wrapping: Wrapping) -> Result<(), Amiss> {
-    with_trial_key(session, wrapping, |key| try_out(session, key, wrapping))?;
-    match wrapping {
-        Wrapping::Aes256Gcm => Ok(()),
-        Wrapping::AesKwp => is_rfc_5649(session),
-    }
+fn try_once(session: &Session, wrapping: Wrapping) -> Result<Proof, Amiss> {
+    let refusals = with_trial_key(session, wrapping, |key| try_out(session, key, wrapping))?;
+    Ok(Proof {
+        known_answer: known_answer(session, wrapping)?,
+        refusals,
+    })
 }
 
 /// Whether the token can wrap and open at all just now.
 pub(super) fn works(session: &Session, wrapping: Wrapping) -> bool {
     let round_trip = |key| {
-        opens(
-            session,
-            key,
-            wrapping,
-            &seal(session, key, wrapping)?,
-            CONTEXT,
-        )
+        let blob = seal(session, key, wrapping)?;
+        opens(session, key, wrapping, &blob, CONTEXT)
     };
-    matches!(with_trial_key(session, wrapping, round_trip), Ok(true))
+    matches!(
+        with_trial_key(session, wrapping, round_trip),
+        Ok(Opened::Yes)
+    )
 }
 
 fn with_trial_key<T>(
@@ -115,104 +121,133 @@ fn with_trial_key<T>(
     outcome
 }
 
-fn try_out(session: &Session, key: ObjectHandle, wrapping: Wrapping) -> Result<(), Amiss> {
+/// Has it open what it wrapped, and refuse what was altered; gives the refusals.
+fn try_out(
+    session: &Session,
+    key: ObjectHandle,
+    wrapping: Wrapping,
+) -> Result<Vec<CkError>, Amiss> {
     let blob = seal(session, key, wrapping)?;
-    if !opens(session, key, wrapping, &blob, CONTEXT)? {
+    if let Opened::No(_) = opens(session, key, wrapping, &blob, CONTEXT)? {
         return Err(Amiss {
             what: "what the token wrapped does not open".to_owned(),
             cause: Cause::Passing,
         });
     }
-    for (what, at) in [
-        ("nonce or first block", 0),
-        ("ciphertext", blob.len() / 2),
-        ("tag or last block", blob.len() - 1),
-    ] {
+    let bend = |at: usize| {
         let mut bent = blob.clone();
         bent[at] ^= 1;
-        if opens(session, key, wrapping, &bent, CONTEXT)? {
-            let what = format!("the token opens a blob with an altered {what}");
-            return Err(Amiss::lasting(what));
+        bent
+    };
+    let mut altered = vec![
+        ("with an altered nonce or first block", bend(0), CONTEXT),
+        ("with an altered ciphertext", bend(blob.len() / 2), CONTEXT),
+        (
+            "with an altered tag or last block",
+            bend(blob.len() - 1),
+            CONTEXT,
+        ),
+    ];
+    match wrapping {
+        Wrapping::Aes256Gcm => altered.push(("in another context", blob, b"custodyd other")),
+        Wrapping::AesKwp => {}
+    }
+    let mut refusals = Vec::new();
+    for (how, blob, context) in altered {
+        match opens(session, key, wrapping, &blob, context)? {
+            Opened::No(refusal) => refusals.extend(refusal),
+            Opened::Yes => {
+                return Err(Amiss::lasting(format!("the token opens a blob {how}")));
+            }
         }
     }
-    let bound = match wrapping {
-        Wrapping::Aes256Gcm => true,
-        Wrapping::AesKwp => false,
-    };
-    if bound && opens(session, key, wrapping, &blob, b"custodyd other")? {
-        return Err(Amiss::lasting("the token opens a blob in another context"));
-    }
-    Ok(())
+    Ok(refusals)
 }
 
 fn seal(session: &Session, key: ObjectHandle, wrapping: Wrapping) -> Result<Vec<u8>, Amiss> {
     Ok(wrap::protect(session, key, wrapping, &DEK, CONTEXT)?)
 }
 
-/// Whether it opens, to whatever value. The code with which it does not says nothing.
+enum Opened {
+    Yes,
+    /// The code says nothing but what this module says then.
+    No(Option<CkError>),
+}
+
 fn opens(
     session: &Session,
     key: ObjectHandle,
     wrapping: Wrapping,
     blob: &[u8],
     context: &[u8],
-) -> Result<bool, Amiss> {
+) -> Result<Opened, Amiss> {
     match wrap::reveal(session, key, wrapping, blob, context) {
-        Ok(dek) if **dek == DEK => Ok(true),
+        Ok(dek) if **dek == DEK => Ok(Opened::Yes),
         Ok(_) => Err(Amiss::lasting("the token opens a blob to another value")),
-        Err(Fault::Token(_) | Fault::BadBlob) => Ok(false),
+        Err(Fault::Token(error)) => Ok(Opened::No(Some(error))),
+        Err(Fault::BadBlob) => Ok(Opened::No(None)),
         Err(fault) => Err(fault.into()),
     }
 }
 
-/// `CKM_AES_KEY_WRAP_PAD` is RFC 5649 with some modules and something else with others.
-fn is_rfc_5649(session: &Session) -> Result<(), Amiss> {
-    let kek = [0x07; 32];
-    let Ok(key) = session.create_object(&template::known_wrapper(kek)) else {
-        // No key may be imported; the length of a blob, checked at each wrap, tells the rest apart.
-        return Ok(());
+/// Compares with an implementation of our own, under a key that is imported: what a mechanism
+/// is called does not tell what it is. `CKM_AES_KEY_WRAP_PAD` is RFC 5649 with some modules and
+/// something else with others. `false` if no key may be imported.
+fn known_answer(session: &Session, wrapping: Wrapping) -> Result<bool, Amiss> {
+    let value = [0x07; 32];
+    let Ok(key) = session.create_object(&template::known_gmk(value, wrapping)) else {
+        return Ok(false);
     };
-    let blob = seal(session, key, Wrapping::AesKwp);
+    let blob = seal(session, key, wrapping);
     discard(session, key);
-    let mut expected = [0; wrap::KWP_BLOB];
-    AesKek::new(&AES_256, &kek)
-        .and_then(|kek| kek.wrap_with_padding(&DEK, &mut expected).map(|_| ()))
-        .map_err(|_| Amiss::lasting("the known answer cannot be computed"))?;
-    if blob? != expected {
-        return Err(Amiss::lasting(
+    let blob = blob?;
+    match wrapping {
+        Wrapping::Aes256Gcm if !wrap::opens_by_ourselves(&value, &blob, &DEK, CONTEXT) => Err(
+            Amiss::lasting("what the token seals is not AES-256-GCM of key, nonce and context"),
+        ),
+        Wrapping::AesKwp if Some(&blob) != rfc_5649(&value).as_ref() => Err(Amiss::lasting(
             "the token's key wrap is not that of RFC 5649",
-        ));
+        )),
+        _ => Ok(true),
     }
-    Ok(())
+}
+
+fn rfc_5649(kek: &[u8; 32]) -> Option<Vec<u8>> {
+    let mut blob = vec![0; wrap::KWP_BLOB];
+    let kek = AesKek::new(&AES_256, kek).ok()?;
+    kek.wrap_with_padding(&DEK, &mut blob).ok()?;
+    Some(blob)
+}
+
+/// Why a module is not trusted with keys.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Untrusted {
+    /// It makes no key to try it with.
+    #[error("no throw-away key can be made: {0}")]
+    Untried(String),
+    #[error("it does not keep a key in: {}", .0.join("; "))]
+    LetsOut(Vec<&'static str>),
 }
 
 /// Refuses a module that lets out what it was told to keep.
-pub(super) fn keeps_keys_in(session: &Session) -> Result<(), String> {
-    let generate = |template: &[Attribute]| {
-        session
-            .generate_key(&Mechanism::AesKeyGen, template)
-            .map_err(|error| {
-                format!(
-                    "no throw-away key can be made: {}",
-                    recovery::describe(&error)
-                )
-            })
-    };
-    let captive = generate(&template::trial_captive())?;
-    let outcome = escapes(session, captive, generate(&template::trial_wrapper()).ok());
+pub(super) fn keeps_keys_in(session: &Session) -> Result<(), Untrusted> {
+    let generate = |template: &[Attribute]| session.generate_key(&Mechanism::AesKeyGen, template);
+    let captive = generate(&template::trial_captive())
+        .map_err(|error| Untrusted::Untried(recovery::describe(&error)))?;
+    let escapes = escapes(session, captive, generate(&template::trial_wrapper()).ok());
     discard(session, captive);
-    match outcome {
-        Some(how) => Err(format!("it does not keep a key in: {how}")),
-        None => Ok(()),
+    if escapes.is_empty() {
+        return Ok(());
     }
+    Err(Untrusted::LetsOut(escapes))
 }
 
 fn escapes(
     session: &Session,
     captive: ObjectHandle,
     wrapper: Option<ObjectHandle>,
-) -> Option<&'static str> {
-    let mut escaped = None;
+) -> Vec<&'static str> {
+    let mut escaped = Vec::new();
     match wrapper {
         Some(wrapper) => {
             let iv = [0; 16];
@@ -222,7 +257,7 @@ fn escapes(
                 Mechanism::AesCbcPad(iv),
             ] {
                 if session.wrap_key(&mechanism, wrapper, captive).is_ok() {
-                    escaped = Some("C_WrapKey wraps a key that is not extractable");
+                    escaped.push("C_WrapKey wraps a key that is not extractable");
                 }
             }
             discard(session, wrapper);
@@ -230,16 +265,32 @@ fn escapes(
         None => tracing::warn!("the token makes no key that wraps, so that it was not tried"),
     }
     if let Ok(copy) = session.copy_object(captive, &[Attribute::Extractable(true)]) {
-        let still_in = template::check(session, copy, &[Attribute::Extractable(false)]);
-        if !matches!(still_in, Ok(Ok(()))) {
-            escaped = Some("C_CopyObject makes an extractable copy of a key that is not");
+        if !is_still_in(session, copy) {
+            escaped.push("C_CopyObject makes an extractable copy of a key that is not");
         }
         discard(session, copy);
+    }
+    if let Ok(found) = session.get_attributes(captive, &[AttributeType::Value])
+        && let [Attribute::Value(value)] = &found[..]
+        && !value.is_empty()
+    {
+        escaped.push("C_GetAttributeValue gives the value of a key that is sensitive");
+    }
+    for loosened in [Attribute::Extractable(true), Attribute::Sensitive(false)] {
+        if session.update_attributes(captive, &[loosened]).is_ok() && !is_still_in(session, captive)
+        {
+            escaped.push("C_SetAttributeValue lets go of a key that was to be kept in");
+        }
     }
     escaped
 }
 
-fn discard(session: &Session, object: ObjectHandle) {
+fn is_still_in(session: &Session, key: ObjectHandle) -> bool {
+    let kept = [Attribute::Sensitive(true), Attribute::Extractable(false)];
+    matches!(template::check(session, key, &kept), Ok(Ok(())))
+}
+
+pub(super) fn discard(session: &Session, object: ObjectHandle) {
     if let Err(error) = session.destroy_object(object) {
         let error = recovery::describe(&error);
         tracing::warn!(%error, "a throw-away key stays until its session ends");

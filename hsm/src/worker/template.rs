@@ -85,17 +85,26 @@ pub(super) fn trial_wrapper() -> Vec<Attribute> {
     template
 }
 
-/// A key-encrypting key with a known value, for a known answer.
-pub(super) fn known_wrapper(value: [u8; 32]) -> Vec<Attribute> {
+/// As [`trial_gmk`], with a known value, for a known answer.
+pub(super) fn known_gmk(value: [u8; 32], wrapping: Wrapping) -> Vec<Attribute> {
     let mut template = session_key();
     template.extend([
         Attribute::Private(true),
         Attribute::KeyType(KeyType::AES),
         Attribute::Value(value.to_vec()),
-        Attribute::Wrap(true),
-        Attribute::Unwrap(true),
     ]);
+    template.extend(uses(wrapping));
     template
+}
+
+/// What a [`trial_gmk`] must be found with, as a group master key is but for its being a session's.
+pub(super) fn conforming_trial(wrapping: Wrapping) -> Vec<Attribute> {
+    let mut expected = session_key();
+    expected.extend(aes256());
+    expected.extend(kept_in());
+    expected.extend(born_in());
+    expected.extend(uses(wrapping));
+    expected
 }
 
 /// A DEK as an object, so that it can be wrapped: readable, and gone with its session.
@@ -152,6 +161,29 @@ pub(super) fn conforming_journal() -> Vec<Attribute> {
     expected.extend(born_in());
     expected.extend(signs_only());
     expected
+}
+
+/// The private half of a throw-away key of the same kind as a journal key.
+pub(super) fn trial_private() -> Vec<Attribute> {
+    let mut template = vec![
+        Attribute::Class(ObjectClass::PRIVATE_KEY),
+        Attribute::KeyType(KeyType::EC),
+        Attribute::Token(false),
+    ];
+    template.extend(kept_in());
+    template.extend(signs_only());
+    template
+}
+
+/// Its public half.
+pub(super) fn trial_public() -> Vec<Attribute> {
+    vec![
+        Attribute::Class(ObjectClass::PUBLIC_KEY),
+        Attribute::KeyType(KeyType::EC),
+        Attribute::Token(false),
+        Attribute::EcParams(P256.to_vec()),
+        Attribute::Verify(true),
+    ]
 }
 
 fn session_key() -> Vec<Attribute> {

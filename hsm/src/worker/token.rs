@@ -1,9 +1,12 @@
 //! Load the module, find the one token, log in once.
 
-use std::{path::Path, sync::Mutex};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
 
 use cryptoki::{
-    context::{CInitializeArgs, CInitializeFlags, Pkcs11},
+    context::{CInitializeArgs, CInitializeFlags, Info, Pkcs11},
     error::{Error as CkError, RvError},
     session::{Session, UserType},
     slot::{Slot, TokenInfo},
@@ -13,16 +16,34 @@ use custody::envelope::Wrapping;
 use super::{
     pin::Pin,
     recovery::{self, Codes},
-    strategy,
+    strategy::{self, Untrusted},
 };
 use crate::{Error, Profile, TokenDescription, TokenSelector, latch::Latch, settings};
+
+/// A vendor's library, loaded and initialised.
+pub(super) struct Module {
+    path: PathBuf,
+    module: Pkcs11,
+}
+
+/// A token that a module offers.
+pub(super) struct Offered {
+    slot: Slot,
+    pub(super) info: TokenInfo,
+    pub(super) description: TokenDescription,
+}
+
+/// What a module has in its slots.
+pub(super) struct Slots {
+    pub(super) tokens: Vec<Offered>,
+    /// Slots whose tokens cannot be described, and why.
+    pub(super) odd: Vec<(Slot, CkError)>,
+}
 
 /// A token that was found, not logged in.
 pub(super) struct Found {
     module: Pkcs11,
-    slot: Slot,
-    info: TokenInfo,
-    description: TokenDescription,
+    token: Offered,
     codes: Codes,
 }
 
@@ -31,10 +52,93 @@ pub(super) struct Token {
     module: Pkcs11,
     slot: Slot,
     description: TokenDescription,
-    /// Keeps the login; never used again.
-    _anchor: Mutex<Session>,
+    /// Keeps the login.
+    anchor: Mutex<Session>,
     allowed: Vec<Wrapping>,
     codes: Codes,
+}
+
+impl Module {
+    /// Loads it, which runs its code.
+    pub(super) fn load(path: &Path) -> Result<Self, Error> {
+        let module = Pkcs11::new(path).and_then(|module| {
+            module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))?;
+            Ok(module)
+        });
+        let path = path.to_owned();
+        match module {
+            Ok(module) => Ok(Self { path, module }),
+            Err(error) => Err(unusable(path, &error)),
+        }
+    }
+
+    /// What the library says of itself.
+    pub(super) fn info(&self) -> Result<Info, CkError> {
+        self.module.get_library_info()
+    }
+
+    /// What is in the slots.
+    pub(super) fn slots(&self) -> Result<Slots, Error> {
+        let slots = self.module.get_slots_with_token();
+        let slots = slots.map_err(|error| unusable(self.path.clone(), &error))?;
+        let (mut tokens, mut odd) = (Vec::new(), Vec::new());
+        for slot in slots {
+            match self.module.get_token_info(slot) {
+                Ok(info) if info.token_initialized() => {
+                    let description = describe(&info, &self.path);
+                    tokens.push(Offered {
+                        slot,
+                        info,
+                        description,
+                    });
+                }
+                Ok(_) => {}
+                // One odd slot does not hide the others.
+                Err(error) => odd.push((slot, error)),
+            }
+        }
+        Ok(Slots { tokens, odd })
+    }
+
+    /// The one token of `tokens` that `wanted` selects.
+    pub(super) fn choose(
+        &self,
+        mut tokens: Vec<Offered>,
+        wanted: &TokenSelector,
+        codes: settings::Codes,
+    ) -> Result<Found, Error> {
+        let descriptions = tokens.iter().map(|token| token.description.clone());
+        let descriptions: Vec<_> = descriptions.collect();
+        let token = tokens.swap_remove(wanted.select(&descriptions)?);
+        let profile = codes.profile.unwrap_or_else(|| self.profile());
+        Ok(Found {
+            module: self.module.clone(),
+            token,
+            codes: Codes {
+                profile,
+                overrides: codes.overrides,
+            },
+        })
+    }
+
+    /// The profile by what the library says of itself.
+    fn profile(&self) -> Profile {
+        match self.info() {
+            Ok(info) => Profile::of(info.manufacturer_id(), info.library_description()),
+            Err(error) => {
+                let error = recovery::describe(&error);
+                tracing::warn!(%error, "the module does not say what it is");
+                Profile::Generic
+            }
+        }
+    }
+}
+
+fn unusable(module: PathBuf, error: &CkError) -> Error {
+    Error::ModuleUnusable {
+        module,
+        why: recovery::describe(error),
+    }
 }
 
 /// Finds the one token that `wanted` selects.
@@ -43,57 +147,13 @@ pub(super) fn find(
     wanted: &TokenSelector,
     codes: settings::Codes,
 ) -> Result<Found, Error> {
-    let unusable = |error: &CkError| Error::ModuleUnusable {
-        module: path.to_owned(),
-        why: recovery::describe(error),
-    };
-    let module = Pkcs11::new(path).map_err(|error| unusable(&error))?;
-    module
-        .initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))
-        .map_err(|error| unusable(&error))?;
-    let slots = module
-        .get_slots_with_token()
-        .map_err(|error| unusable(&error))?;
-    let mut tokens = Vec::new();
-    for slot in slots {
-        // One odd slot does not hide the others.
-        match module.get_token_info(slot) {
-            Ok(info) if info.token_initialized() => {
-                let description = describe(&info, path);
-                tokens.push((slot, info, description));
-            }
-            Ok(_) => {}
-            Err(error) => {
-                let error = recovery::describe(&error);
-                tracing::warn!(slot = slot.id(), %error, "a slot does not describe its token");
-            }
-        }
+    let module = Module::load(path)?;
+    let Slots { tokens, odd } = module.slots()?;
+    for (slot, error) in odd {
+        let error = recovery::describe(&error);
+        tracing::warn!(slot = slot.id(), %error, "a slot does not describe its token");
     }
-    let descriptions: Vec<_> = tokens.iter().map(|(.., token)| token.clone()).collect();
-    let (slot, info, description) = tokens.swap_remove(wanted.select(&descriptions)?);
-    let profile = codes.profile.unwrap_or_else(|| profile(&module));
-    Ok(Found {
-        module,
-        slot,
-        info,
-        description,
-        codes: Codes {
-            profile,
-            overrides: codes.overrides,
-        },
-    })
-}
-
-/// The profile by what the library says of itself.
-fn profile(module: &Pkcs11) -> Profile {
-    match module.get_library_info() {
-        Ok(info) => Profile::of(info.manufacturer_id(), info.library_description()),
-        Err(error) => {
-            let error = recovery::describe(&error);
-            tracing::warn!(%error, "the module does not say what it is");
-            Profile::Generic
-        }
-    }
+    module.choose(tokens, wanted, codes)
 }
 
 fn describe(info: &TokenInfo, module: &Path) -> TokenDescription {
@@ -109,15 +169,23 @@ fn describe(info: &TokenInfo, module: &Path) -> TokenDescription {
 
 impl Found {
     pub(super) fn description(&self) -> &TokenDescription {
-        &self.description
+        &self.token.description
+    }
+
+    pub(super) fn info(&self) -> &TokenInfo {
+        &self.token.info
+    }
+
+    pub(super) fn codes(&self) -> &Codes {
+        &self.codes
     }
 
     /// Refuses a token that a login could only harm.
     pub(super) fn check_pin_flags(&self) -> Result<(), Error> {
-        if self.info.user_pin_locked() {
+        if self.token.info.user_pin_locked() {
             return Err(Error::PinLocked);
         }
-        if self.info.user_pin_final_try() {
+        if self.token.info.user_pin_final_try() {
             return Err(Error::PinFinalTry);
         }
         Ok(())
@@ -133,9 +201,9 @@ impl Found {
         // Never closed by a drop: a dead handle's number may by then be another session's.
         let anchor = self
             .module
-            .open_rw_session_no_drop(self.slot)
+            .open_rw_session_no_drop(self.token.slot)
             .map_err(|error| recovery::token_error(&error))?;
-        latch.begin(self.info.user_pin_count_low())?;
+        latch.begin(self.token.info.user_pin_count_low())?;
         let answer = anchor.login_with_raw(UserType::User, &pin.spend());
         match answer {
             Ok(()) | Err(CkError::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => latch.answered(),
@@ -157,15 +225,11 @@ impl Found {
                 });
             }
         }
-        strategy::keeps_keys_in(&anchor).map_err(|why| Error::ModuleUnusable {
-            module: self.description.module.clone(),
-            why,
-        })?;
         Ok(Token {
             module: self.module,
-            slot: self.slot,
-            description: self.description,
-            _anchor: Mutex::new(anchor),
+            slot: self.token.slot,
+            description: self.token.description,
+            anchor: Mutex::new(anchor),
             allowed,
             codes: self.codes,
         })
@@ -173,6 +237,11 @@ impl Found {
 }
 
 impl Token {
+    /// Refuses a module that lets out what it was told to keep.
+    pub(super) fn keeps_keys_in(&self) -> Result<(), Untrusted> {
+        strategy::keeps_keys_in(&self.anchor.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     pub(super) fn description(&self) -> &TokenDescription {
         &self.description
     }

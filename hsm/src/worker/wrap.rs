@@ -1,6 +1,9 @@
 //! How a DEK goes under a key in the token and comes back, by each algorithm.
 
-use aws_lc_rs::rand;
+use aws_lc_rs::{
+    aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey},
+    rand,
+};
 use cryptoki::{
     error::Error as CkError,
     mechanism::{Mechanism, aead::GcmParams},
@@ -111,6 +114,24 @@ pub(super) fn reveal(
         return Err(Fault::BadBlob);
     }
     Ok(dek)
+}
+
+/// Whether a blob of AES-256-GCM opens to `dek` without the token.
+pub(super) fn opens_by_ourselves(key: &[u8; 32], blob: &[u8], dek: &[u8], context: &[u8]) -> bool {
+    let Some((nonce, sealed)) = blob.split_first_chunk::<GCM_NONCE>() else {
+        return false;
+    };
+    let mut opened = sealed.to_vec();
+    UnboundKey::new(&AES_256_GCM, key)
+        .and_then(|key| {
+            LessSafeKey::new(key).open_in_place(
+                Nonce::assume_unique_for_key(*nonce),
+                Aad::from(context),
+                &mut opened,
+            )?;
+            Ok(opened.starts_with(dek))
+        })
+        .unwrap_or(false)
 }
 
 fn read_dek(session: &Session, object: ObjectHandle) -> Result<Zeroizing<Vec<u8>>, Fault> {

@@ -8,8 +8,8 @@ use client::{MANAGER_SOCKET, Manager, PROVIDER_SOCKET, Provider};
 use custody::name::GroupName;
 
 use crate::{
-    element::Scope, failure::Failure, fetch, grant, group, import, inject, journal, output::Format,
-    role, secret, when::Stretch,
+    element::Scope, failure::Failure, fetch, grant, group, hsm, import, inject, journal,
+    output::Format, role, secret, when::Stretch,
 };
 
 const AFTER_HELP: &str = "\
@@ -138,6 +138,9 @@ pub(crate) enum Command {
     Whoami,
     /// Show the state of custodyd, its token and its journal.
     Status,
+    /// Examine the HSM's token, or put one into custodyd's configuration.
+    #[command(subcommand)]
+    Hsm(hsm::Command),
     /// Verify and show the journal, from its files or from custodyd.
     #[command(subcommand)]
     Journal(journal::Command),

@@ -5,7 +5,9 @@ use std::{io, process::ExitCode};
 use client::Error as Call;
 use custody::name::SecretId;
 
-use crate::{compliance, content, fetch, files, finding::Refusal, import, inject, journal, when};
+use crate::{
+    compliance, content, fetch, files, finding::Refusal, hsm, import, inject, journal, when,
+};
 
 /// Exit codes, which scripts can tell apart. Those of the command line are clap's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,6 +79,8 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Import(#[from] import::Error),
     #[error(transparent)]
+    Hsm(#[from] hsm::Error),
+    #[error(transparent)]
     Noncompliant(#[from] compliance::Refused),
     #[error(transparent)]
     Rules(#[from] compliance::Error),
@@ -137,6 +141,7 @@ impl Failure {
             Self::Declined => Exit::Declined,
             Self::NobodyToAsk { .. } | Self::JsonContent => Exit::Usage,
             Self::Files(_)
+            | Self::Hsm(_)
             | Self::Terminal(_)
             | Self::Output(_)
             | Self::Man(..)

@@ -20,6 +20,7 @@ mod filter;
 mod finding;
 mod grant;
 mod group;
+mod hsm;
 mod import;
 mod inject;
 mod journal;
@@ -76,6 +77,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Import(args) => runtime.block_on(import::run(&global, args)),
         Command::Whoami => runtime.block_on(daemon::whoami(&global)),
         Command::Status => runtime.block_on(daemon::status(&global)),
+        Command::Hsm(command) => Err(hsm::run(command)),
         Command::Types => types::run(&global),
         Command::Journal(command) => runtime.block_on(journal::run(&global, command)),
         Command::Completions { shell } => docs::completions(shell),

@@ -1,0 +1,60 @@
+//! `hsm doctor` and `hsm enroll`: done by `custodyd`, since a client loads no vendor's library.
+
+use std::{env, ffi::OsString, io, os::unix::process::CommandExt as _, path::PathBuf, process};
+
+use clap::Subcommand;
+
+const DAEMON: &str = "custodyd";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Try everything that custodyd wants of its token, and say what to do about what is amiss.
+    ///
+    /// Runs 'custodyd hsm doctor', which is looked for beside custodyctl and then in PATH, with
+    /// the same arguments: see its --help.
+    #[command(disable_help_flag = true)]
+    Doctor(Arguments),
+    /// Find a token, examine it, and write it into custodyd's configuration.
+    ///
+    /// Runs 'custodyd hsm enroll', which is looked for beside custodyctl and then in PATH, with
+    /// the same arguments: see its --help.
+    #[command(disable_help_flag = true)]
+    Enroll(Arguments),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// What to pass on.
+    #[arg(
+        value_name = "ARGUMENT",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    passed: Vec<OsString>,
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("{} cannot be run", .program.display())]
+pub(crate) struct Error {
+    program: PathBuf,
+    source: io::Error,
+}
+
+/// Becomes `custodyd`, and so does not return unless that fails.
+pub(crate) fn run(command: Command) -> crate::failure::Failure {
+    let (name, Arguments { passed }) = match command {
+        Command::Doctor(arguments) => ("doctor", arguments),
+        Command::Enroll(arguments) => ("enroll", arguments),
+    };
+    let program = beside().unwrap_or_else(|| DAEMON.into());
+    let source = process::Command::new(&program)
+        .args(["hsm", name])
+        .args(passed)
+        .exec();
+    Error { program, source }.into()
+}
+
+fn beside() -> Option<PathBuf> {
+    let program = env::current_exe().ok()?.with_file_name(DAEMON);
+    program.is_file().then_some(program)
+}

@@ -1,0 +1,143 @@
+//! What a configuration may say.
+
+use std::{io::Write as _, os::unix::fs::PermissionsExt as _};
+
+use super::*;
+use crate::attest::Tracers;
+
+const FINE: &str = r#"
+    state-directory = "/s"
+    [listen]
+    manager = "/m"
+    provider = "/p"
+    [token]
+    module = "/x.so"
+    label = "l"
+    serial = "1"
+    pin = { credential = "pin" }
+"#;
+
+fn written(text: &str) -> Result<Config, Error> {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+    read(file.path())
+}
+
+#[test]
+fn a_short_file_is_enough() {
+    let config = written(FINE).unwrap();
+    assert_eq!(config.segment_size, 64 << 20);
+    assert_eq!(config.token.deadline, Duration::from_secs(5));
+    assert_eq!(config.token.wrappings, Wrapping::ALL);
+    assert_eq!(config.attestation.senders, Senders::Checked);
+    assert_eq!(config.attestation.attestor.tracers, Tracers::Refused);
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    for (from, to, named) in [
+        ("\"/s\"", "\"s\"", "state-directory"),
+        ("\"/p\"", "\"/m\"", "different sockets"),
+        (
+            "[token]",
+            "[metrics]\nsocket = \"/p\"\n[token]",
+            "different sockets",
+        ),
+        (
+            "[token]",
+            "[metrics]\nsocket = \"p\"\n[token]",
+            "metrics.socket",
+        ),
+        ("[token]", "[operators]\nuids = [0]\n[token]", "operators"),
+        ("serial = \"1\"", "", "label and serial"),
+        ("{ credential = \"pin\" }", "\"1234\"", "token.pin"),
+        ("label", "sessions = 0\nlabel", "sessions"),
+        ("label", "deadline = \"0s\"\nlabel", "token.deadline"),
+        ("label", "wrapping = [\"rot13\"]\nlabel", "rot13"),
+        ("label", "profile = \"hsm\"\nlabel", "token.profile"),
+        (
+            "label",
+            "ckr-overrides = { CKR_PIN_INCORRECT = \"device\" }\nlabel",
+            "CKR_PIN_INCORRECT is of class authentication",
+        ),
+        (
+            "[token]",
+            "[limits]\nconnections-per-uid = 0\n[token]",
+            "limits.connections-per-uid",
+        ),
+        ("[token]", "[limits]\nburst = 0\n[token]", "limits.burst"),
+        (
+            "[token]",
+            "[limits]\nrewrap-share = 0\n[token]",
+            "limits.rewrap-share",
+        ),
+        (
+            "[token]",
+            "[limits]\nrewrap-share = 101\n[token]",
+            "limits.rewrap-share",
+        ),
+        (
+            "[token]",
+            "[limits]\nhandshake = \"0s\"\n[token]",
+            "limits.handshake",
+        ),
+        (
+            "[token]",
+            "[attestation]\nlenient = true\n[token]",
+            "lenient",
+        ),
+        (
+            "[token]",
+            "[attestation]\nrecheck = \"0s\"\n[token]",
+            "attestation.recheck",
+        ),
+        (
+            "[token]",
+            "[journal]\nsegment-size = \"1\"\n[token]",
+            "segment-size",
+        ),
+    ] {
+        let error = written(&FINE.replace(from, to)).unwrap_err().to_string();
+        assert!(error.contains(named), "{error}");
+    }
+}
+
+#[test]
+fn a_pin_in_the_file_is_not_repeated_in_the_error() {
+    let error = written(&FINE.replace("{ credential = \"pin\" }", "\"5ecret\""));
+    assert!(!error.unwrap_err().to_string().contains("5ecret"));
+}
+
+#[test]
+fn a_file_that_others_may_write_is_refused() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(FINE.as_bytes()).unwrap();
+    let lax = std::fs::Permissions::from_mode(0o620);
+    file.as_file().set_permissions(lax).unwrap();
+    assert!(read(file.path()).unwrap_err().to_string().contains("chmod"));
+}
+
+#[test]
+fn what_needs_a_restart_is_told_from_what_does_not() {
+    let running = written(FINE).unwrap();
+    for (from, to) in [
+        ("uids = [0]", "uids = [0, 5]"),
+        ("[token]", "[limits]\nconnections = 5\nburst = 5\n[token]"),
+    ] {
+        let other = written(&FINE.replace(from, to)).unwrap();
+        assert_eq!(running.needs_restart(&other), None);
+    }
+    for (from, to, named) in [
+        ("\"/s\"", "\"/t\"", "state-directory"),
+        ("serial = \"1\"", "serial = \"2\"", "token"),
+        ("\"/m\"", "\"/n\"", "listen"),
+        (
+            "[token]",
+            "[attestation]\nstrict = false\n[token]",
+            "attestation",
+        ),
+    ] {
+        let other = written(&FINE.replace(from, to)).unwrap();
+        assert_eq!(running.needs_restart(&other), Some(named));
+    }
+}

@@ -1,0 +1,257 @@
+//! What a token does, tried on keys of a session, which are gone with it.
+
+use aws_lc_rs::{
+    digest,
+    signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey},
+};
+use cryptoki::{
+    error::Error as CkError,
+    mechanism::Mechanism,
+    object::{Attribute, AttributeType},
+    session::Session,
+};
+use custody::envelope::Wrapping;
+
+use super::Chart;
+use crate::{
+    wire::visit::Grade,
+    worker::{
+        key::bare_point,
+        recovery::{self, Codes, Remedy},
+        strategy::{self, Untrusted},
+        template,
+        token::Token,
+    },
+};
+
+/// What is signed.
+const PROBE: &[u8] = b"custodyd trial";
+
+/// Everything that custodyd does with a token, each on a session of its own: what leaves one
+/// stuck is not held against what comes after.
+pub(super) fn all(token: &Token, sessions: u32, chart: &mut Chart) -> Option<()> {
+    chart.step("sessions");
+    on_session(token, chart, |_, chart| {
+        self::sessions(token, sessions, chart);
+    })?;
+    chart.step("random");
+    on_session(token, chart, random)?;
+    keeps_in(token, chart);
+    let way = wrappings(token, chart)?;
+    chart.step("attributes");
+    on_session(token, chart, |session, chart| {
+        attributes(session, way.unwrap_or(Wrapping::Aes256Gcm), chart);
+    })?;
+    chart.step("ecdsa-p256");
+    on_session(token, chart, signature)
+}
+
+fn on_session<T>(
+    token: &Token,
+    chart: &mut Chart,
+    check: impl FnOnce(&Session, &mut Chart) -> T,
+) -> Option<T> {
+    match token.open_session() {
+        Ok(session) => {
+            let outcome = check(&session, chart);
+            close(session);
+            Some(outcome)
+        }
+        Err(error) => {
+            let advice = "close what else uses the token, or have the limit raised";
+            chart.find(Grade::Refused, recovery::describe(&error), advice);
+            None
+        }
+    }
+}
+
+fn close(session: Session) {
+    if let Err(error) = session.close() {
+        let error = recovery::describe(&error);
+        tracing::warn!(%error, "a session cannot be closed");
+    }
+}
+
+/// As many as are configured, and the one more that replaces a session which is stuck.
+fn sessions(token: &Token, wanted: u32, chart: &mut Chart) {
+    let mut open = Vec::new();
+    // One is open already.
+    let outcome = (0..wanted).try_for_each(|_| {
+        open.push(token.open_session()?);
+        Ok::<_, CkError>(())
+    });
+    let count = open.len();
+    open.into_iter().for_each(close);
+    match outcome {
+        Ok(()) => chart.fine(format!(
+            "{} at a time, as many as token.sessions and one more",
+            count + 1
+        )),
+        Err(error) if count + 1 < usize::try_from(wanted).unwrap_or(usize::MAX) => {
+            let found = format!("{} at a time; {}", count + 1, recovery::describe(&error));
+            chart.find(
+                Grade::Refused,
+                found,
+                "lower token.sessions, or have the limit raised",
+            );
+        }
+        Err(error) => {
+            let found = format!("token.sessions and no more; {}", recovery::describe(&error));
+            let advice = "lower token.sessions: a stuck session can only be replaced if there is room for one more";
+            chart.find(Grade::Warning, found, advice);
+        }
+    }
+}
+
+fn random(session: &Session, chart: &mut Chart) {
+    let draw = || session.generate_random_vec(32);
+    match draw().and_then(|one| Ok((one, draw()?))) {
+        Ok((one, other)) if one != other && one.iter().any(|byte| *byte != one[0]) => {
+            chart.fine("32 bytes, and 32 others");
+        }
+        Ok(_) => {
+            let advice = "do not use this token: its random numbers repeat";
+            chart.find(Grade::Refused, "the same bytes twice", advice);
+        }
+        Err(error) => {
+            let advice = "secrets that custodyd makes take randomness of the token, too";
+            chart.find(Grade::Warning, recovery::describe(&error), advice);
+        }
+    }
+}
+
+fn keeps_in(token: &Token, chart: &mut Chart) {
+    chart.step("keeps keys in");
+    match token.keeps_keys_in() {
+        Ok(()) => chart.fine(
+            "a sensitive key that is not extractable cannot be read, wrapped, copied or changed into one that is",
+        ),
+        Err(why @ Untrusted::LetsOut(_)) => {
+            let advice = "use another module: whoever has the PIN can take the master keys out of this one. custodyd run and init refuse it, too";
+            chart.find(Grade::Refused, why.to_string(), advice);
+        }
+        Err(why @ Untrusted::Untried(_)) => {
+            let advice = "custodyd run and init refuse a module that cannot be tried";
+            chart.find(Grade::Refused, why.to_string(), advice);
+        }
+    }
+}
+
+/// The first way to wrap that works.
+fn wrappings(token: &Token, chart: &mut Chart) -> Option<Option<Wrapping>> {
+    let mut first = None;
+    for way in token.allowed() {
+        chart.step(way.name());
+        let works = on_session(token, chart, |session, chart| {
+            wrapping(session, token.codes(), *way, chart)
+        })?;
+        first = first.or(works.then_some(*way));
+    }
+    if first.is_none() {
+        chart.step("wrapping");
+        let found = "none of the ways of token.wrapping works";
+        let advice = "this token cannot be used: docs/tokens says what custodyd needs of one";
+        chart.find(Grade::Refused, found, advice);
+    }
+    Some(first)
+}
+
+fn wrapping(session: &Session, codes: &Codes, way: Wrapping, chart: &mut Chart) -> bool {
+    match strategy::prove(session, codes, way) {
+        Ok(proof) => {
+            let answer = if proof.known_answer {
+                "gives the known answer"
+            } else {
+                "opens what it wrapped (it takes no imported key for a known answer)"
+            };
+            let refusals = distinct(&proof.refusals);
+            chart.fine(format!("{answer}; to altered data, {refusals}"));
+            upsets(codes, &proof.refusals, chart);
+            true
+        }
+        Err(amiss) => {
+            let advice = "new master keys wrap in another way";
+            chart.find(Grade::Note, amiss.what, advice);
+            false
+        }
+    }
+}
+
+fn distinct(refusals: &[CkError]) -> String {
+    let mut codes: Vec<_> = refusals.iter().map(recovery::describe).collect();
+    codes.sort();
+    codes.dedup();
+    match codes.is_empty() {
+        true => "another value".to_owned(),
+        false => codes.join(", "),
+    }
+}
+
+/// Bad data must not be taken for a token in trouble.
+fn upsets(codes: &Codes, refusals: &[CkError], chart: &mut Chart) {
+    let upset = |error: &&CkError| codes.remedy(error) != Remedy::AskCanary;
+    if let Some(error) = refusals.iter().find(upset) {
+        let found = format!(
+            "{} to altered data would not be put to the canary",
+            recovery::describe(error)
+        );
+        let advice = "have the code taken for \"ambiguous\" in token.ckr-overrides";
+        chart.find(Grade::Warning, found, advice);
+    }
+}
+
+fn attributes(session: &Session, way: Wrapping, chart: &mut Chart) {
+    let advice = "custodyd init refuses such keys: use another module, or its setting for this";
+    let made = session.generate_key(&Mechanism::AesKeyGen, &template::trial_gmk(way));
+    let key = match made {
+        Ok(key) => key,
+        Err(error) => return chart.find(Grade::Refused, recovery::describe(&error), advice),
+    };
+    match template::check(session, key, &template::conforming_trial(way)) {
+        Ok(Ok(())) => chart.fine("a new key has all that a master key must have"),
+        Ok(Err(why)) => chart.find(Grade::Refused, why, advice),
+        Err(fault) => chart.find(Grade::Refused, format!("{fault:?}"), advice),
+    }
+    strategy::discard(session, key);
+    let mut fixed = template::trial_gmk(way);
+    fixed.push(Attribute::Modifiable(false));
+    match session.generate_key(&Mechanism::AesKeyGen, &fixed) {
+        Ok(key) => strategy::discard(session, key),
+        Err(error) => {
+            let found = format!("CKA_MODIFIABLE=false: {}", recovery::describe(&error));
+            let advice = "whoever has the PIN can change what master keys are allowed to do; custodyd checks them at each start";
+            chart.find(Grade::Note, found, advice);
+        }
+    }
+}
+
+fn signature(session: &Session, chart: &mut Chart) {
+    let advice = "the journal is signed so: this token cannot be used";
+    match signs(session) {
+        Ok(true) => chart.fine("what it signs verifies in software, and nothing else does"),
+        Ok(false) => chart.find(Grade::Refused, "what it signs does not verify", advice),
+        Err(error) => chart.find(Grade::Refused, recovery::describe(&error), advice),
+    }
+}
+
+fn signs(session: &Session) -> Result<bool, CkError> {
+    let (public, private) = session.generate_key_pair(
+        &Mechanism::EccKeyPairGen,
+        &template::trial_public(),
+        &template::trial_private(),
+    )?;
+    let point = session.get_attributes(public, &[AttributeType::EcPoint])?;
+    let point = match &point[..] {
+        [Attribute::EcPoint(point)] => bare_point(point),
+        _ => None,
+    };
+    let digest = digest::digest(&digest::SHA256, PROBE);
+    let signature = session.sign(&Mechanism::Ecdsa, private, digest.as_ref())?;
+    strategy::discard(session, private);
+    strategy::discard(session, public);
+    let Some(point) = point else {
+        return Ok(false);
+    };
+    let public = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point);
+    Ok(public.verify(PROBE, &signature).is_ok() && public.verify(b"another", &signature).is_err())
+}

@@ -1,0 +1,295 @@
+//! `hsm doctor`: what it says of tokens that are good and of such as are not, and that it
+//! costs the token nothing.
+#![allow(clippy::unwrap_used, reason = "a test says so by failing")]
+
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+
+use faulty_pkcs11::{Act, Fault, GcmNonce, PinFlag};
+use serde_json::Value;
+use softhsm_tests::{Site, fault::answering, text};
+
+/// `custodyd`'s exit code for a token that is not to be used.
+const UNFIT: Option<i32> = Some(69);
+
+fn site() -> Site {
+    let site = Site::without_init();
+    site.configure_faulty("start-deadline = \"20s\"\n");
+    site
+}
+
+/// What it says, and the code that it ends with.
+fn doctor(site: &Site) -> (Value, Option<i32>) {
+    let mut command = site.custodyctl();
+    command.args(["hsm", "doctor", "--json"]);
+    let output = command.arg(site.path("custodyd.toml")).output().unwrap();
+    let said = serde_json::from_slice(&output.stdout);
+    let said: Value = said.unwrap_or_else(|_| panic!("{}", text(&output)));
+    let refused = said["usable"] == false;
+    assert_eq!(refused, output.status.code() == UNFIT, "{}", text(&output));
+    (said, output.status.code())
+}
+
+/// The findings of one check: outcome and what was found.
+fn of<'a>(said: &'a Value, check: &str) -> Vec<(&'a str, &'a str)> {
+    let findings = said["findings"].as_array().unwrap();
+    let findings = findings.iter().filter(|finding| finding["check"] == check);
+    let part = |finding: &'a Value, name: &str| finding[name].as_str().unwrap();
+    findings
+        .map(|finding| (part(finding, "outcome"), part(finding, "found")))
+        .collect()
+}
+
+/// That `check` came to `outcome`, for this reason.
+fn is(said: &Value, check: &str, outcome: &str, because: &str) {
+    let found = of(said, check);
+    let is = |(its, why): &(&str, &str)| *its == outcome && why.contains(because);
+    assert!(found.iter().any(is), "{check}: {said:#}");
+}
+
+/// Names of the token's files: one for each object.
+fn objects(site: &Site) -> Vec<String> {
+    let folders = fs::read_dir(site.path("tokens")).unwrap();
+    let files = folders.flat_map(|folder| fs::read_dir(folder.unwrap().path()).unwrap());
+    let mut names: Vec<_> = files
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_good_token_is_found_good_for_one_login_and_with_nothing_left_in_it() {
+    let site = site();
+    let (before, logins) = (objects(&site), site.logins());
+    let (said, code) = doctor(&site);
+    assert_eq!(code, Some(0), "{said:#}");
+    for (check, because) in [
+        ("module file", "only root and we"),
+        ("state directory", "for us alone"),
+        ("PIN source", "mode 600"),
+        ("module", "SoftHSM"),
+        ("slots", "one token"),
+        ("token", "profile softhsm"),
+        ("PIN", "no wrong PIN"),
+        ("login", "one try"),
+        ("sessions", "3 at a time"),
+        ("random", "32 bytes"),
+        ("keeps keys in", "cannot be read, wrapped, copied"),
+        (
+            "aes-256-gcm",
+            "gives the known answer; to altered data, C_Decrypt answered CKR_",
+        ),
+        (
+            "aes-kwp",
+            "gives the known answer; to altered data, C_UnwrapKey answered CKR_",
+        ),
+        ("attributes", "all that a master key must have"),
+        ("ecdsa-p256", "verifies in software"),
+    ] {
+        is(&said, check, "fine", because);
+    }
+    assert_eq!(said["token"]["serial"], site.serial);
+    assert_eq!(site.logins(), logins + 1);
+    assert_eq!(objects(&site), before);
+    assert!(!site.path("state/pin-refused.attempt").exists());
+}
+
+#[test]
+fn people_get_a_table_with_what_to_do() {
+    let site = site();
+    site.misbehave(|control| control.token.lets_keys_out = true);
+    let mut command = site.custodyctl();
+    command
+        .args(["hsm", "doctor"])
+        .arg(site.path("custodyd.toml"));
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), UNFIT);
+    let said = text(&output);
+    for part in [
+        " fine     random ",
+        " refused  keeps keys in ",
+        "→ use another module",
+        "Not to be used as it is.",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+}
+
+#[test]
+fn a_module_that_lets_keys_out_is_refused() {
+    let site = site();
+    site.misbehave(|control| control.token.lets_keys_out = true);
+    let (said, code) = doctor(&site);
+    assert_eq!(code, UNFIT);
+    is(&said, "keeps keys in", "refused", "does not keep a key in");
+    // It goes on, for whoever wants to know the rest.
+    is(&said, "ecdsa-p256", "fine", "verifies");
+}
+
+#[test]
+fn a_module_that_hangs_or_crashes_is_a_finding_about_what_it_did_then() {
+    let site = site();
+    site.configure_faulty("start-deadline = \"1s\"\n");
+    for (function, check, act, said_of_it) in [
+        (
+            "C_Initialize",
+            "module",
+            Act::Hang,
+            "did not return within 1 s",
+        ),
+        (
+            "C_GetSlotList",
+            "slots",
+            Act::Segfault,
+            "ended its process (signal: 11",
+        ),
+        (
+            "C_GenerateRandom",
+            "random",
+            Act::Abort,
+            "ended its process (signal: 6",
+        ),
+        (
+            "C_Sign",
+            "ecdsa-p256",
+            Act::Hang,
+            "did not return within 1 s",
+        ),
+    ] {
+        site.fault(Fault {
+            function: function.to_owned(),
+            act: Some(act),
+            ..Fault::default()
+        });
+        let (said, code) = doctor(&site);
+        assert_eq!(code, UNFIT);
+        is(&said, check, "refused", said_of_it);
+    }
+}
+
+#[test]
+fn no_try_of_the_pin_is_spent_where_the_flags_or_the_note_speak_against_it() {
+    let site = site();
+    let logins = || site.counts().calls(faulty_pkcs11::Function::C_Login);
+    for (flag, because) in [
+        (PinFlag::CountLow, "a wrong PIN was entered"),
+        (PinFlag::FinalTry, "one more wrong PIN"),
+        (PinFlag::Locked, "has locked"),
+    ] {
+        site.misbehave(|control| control.token.flags = vec![flag]);
+        let (said, _) = doctor(&site);
+        is(&said, "PIN", "refused", because);
+        assert_eq!(logins(), 0);
+    }
+    site.mend();
+    site.write_pin("wrong pin");
+    let (said, _) = doctor(&site);
+    is(&said, "login", "refused", "refused the PIN");
+    assert_eq!(logins(), 1);
+    assert!(site.path("state/pin-refused").exists());
+    site.write_pin(softhsm_tests::PIN);
+    // SoftHSM says COUNT_LOW from now on, which speaks against it, too.
+    let (said, _) = doctor(&site);
+    assert_eq!(said["usable"], false);
+    assert_eq!(logins(), 1);
+}
+
+#[test]
+fn a_pin_that_was_refused_earlier_is_not_tried_though_no_flag_tells() {
+    let site = site();
+    fs::create_dir(site.path("state")).unwrap();
+    fs::set_permissions(site.path("state"), fs::Permissions::from_mode(0o700)).unwrap();
+    fs::write(site.path("state/pin-refused"), "").unwrap();
+    let (said, _) = doctor(&site);
+    is(&said, "login", "refused", "refused the PIN earlier");
+    assert_eq!(site.logins(), 0);
+}
+
+#[test]
+fn sessions_are_counted_with_one_to_spare() {
+    let site = site();
+    for (sessions, outcome) in [(4, "fine"), (3, "warning"), (2, "refused")] {
+        site.misbehave(|control| control.token.max_sessions = Some(sessions));
+        let (said, _) = doctor(&site);
+        is(&said, "sessions", outcome, "");
+    }
+}
+
+#[test]
+fn ways_to_wrap_that_do_not_work_are_named_and_none_at_all_is_refused() {
+    let site = site();
+    site.misbehave(|control| control.token.gcm_nonce = GcmNonce::Appended);
+    let (said, code) = doctor(&site);
+    assert_eq!(code, Some(0), "{said:#}");
+    is(&said, "aes-256-gcm", "note", "");
+    is(&said, "aes-kwp", "fine", "gives the known answer");
+    site.misbehave(|control| control.token.without_mechanisms = vec![0x1087, 0x210a]);
+    let (said, _) = doctor(&site);
+    is(&said, "aes-kwp", "note", "CKR_MECHANISM_INVALID");
+    is(&said, "wrapping", "refused", "none of the ways");
+}
+
+#[test]
+fn what_is_answered_to_altered_data_must_be_put_to_the_canary() {
+    let site = site();
+    // Two calls open what the token wrapped itself, and two more try what was altered.
+    let mut fault = answering("C_Decrypt", "CKR_FUNCTION_REJECTED");
+    (fault.first, fault.times, fault.after) = (Some(4), Some(1), true);
+    site.fault(fault);
+    let (said, _) = doctor(&site);
+    is(
+        &said,
+        "aes-256-gcm",
+        "warning",
+        "CKR_FUNCTION_REJECTED to altered data",
+    );
+}
+
+#[test]
+fn a_token_without_imports_is_taken_at_its_round_trips() {
+    let site = site();
+    site.fault(answering("C_CreateObject", "CKR_ACTION_PROHIBITED"));
+    let (said, _) = doctor(&site);
+    is(&said, "aes-256-gcm", "fine", "takes no imported key");
+}
+
+#[test]
+fn files_that_others_can_change_or_read_are_named() {
+    let site = site();
+    let open = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    open(&site.path("pin"), 0o640);
+    let (said, _) = doctor(&site);
+    is(&said, "PIN source", "refused", "mode 640");
+    is(
+        &said,
+        "login",
+        "refused",
+        "may be read or written by others",
+    );
+    open(&site.path("pin"), 0o600);
+    open(&site.path("state"), 0o750);
+    let (said, _) = doctor(&site);
+    is(&said, "state directory", "refused", "mode 750");
+    let module = site.path("lax.so");
+    fs::copy(softhsm_tests::module(), &module).unwrap();
+    open(&module, 0o664);
+    let text = fs::read_to_string(site.path("custodyd.toml")).unwrap();
+    let line = text
+        .lines()
+        .find(|line| line.starts_with("module"))
+        .unwrap();
+    let text = text.replace(line, &format!("module = {module:?}"));
+    fs::write(site.path("custodyd.toml"), text).unwrap();
+    let (said, _) = doctor(&site);
+    is(&said, "module file", "warning", "lax.so belongs to uid");
+}
+
+#[test]
+fn a_token_that_is_not_there_is_told_from_those_that_are() {
+    let site = site();
+    site.misbehave(|control| control.token.serial = Some("0000000000000001".to_owned()));
+    let (said, _) = doctor(&site);
+    is(&said, "token", "refused", "0000000000000001");
+}
