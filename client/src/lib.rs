@@ -26,7 +26,7 @@ mod retry;
 mod tls;
 
 pub use error::Error;
-pub use manager::{JournalLines, Listed, Manager};
+pub use manager::{Backup, JournalLines, Listed, Manager};
 pub use proto::v1;
 pub use provider::{Fetched, Part, Provider, Watch};
 pub use tls::TlsContext;

@@ -7,7 +7,7 @@ use tonic::{Streaming, transport::Channel};
 use crate::{
     Error, channel,
     retry::{once, persist, repeat},
-    v1::{self, manager_client::ManagerClient},
+    v1::{self, backup_response::Step as BackupStep, manager_client::ManagerClient},
 };
 
 mod pages;
@@ -89,6 +89,48 @@ impl Manager {
         })
         .await?;
         Ok(JournalLines(stream))
+    }
+
+    /// Has a backup of database and journal made, and takes it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoRole`] for all but crypto officers and auditors.
+    pub async fn backup(&self) -> Result<Backup, Error> {
+        self.take_backup(v1::BackupRequest::default()).await
+    }
+
+    /// Takes the rest of a backup, of which `offset` bytes are there already.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] if it is kept no longer.
+    pub async fn go_on_with_backup(&self, backup: &str, offset: u64) -> Result<Backup, Error> {
+        let backup = Some(backup.to_owned());
+        self.take_backup(v1::BackupRequest { backup, offset }).await
+    }
+
+    async fn take_backup(&self, request: v1::BackupRequest) -> Result<Backup, Error> {
+        Ok(Backup(once(self.0.clone().backup(request)).await?))
+    }
+}
+
+/// A backup on its way: [`Manager::backup`] begins it, [`Manager::go_on_with_backup`] goes on.
+#[derive(Debug)]
+pub struct Backup(Streaming<v1::BackupResponse>);
+
+impl Backup {
+    /// Waits for what comes next. After an error or `None` there is no more.
+    pub async fn next(&mut self) -> Option<Result<BackupStep, Error>> {
+        loop {
+            match self.0.message().await {
+                // A kind of step that a newer custodyd has.
+                Ok(Some(v1::BackupResponse { step: None })) => {}
+                Ok(Some(v1::BackupResponse { step: Some(step) })) => return Some(Ok(step)),
+                Ok(None) => return None,
+                Err(status) => return Some(Err(status.into())),
+            }
+        }
     }
 }
 

@@ -22,6 +22,7 @@
 //! Nothing here does I/O, knows the time or starts a thread.
 #![forbid(unsafe_code)]
 
+pub mod backup;
 pub mod caller;
 pub mod canonical;
 pub mod change;

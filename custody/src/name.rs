@@ -238,6 +238,11 @@ random_id! {
     RuleId, 8
 }
 
+random_id! {
+    /// Name of a backup.
+    BackupId, 8
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -24,6 +24,7 @@ use tokio::sync::{Mutex, broadcast};
 
 use crate::{
     attest::{Attestor, Peer},
+    backup::Shelf,
     journal::Journal,
     metrics::Requests,
     store::Database,
@@ -31,6 +32,7 @@ use crate::{
 
 mod about;
 mod access;
+mod backup;
 mod certify;
 mod changes;
 mod checkpoint;
@@ -79,6 +81,7 @@ pub(crate) struct Custodian {
     watchers: Watchers,
     mill: Mill,
     folder: PathBuf,
+    shelf: Arc<Shelf>,
     moving: Moving,
 }
 
@@ -89,8 +92,9 @@ pub(crate) struct Parts {
     pub(crate) system: System,
     pub(crate) state: State,
     pub(crate) usage: Usage,
-    /// Where what is known of use is kept.
+    /// The state directory.
     pub(crate) folder: PathBuf,
+    pub(crate) shelf: Shelf,
     pub(crate) journal: Journal,
     pub(crate) database: Database,
     pub(crate) hsm: hsm::Client,
@@ -116,6 +120,7 @@ impl Custodian {
             watchers: Watchers::default(),
             mill: parts.mill,
             folder: parts.folder,
+            shelf: Arc::new(parts.shelf),
             moving: Moving::default(),
         })
     }

@@ -27,7 +27,7 @@ mod read;
 mod segment;
 
 use meter::Meters;
-pub(crate) use read::Reading;
+pub(crate) use read::{Reading, Segment};
 pub(crate) use segment::Segments;
 
 /// How many may wait for their entries to be written.
@@ -107,6 +107,10 @@ pub(crate) struct Position {
     pub(crate) head: Head,
     /// The newest entry that a checkpoint covers; 0 before the first.
     pub(crate) covered: u64,
+    /// The first entry of the segment that it is in.
+    pub(crate) segment: u64,
+    /// How long that segment is up to there.
+    pub(crate) length: u64,
 }
 
 struct Job {
@@ -167,6 +171,11 @@ impl Journal {
     /// Entry `from` and everything after it that is in the files, or what is left of that.
     pub(crate) fn read(&self, from: u64) -> Result<Reading, Error> {
         Reading::from(&self.shared.directory, from)
+    }
+
+    /// Its files up to `end`, oldest first.
+    pub(crate) fn segments_to(&self, end: Position) -> Result<Vec<Segment>, Error> {
+        read::segments_to(&self.shared.directory, end)
     }
 
     /// To be told how far it has come, whenever it comes further.

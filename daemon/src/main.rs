@@ -8,6 +8,7 @@ use zeroizing_alloc::ZeroAlloc;
 mod api;
 mod appoint;
 mod attest;
+mod backup;
 mod cli;
 mod config;
 mod custodian;

@@ -343,6 +343,7 @@ fn calls(planted: &Planted, made: &Made) -> Vec<(&'static str, Vec<u8>, Option<C
         ),
         fine("WhoAmI", v1::OperatorWhoAmIRequest {}.encode_to_vec()),
         fine("ReadJournal", journal.encode_to_vec()),
+        fine("Backup", v1::BackupRequest::default().encode_to_vec()),
         fine("Status", v1::StatusRequest {}.encode_to_vec()),
         fine("DeleteSecret", delete.encode_to_vec()),
     ]

@@ -15,6 +15,7 @@ use std::{
 
 use client::v1::{
     self,
+    backup_response::Step,
     manager_server::ManagerServer,
     provider_server::{Provider, ProviderServer},
 };
@@ -58,6 +59,8 @@ struct Answers {
     no_role: Arc<Mutex<bool>>,
     /// What `read_journal` sends, before it ends.
     lines: Arc<Mutex<Vec<String>>>,
+    /// What each call of `backup` sends, before it ends.
+    backups: Arc<Mutex<VecDeque<Vec<Step>>>>,
 }
 
 /// What was asked for last.
@@ -84,6 +87,8 @@ pub(crate) struct Asked {
     pub(crate) read: Option<v1::ReadJournalRequest>,
     /// Each put: the name, and the version that must be current.
     pub(crate) puts: Vec<(String, Option<u32>)>,
+    /// Each backup that was asked for.
+    pub(crate) backups: Vec<v1::BackupRequest>,
 }
 
 impl Daemon {
@@ -148,6 +153,11 @@ impl Daemon {
     /// Has `read_journal` send this, a message each.
     pub(crate) fn write(&self, lines: impl IntoIterator<Item = String>) {
         *self.answers.lines.lock().unwrap() = lines.into_iter().collect();
+    }
+
+    /// Has the next calls of `backup` send this.
+    pub(crate) fn back_up(&self, steps: impl IntoIterator<Item = Vec<Step>>) {
+        self.answers.backups.lock().unwrap().extend(steps);
     }
 
     /// Has every grant be found weak, as if in a dry run.

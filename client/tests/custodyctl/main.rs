@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used, reason = "tests")]
 
 mod about;
+mod backup;
 mod canned;
 mod compliance;
 mod context;

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{canonical::Encoder, name::InstanceId};
 
-/// SHA-256 of an entry's line.
+/// SHA-256: of an entry's line, where nothing else is said.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Hash([u8; 32]);
@@ -31,8 +31,14 @@ impl Hash {
         &self.0
     }
 
-    fn of(line: &[u8]) -> Self {
-        let digest = digest::digest(&digest::SHA256, line);
+    /// That of `bytes`.
+    pub fn of(bytes: &[u8]) -> Self {
+        digest::digest(&digest::SHA256, bytes).into()
+    }
+}
+
+impl From<digest::Digest> for Hash {
+    fn from(digest: digest::Digest) -> Self {
         Self(digest.as_ref().try_into().expect("SHA-256 gives 32 bytes"))
     }
 }
@@ -65,7 +71,7 @@ impl fmt::Debug for Hash {
 }
 
 /// The end of a chain: where the next entry goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
     /// Number of the newest entry; 0 before the first.
     pub seq: u64,

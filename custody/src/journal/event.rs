@@ -4,12 +4,13 @@ use serde::Serialize;
 
 use super::{
     Receipt,
+    chain::Hash,
     change::{Change, Settled},
     undelivered::Undelivered,
 };
 use crate::{
     caller::{Evidence, observation::Drift},
-    name::{GroupName, InstanceId, KeyId, RuleId, SecretName},
+    name::{BackupId, GroupName, InstanceId, KeyId, RuleId, SecretName},
     outlook::Shift,
     policy::{Denial, Grant, Operation, Reason, Via},
     role::Act,
@@ -176,6 +177,17 @@ pub enum Event {
         /// Its number.
         number: u64,
     },
+    /// A backup was made, and is being given to an operator.
+    Backup {
+        /// Its name.
+        backup: BackupId,
+        /// SHA-256 of its manifest, which its archive begins with.
+        manifest: Hash,
+        /// The newest entry that is in it.
+        through: u64,
+        /// Its length in bytes.
+        size: u64,
+    },
     /// Stored data is not what was written.
     Tampering {
         /// The thing, and what is wrong with it.
@@ -245,6 +257,7 @@ impl Event {
             Self::Prepare { .. } => "prepare",
             Self::Commit { .. } => "commit",
             Self::Abort { .. } => "abort",
+            Self::Backup { .. } => "backup",
             Self::Tampering { .. } => "tampering",
             Self::Findings { .. } => "findings",
             Self::Token { .. } => "token",

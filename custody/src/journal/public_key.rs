@@ -66,8 +66,13 @@ impl PublicKey {
 
     /// Whether `signature` (r ‖ s) is over the checkpoint of `covers`.
     pub fn verifies(&self, instance: &InstanceId, covers: Head, signature: &[u8]) -> bool {
+        self.signed(&checkpoint_message(instance, covers), signature)
+    }
+
+    /// Whether `signature` (r ‖ s) is over `message`, which begins with what it is of.
+    pub(crate) fn signed(&self, message: &[u8], signature: &[u8]) -> bool {
         UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &self.0)
-            .verify(&checkpoint_message(instance, covers), signature)
+            .verify(message, signature)
             .is_ok()
     }
 }

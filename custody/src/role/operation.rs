@@ -48,13 +48,14 @@ pub enum Operation {
     ListRoles,
     RevokeRole,
     ReadJournal,
+    Backup,
     WhoAmI,
     Status,
 }
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 40] = [
         Self::CreateGroup,
         Self::ListGroups,
         Self::GetGroup,
@@ -92,6 +93,7 @@ impl Operation {
         Self::ListRoles,
         Self::RevokeRole,
         Self::ReadJournal,
+        Self::Backup,
         Self::WhoAmI,
         Self::Status,
     ];
@@ -137,6 +139,7 @@ impl Operation {
             Self::AssignRole | Self::RevokeRole => &[CryptoOfficer, GroupAdministrator],
             Self::ListRoles => &[CryptoOfficer, Auditor, GroupAdministrator],
             Self::ReadJournal => &[Auditor],
+            Self::Backup => &[CryptoOfficer, Auditor],
             Self::WhoAmI => return None,
         })
     }
@@ -181,6 +184,7 @@ impl Operation {
             Self::ListRoles => "list-roles",
             Self::RevokeRole => "revoke-role",
             Self::ReadJournal => "read-journal",
+            Self::Backup => "backup",
             Self::WhoAmI => "who-am-i",
             Self::Status => "status",
         }

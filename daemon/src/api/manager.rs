@@ -18,6 +18,7 @@ use crate::{
 
 mod about;
 mod aim;
+mod backup;
 mod certify;
 mod compliance;
 mod daemon;
@@ -73,6 +74,21 @@ macro_rules! methods {
                 let asked = self.asked(Operation::ReadJournal, Arc::clone(&peer));
                 let result = match self.admit(&asked, Operation::ReadJournal, request).await {
                     Ok((call, request)) => call.read_journal(request, peer),
+                    Err(error) => Err(error),
+                };
+                asked.answer(result).map(Response::new)
+            }
+
+            type BackupStream = backup::Pieces;
+
+            async fn backup(
+                &self,
+                request: Request<v1::BackupRequest>,
+            ) -> Result<Response<backup::Pieces>, Status> {
+                let peer = peer(&request);
+                let asked = self.asked(Operation::Backup, Arc::clone(&peer));
+                let result = match self.admit(&asked, Operation::Backup, request).await {
+                    Ok((call, request)) => call.backup(request, peer),
                     Err(error) => Err(error),
                 };
                 asked.answer(result).map(Response::new)

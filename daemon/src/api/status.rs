@@ -16,7 +16,7 @@ use custody::{
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-use crate::{attest::Peer, custodian::Error, metrics::Requests, throttle::TooMany};
+use crate::{attest::Peer, backup, custodian::Error, metrics::Requests, throttle::TooMany};
 
 /// When a client may try again what failed for want of something that comes back.
 const RETRY: Duration = Duration::from_millis(200);
@@ -150,6 +150,16 @@ fn known(surface: Surface, error: &Error) -> (Code, String) {
         Error::Hopeless(findings) => (Code::InvalidArgument, lines(findings)),
         Error::Weak(findings) => (Code::FailedPrecondition, lines(findings)),
         Error::InUse(_) => (Code::FailedPrecondition, error.to_string()),
+        Error::Backup(error @ (backup::Error::NoRoom { .. } | backup::Error::Occupied)) => {
+            (Code::FailedPrecondition, error.to_string())
+        }
+        Error::Backup(error @ backup::Error::NoSuchBackup(_)) => {
+            (Code::NotFound, error.to_string())
+        }
+        Error::Backup(error @ backup::Error::Beyond { .. }) => {
+            (Code::InvalidArgument, error.to_string())
+        }
+        Error::Backup(_) => fixed(Code::Unavailable, LATER),
         Error::TooManyWatches => (Code::ResourceExhausted, error.to_string()),
         Error::NoProcess(_) | Error::NobodyInUnit(_) => (Code::NotFound, error.to_string()),
         Error::Change(change) => (code_of(change), change.to_string()),

@@ -14,7 +14,8 @@ use custody::{
 
 use super::{Custodian, InUse};
 use crate::{
-    journal::Error as JournalError, names, store::Failed as DatabaseFailed, threads::Unavailable,
+    backup, journal::Error as JournalError, names, store::Failed as DatabaseFailed,
+    threads::Unavailable,
 };
 
 /// Why a request was not answered as it was asked.
@@ -80,6 +81,8 @@ pub(crate) enum Error {
     Random,
     #[error("the change was made, but that could not be recorded")]
     Unsettled(#[source] JournalError),
+    #[error("there is no backup")]
+    Backup(#[from] backup::Error),
     #[error("the daemon is stopping")]
     Stopping,
 }

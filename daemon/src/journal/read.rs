@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Error,
+    Error, Position,
     segment::{failed, list},
 };
 
@@ -53,6 +53,36 @@ impl Reading {
             }
         }
     }
+}
+
+/// A file of the journal.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    /// Number of its first entry.
+    pub(crate) first: u64,
+    pub(crate) path: PathBuf,
+    /// How much of it belongs to what was asked for.
+    pub(crate) length: u64,
+}
+
+/// The segments in `directory` up to `end`, oldest first.
+pub(super) fn segments_to(directory: &Path, end: Position) -> Result<Vec<Segment>, Error> {
+    let mut segments = Vec::new();
+    for path in list(directory)? {
+        let length = match first_of(&path) {
+            Some(first) if first < end.segment => {
+                path.metadata().map_err(failed("looked at", &path))?.len()
+            }
+            Some(first) if first == end.segment => end.length,
+            _ => continue,
+        };
+        segments.extend(first_of(&path).map(|first| Segment {
+            first,
+            path,
+            length,
+        }));
+    }
+    Ok(segments)
 }
 
 /// The number in `journal-%020d.jsonl`.

@@ -32,6 +32,8 @@ pub(crate) struct Segments {
 #[derive(Debug)]
 struct Open {
     path: PathBuf,
+    /// Number of its first entry.
+    first: u64,
     file: File,
     /// Bytes that are durable; whatever is behind them was never acknowledged.
     length: u64,
@@ -117,6 +119,8 @@ impl Segments {
         Position {
             head: self.at.head,
             covered: self.at.covered,
+            segment: self.open.first,
+            length: self.open.length,
         }
     }
 
@@ -253,6 +257,7 @@ fn begin(directory: &Path, origin: &Origin, mut at: Cursor) -> Result<(Open, Cur
     // An earlier attempt may have left something behind.
     let mut open = Open {
         path,
+        first: at.head.seq + 1,
         file,
         length: 0,
         dirty: true,
@@ -326,6 +331,7 @@ fn resume(path: &Path) -> Result<Option<(Open, Origin, Cursor)>, Error> {
         .map_err(failed("opened", path))?;
     let mut open = Open {
         path: path.to_owned(),
+        first: verifier.report().first,
         file,
         length: whole as u64,
         dirty: whole < text.len(),

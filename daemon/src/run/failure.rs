@@ -4,7 +4,7 @@ use std::{io, path::PathBuf, process::ExitCode};
 
 use crate::{
     attest::{CannotAttest, helper::CannotHelp},
-    config, enroll, journal, listen, store,
+    backup, config, enroll, journal, listen, store,
 };
 
 /// Why the daemon, or one of its commands, came to an end it did not want.
@@ -53,6 +53,8 @@ pub(crate) enum Failure {
          put both back from one backup, and find out who changed them"
     )]
     Tampered(String),
+    #[error("what is left of an earlier backup is in the way")]
+    Backup(#[from] backup::Error),
     #[error("the sockets are not usable")]
     Listen(#[from] listen::Error),
     #[error("the runtime could not be started")]

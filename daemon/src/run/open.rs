@@ -14,6 +14,7 @@ use hsm::{KeyRole, KnownKey};
 use super::{Attempts, Failure};
 use crate::{
     attest::Attestor,
+    backup::Shelf,
     config::Config,
     custodian::{Custodian, Mill, Parts, Writer},
     history::History,
@@ -103,6 +104,7 @@ async fn proven(
         state,
         usage,
         folder: config.state_directory.clone(),
+        shelf: Shelf::empty(&config.state_directory)?,
         journal: journal.clone(),
         database,
         hsm,

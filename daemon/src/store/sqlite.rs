@@ -19,6 +19,8 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavio
 
 use super::rows::{read, write};
 
+mod copy;
+
 /// A connection to the database.
 #[derive(Debug)]
 pub(crate) struct Sqlite(Connection);

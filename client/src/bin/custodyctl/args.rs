@@ -8,7 +8,7 @@ use client::{MANAGER_SOCKET, Manager, PROVIDER_SOCKET, Provider};
 use custody::name::GroupName;
 
 use crate::{
-    element::Scope, failure::Failure, fetch, grant, group, hsm, import, inject, journal,
+    backup, element::Scope, failure::Failure, fetch, grant, group, hsm, import, inject, journal,
     output::Format, role, secret, when::Stretch,
 };
 
@@ -45,6 +45,7 @@ Examples:
   custodyctl consumers web
   custodyctl expiring --within 30d
   custodyctl role assign auditor --user carol
+  custodyctl backup save /srv/backup/
   custodyctl fetch web/tls --out /run/nginx/
   custodyctl inject --in app.conf.tmpl --out /run/app/app.conf
 
@@ -144,6 +145,11 @@ pub(crate) enum Command {
     /// Verify and show the journal, from its files or from custodyd.
     #[command(subcommand)]
     Journal(journal::Command),
+    /// Take a backup of database and journal while custodyd runs, and verify it.
+    ///
+    /// It holds nothing that opens without the token.
+    #[command(subcommand)]
+    Backup(backup::Command),
     /// Print a completion script for a shell.
     Completions {
         /// The shell.

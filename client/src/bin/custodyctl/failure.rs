@@ -6,7 +6,7 @@ use client::Error as Call;
 use custody::name::SecretId;
 
 use crate::{
-    compliance, content, fetch, files, finding::Refusal, hsm, import, inject, journal, when,
+    backup, compliance, content, fetch, files, finding::Refusal, hsm, import, inject, journal, when,
 };
 
 /// Exit codes, which scripts can tell apart. Those of the command line are clap's.
@@ -77,6 +77,8 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Journal(#[from] journal::Error),
     #[error(transparent)]
+    Backup(#[from] backup::Error),
+    #[error(transparent)]
     Import(#[from] import::Error),
     #[error(transparent)]
     Hsm(#[from] hsm::Error),
@@ -130,6 +132,7 @@ impl Failure {
             Self::Content(error) => error.exit(),
             Self::Fetch(error) => error.exit(),
             Self::Journal(error) => error.exit(),
+            Self::Backup(error) => error.exit(),
             Self::Import(error) => error.exit(),
             Self::Refused(refusal) => refusal.exit(),
             Self::When(_) => Exit::Usage,
@@ -178,6 +181,7 @@ impl Failure {
             Self::Content(error) => error.hint(),
             Self::Fetch(error) => error.hint(),
             Self::Journal(error) => error.hint(),
+            Self::Backup(error) => error.hint(),
             Self::Import(error) => error.hint(),
             Self::Refused(refusal) => Some(refusal.hint()),
             Self::Noncompliant(refused) => Some(refused.hint()),

@@ -7,11 +7,17 @@ mod show;
 mod tail;
 mod verify;
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use clap::Subcommand;
 use client::v1;
-use custody::{journal::chain, name::InstanceId};
+use custody::{
+    journal::{chain, public_key::PublicKey},
+    name::InstanceId,
+};
 
 use crate::{
     args::Global,
@@ -145,6 +151,17 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
         },
         Command::Show { number, directory } => show::run(global, number, directory).await,
     }
+}
+
+/// The journal key's public half in the file at `path`.
+pub(crate) fn load_key(path: &Path) -> Result<PublicKey, Error> {
+    verify::load_key(path)
+}
+
+/// What a running custodyd says is its journal key's public half.
+pub(crate) async fn key_of_custodyd(global: &Global) -> Result<PublicKey, Failure> {
+    let told = status(global).await?;
+    Ok(verify::parse_key(&told.journal.public_key, "of custodyd")?)
 }
 
 /// What a running custodyd says about its journal.

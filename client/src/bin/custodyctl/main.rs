@@ -3,6 +3,7 @@
 
 mod about;
 mod args;
+mod backup;
 mod callers;
 mod compliance;
 mod confirm;
@@ -80,6 +81,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Hsm(command) => Err(hsm::run(command)),
         Command::Types => types::run(&global),
         Command::Journal(command) => runtime.block_on(journal::run(&global, command)),
+        Command::Backup(command) => runtime.block_on(backup::run(&global, command)),
         Command::Completions { shell } => docs::completions(shell),
         Command::Man { directory } => docs::man(&directory),
     }

@@ -94,6 +94,15 @@ pub(crate) fn bar(length: usize) -> ProgressBar {
     style.map_or(bar.clone(), |style| bar.with_style(style))
 }
 
+/// As [`bar`], of bytes that are transferred.
+pub(crate) fn bytes_bar() -> ProgressBar {
+    let style = ProgressStyle::with_template(
+        "{msg:10} {bar:30} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec}",
+    );
+    let bar = ProgressBar::new(0);
+    style.map_or(bar.clone(), |style| bar.with_style(style))
+}
+
 /// Prints the chain of errors on one line, and the way out on another.
 pub(crate) fn report(failure: &Failure) {
     // The reader has gone: it has what it wanted.

@@ -23,6 +23,18 @@ macro_rules! manager {
                 let lines = lines.map(|lines| Ok(v1::ReadJournalResponse { lines }));
                 self.answer("read_journal", tokio_stream::iter(lines.collect::<Vec<_>>()))
             }
+
+            type BackupStream = Answered<v1::BackupResponse>;
+
+            async fn backup(
+                &self,
+                request: Request<v1::BackupRequest>,
+            ) -> Result<Response<Self::BackupStream>, Status> {
+                self.note(|asked| asked.backups.push(request.into_inner()));
+                let steps = self.backups.lock().unwrap().pop_front().unwrap_or_default();
+                let steps = steps.into_iter().map(|step| Ok(v1::BackupResponse { step: Some(step) }));
+                self.answer("backup", tokio_stream::iter(steps.collect::<Vec<_>>()))
+            }
         $(
             async fn $name(
                 &self,

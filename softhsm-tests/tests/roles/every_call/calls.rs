@@ -31,6 +31,7 @@ fn taken(method: &str) -> Option<&'static [Role]> {
         "AssignRole" | "RevokeRole" => &[CryptoOfficer, GroupAdministrator],
         "ListRoles" => &[CryptoOfficer, GroupAdministrator, Auditor],
         "ReadJournal" => &[Auditor],
+        "Backup" => &[CryptoOfficer, Auditor],
         "ListGroups" | "Status" => &[CryptoOfficer, GroupAdministrator, Writer, Reader, Auditor],
         other => panic!("who may call {other} is not in this table"),
     })
@@ -380,6 +381,7 @@ pub(crate) fn calls(there: &[There], fresh: &str, auditor: &str) -> Vec<Call> {
         Call::new("ListFindings", None, &v1::ListFindingsRequest::default()),
         Call::new("ListRoles", None, &v1::ListRolesRequest {}),
         Call::new("ReadJournal", None, &v1::ReadJournalRequest::default()),
+        Call::new("Backup", None, &v1::BackupRequest::default()),
         Call::new("WhoAmI", None, &v1::OperatorWhoAmIRequest {}),
         Call::new("Status", None, &v1::StatusRequest {}),
     ]);

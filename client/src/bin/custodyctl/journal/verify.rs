@@ -110,12 +110,12 @@ pub(super) async fn run(
     output::show(global.output, &verified)
 }
 
-fn load_key(path: &Path) -> Result<PublicKey, Error> {
+pub(super) fn load_key(path: &Path) -> Result<PublicKey, Error> {
     let pem = fs::read(path).map_err(failed(path))?;
     parse_key(&String::from_utf8_lossy(&pem), path)
 }
 
-fn parse_key(pem: &str, origin: impl AsRef<Path>) -> Result<PublicKey, Error> {
+pub(super) fn parse_key(pem: &str, origin: impl AsRef<Path>) -> Result<PublicKey, Error> {
     PublicKey::from_pem(pem).map_err(|_| Error::PublicKey(origin.as_ref().to_owned()))
 }
 
