@@ -8,7 +8,7 @@ use crate::{
     appoint::{self, Appointment, Selected},
     attest, config,
     config::Config,
-    dev, doctor, enroll, harden, init, log, run,
+    dev, doctor, enroll, harden, init, log, restore, run,
 };
 
 /// Keeps the keys to secrets in an HSM and delivers the secrets to local services that
@@ -25,10 +25,10 @@ Exit codes:
    0  done
    1  unexpected failure
    2  wrong arguments
-  65  the database or the journal is not what was written
+  65  the database, the journal or a backup is not what was written
   69  the token is not usable now, or is refused by `hsm doctor`
   70  the process that looks at callers ended
-  73  there is something in the way of `init` or `hsm enroll`
+  73  there is something in the way of `init`, `restore` or `hsm enroll`
   77  the PIN was refused, and is not tried again
   78  the configuration or the installation is not usable";
 
@@ -81,6 +81,23 @@ enum Command {
         /// crypto-officer=unix:user:alice.
         #[arg(value_name = "ROLE=SELECTOR[,SELECTOR…]", required = true)]
         appointments: Vec<Appointment>,
+    },
+    /// Put a backup in the place of a state that was lost; the daemon must be stopped.
+    ///
+    /// Run it as the daemon's user, with the token. The state directory must be empty. Nothing
+    /// is there before all of the backup is verified, and the token has opened its database;
+    /// killed at any moment, it leaves all of it or nothing. What came after the backup is
+    /// gone: the journal says that it was restored, and goes on from there.
+    Restore {
+        /// The backup, as custodyctl backup save made it.
+        #[arg(value_name = "BACKUP")]
+        backup: PathBuf,
+        /// The configuration.
+        #[arg(value_name = "FILE", default_value = CONFIG)]
+        config: PathBuf,
+        /// The journal key's public half, in PEM, that the backup must be signed by.
+        #[arg(long, value_name = "KEY")]
+        public_key: Option<PathBuf>,
     },
     /// Read a configuration, touch nothing, and say what is wrong with it.
     Check {
@@ -156,6 +173,12 @@ impl Arguments {
                 config,
                 appointments,
             } => read(&config).and_then(|read| appoint::appoint(&read, &appointments)),
+            Command::Restore {
+                backup,
+                config,
+                public_key,
+            } => read(&config)
+                .and_then(|read| restore::restore(&read, &backup, public_key.as_deref())),
             Command::Check { config } => read(&config).map(|_| {
                 say(&format!("{} is fine", config.display()));
             }),

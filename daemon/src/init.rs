@@ -120,7 +120,7 @@ fn write(
         .prefix(ASIDE)
         .tempdir_in(&config.state_directory)
         .map_err(failed("written to", &config.state_directory))?;
-    let origin = run::origin(system)?;
+    let origin = run::prove::origin(system)?;
     let public_key = origin.public_key.clone();
     let journal = aside.path().join("journal");
     let mut segments = Segments::create(&journal, origin, config.segment_size)?;
@@ -160,7 +160,8 @@ fn write(
         .map_err(failed("synchronised", &config.state_directory))
 }
 
-fn write_public_key(path: &Path, pem: &str) -> Result<(), Failure> {
+/// Writes the journal key's public half.
+pub(crate) fn write_public_key(path: &Path, pem: &str) -> Result<(), Failure> {
     let mut file = OpenOptions::new()
         .write(true)
         .create(true)

@@ -23,10 +23,13 @@ mod listen;
 mod log;
 mod metrics;
 mod names;
+mod progress;
+mod restore;
 mod run;
 mod store;
 mod threads;
 mod throttle;
+mod unpack;
 
 /// Every block of memory is wiped when it is freed: buffers of tonic, prost and
 /// cryptoki, too, which no type of ours reaches.

@@ -26,16 +26,18 @@ use crate::{
     listen::{Doors, Sockets},
     log,
     metrics::{self, Metrics},
+    restore,
 };
 
 mod failure;
 mod open;
+pub(crate) mod prove;
 mod ready;
 mod servers;
 mod waiting;
 
 pub(crate) use failure::Failure;
-pub(crate) use open::{Opened, open, origin};
+pub(crate) use open::{Opened, open};
 pub(crate) use ready::{About, Ready, prepare};
 pub(crate) use waiting::Attempts;
 
@@ -93,7 +95,8 @@ pub(crate) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
         .map_err(Failure::Runtime)
 }
 
-/// Makes the state directory ours alone, as long as what is returned lives.
+/// Makes the state directory ours alone, as long as what is returned lives, and finishes a
+/// restore to it that was interrupted.
 pub(crate) fn own(directory: &Path) -> Result<File, Failure> {
     let failed = |what| {
         move |source| Failure::Folder {
@@ -114,7 +117,10 @@ pub(crate) fn own(directory: &Path) -> Result<File, Failure> {
         return Err(Failure::LaxFolder(directory.to_owned()));
     }
     match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => Ok(folder),
+        Ok(()) => {
+            restore::finish(directory)?;
+            Ok(folder)
+        }
         Err(rustix::io::Errno::WOULDBLOCK) => Err(Failure::Locked(directory.to_owned())),
         Err(error) => Err(failed("locked")(error.into())),
     }

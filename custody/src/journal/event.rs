@@ -188,6 +188,18 @@ pub enum Event {
         /// Its length in bytes.
         size: u64,
     },
+    /// What stands before this entry, and the database, were put back from a backup. What
+    /// came after it was made is gone from here.
+    Restore {
+        /// The backup's name.
+        backup: BackupId,
+        /// SHA-256 of its manifest.
+        manifest: Hash,
+        /// When it was made, RFC 3339.
+        made: String,
+        /// User id of the process that put it back.
+        uid: u32,
+    },
     /// Stored data is not what was written.
     Tampering {
         /// The thing, and what is wrong with it.
@@ -258,6 +270,7 @@ impl Event {
             Self::Commit { .. } => "commit",
             Self::Abort { .. } => "abort",
             Self::Backup { .. } => "backup",
+            Self::Restore { .. } => "restore",
             Self::Tampering { .. } => "tampering",
             Self::Findings { .. } => "findings",
             Self::Token { .. } => "token",

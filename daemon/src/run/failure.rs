@@ -55,6 +55,18 @@ pub(crate) enum Failure {
     Tampered(String),
     #[error("what is left of an earlier backup is in the way")]
     Backup(#[from] backup::Error),
+    #[error("{} is not a backup that can be relied on", .path.display())]
+    Archive {
+        path: PathBuf,
+        source: custody::backup::Error,
+    },
+    #[error("{} cannot be used as a public key: {why}", .path.display())]
+    PublicKey { path: PathBuf, why: String },
+    #[error(
+        "{} is in the way: a backup is restored to an empty state directory; nothing was changed",
+        .0.display()
+    )]
+    NotEmpty(PathBuf),
     #[error("the sockets are not usable")]
     Listen(#[from] listen::Error),
     #[error("the runtime could not be started")]
@@ -85,11 +97,12 @@ impl Failure {
         ExitCode::from(match self {
             Self::Tampered(_) | Self::Journal(journal::Error::Broken { .. }) => 65,
             Self::Hsm(error) if stays_refused(error) => 77,
+            Self::Archive { source, .. } if source.is_of_content() => 65,
             Self::Enroll(enroll::Error::NoModule) => 2,
             Self::Hsm(_) | Self::SoftHsm(_) | Self::Unfit => 69,
             Self::Enroll(enroll::Error::NoToken(_) | enroll::Error::SeveralTokens(_)) => 69,
             Self::HelperLost => 70,
-            Self::Initialised(_) | Self::Enroll(enroll::Error::Exists(_)) => 73,
+            Self::Initialised(_) | Self::NotEmpty(_) | Self::Enroll(enroll::Error::Exists(_)) => 73,
             Self::Config(_)
             | Self::LaxFolder(_)
             | Self::Kernel(_)

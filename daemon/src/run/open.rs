@@ -4,22 +4,23 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use custody::{
     group::{KeyState, MasterKey},
-    journal::{Event, Journal as _, public_key::PublicKey},
-    row::{RowKey, System},
+    journal::{Event, Journal as _},
     state::State,
     store::Store as _,
 };
-use hsm::{KeyRole, KnownKey};
 
-use super::{Attempts, Failure};
+use super::{
+    Attempts, Failure,
+    prove::{group_key, load_state, origin, system_row, unlocked},
+};
 use crate::{
     attest::Attestor,
     backup::Shelf,
     config::Config,
     custodian::{Custodian, Mill, Parts, Writer},
     history::History,
-    journal::{Changes, Closing, Journal, Origin, Segments},
-    store::{self, Database, Sqlite},
+    journal::{Changes, Closing, Journal, Segments},
+    store::{Database, Sqlite},
 };
 
 /// A custodian, ready to answer.
@@ -69,29 +70,21 @@ async fn proven(
     changes: &Changes,
 ) -> Result<Parts, Failure> {
     let mut database = Sqlite::open(&config.database())?;
-    let (system, tag) = database
-        .system()
-        .map_err(found_wrong)?
-        .ok_or_else(|| Failure::Tampered("the database has no system row".to_owned()))?;
+    let (system, tag) = system_row(&mut database)?;
     if *journal.origin() != origin(&system)? {
         return Err(Failure::Tampered(
             "the database and the journal are of two installations".to_owned(),
         ));
     }
     let (hsm, row_key) = loop {
-        match unlocked(config, &system).await {
+        match unlocked(config.worker(), &system).await {
             Ok(unlocked) => break unlocked,
             Err(Failure::Hsm(error)) => attempts.after(error).await?,
             Err(failure) => return Err(failure),
         }
     };
     attempts.succeeded().await;
-    if !row_key.verifies_system(&system, tag) {
-        return Err(Failure::Tampered(
-            "the system row does not verify".to_owned(),
-        ));
-    }
-    let state = load_state(&mut database, row_key)?;
+    let state = load_state(&mut database, row_key, &system, tag)?;
     let last = settle(journal, &state, changes, database.change()?).await?;
     let state = RwLock::new(state);
     let usage = History::recall(&config.state_directory, journal, &state)?.usage;
@@ -111,72 +104,6 @@ async fn proven(
         writer: Writer::after(last),
         mill: Mill::start().map_err(Failure::Runtime)?,
     })
-}
-
-/// Whose journal goes with `system`.
-pub(crate) fn origin(system: &System) -> Result<Origin, Failure> {
-    let key = PublicKey::from_point(&system.journal_public_key)
-        .map_err(|_| Failure::Tampered("the journal key in the system row is none".to_owned()))?;
-    Ok(Origin {
-        instance: system.instance,
-        public_key: key.to_pem(),
-    })
-}
-
-/// The token, and the row key that only it opens.
-async fn unlocked(config: &Config, system: &System) -> Result<(hsm::Client, RowKey), Failure> {
-    let hsm = hsm::Client::start(config.worker()).await?;
-    load_system_keys(&hsm, system).await?;
-    let row_key = hsm
-        .unwrap_row_key(&system.instance, &system.gmk, &system.row_key)
-        .await
-        .map_err(|error| {
-            if error.is_bad_data() {
-                Failure::Tampered("the row key does not open under the system GMK".to_owned())
-            } else {
-                error.into()
-            }
-        })?;
-    Ok((hsm, RowKey::take(row_key)))
-}
-
-async fn load_system_keys(hsm: &hsm::Client, system: &System) -> Result<(), Failure> {
-    let gmk = KeyRole::Gmk {
-        wrapping: system.wrapping,
-        canary: system.canary.clone(),
-    };
-    let journal = KeyRole::Journal {
-        public_key: system.journal_public_key.clone(),
-    };
-    for (id, role) in [(system.gmk, gmk), (system.journal_key, journal)] {
-        hsm.load(KnownKey { id, role }).await?;
-    }
-    Ok(())
-}
-
-fn load_state(database: &mut Sqlite, row_key: RowKey) -> Result<State, Failure> {
-    let mut state = State::empty(row_key);
-    let mut broken = None;
-    database
-        .rows(&mut |tagged| {
-            if broken.is_none() {
-                broken = state.load(tagged).err();
-            }
-        })
-        .map_err(found_wrong)?;
-    match broken {
-        Some(broken) => Err(Failure::Tampered(broken.to_string())),
-        None => Ok(state),
-    }
-}
-
-/// A row that none of ours can look like was not written by us.
-fn found_wrong(error: store::Error) -> Failure {
-    if error.is_bad_data() {
-        Failure::Tampered(error.to_string())
-    } else {
-        error.into()
-    }
 }
 
 /// Makes sure that the database is where the journal says, and finishes what a crash
@@ -231,11 +158,7 @@ async fn load_group_keys(hsm: &hsm::Client, state: &State) {
     for group in state.groups() {
         let living = |key: &&MasterKey| key.state != KeyState::Destroyed;
         for key in group.keys().filter(living) {
-            let role = KeyRole::Gmk {
-                wrapping: key.wrapping,
-                canary: key.canary.clone(),
-            };
-            if let Err(error) = hsm.load(KnownKey { id: key.id, role }).await {
+            if let Err(error) = hsm.load(group_key(key)).await {
                 tracing::error!(
                     group = %key.group,
                     generation = key.generation,

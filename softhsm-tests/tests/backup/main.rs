@@ -11,6 +11,7 @@ use serde_json::Value;
 use softhsm_tests::{Site, text};
 
 mod interrupted;
+mod restore;
 mod save;
 
 /// What is in every secret here, and must be in no file and no output.

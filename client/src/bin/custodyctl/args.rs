@@ -147,7 +147,7 @@ pub(crate) enum Command {
     Journal(journal::Command),
     /// Take a backup of database and journal while custodyd runs, and verify it.
     ///
-    /// It holds nothing that opens without the token.
+    /// It holds nothing that opens without the token, and is restored with 'custodyd restore'.
     #[command(subcommand)]
     Backup(backup::Command),
     /// Print a completion script for a shell.

@@ -1,0 +1,137 @@
+//! What a token proves of a database: that it is of one installation, and was written by it.
+
+use custody::{
+    group::MasterKey,
+    journal::{change::Settled, public_key::PublicKey},
+    row::{RowKey, System, Tag},
+    state::State,
+    store::Store as _,
+};
+use hsm::{KeyRole, KnownKey};
+
+use super::Failure;
+use crate::{
+    journal::Origin,
+    store::{self, Sqlite},
+};
+
+/// The row that everything else hangs on, not yet verified.
+pub(crate) fn system_row(database: &mut Sqlite) -> Result<(System, Tag), Failure> {
+    database
+        .system()
+        .map_err(found_wrong)?
+        .ok_or_else(|| Failure::Tampered("the database has no system row".to_owned()))
+}
+
+/// Whose journal goes with `system`.
+pub(crate) fn origin(system: &System) -> Result<Origin, Failure> {
+    let key = PublicKey::from_point(&system.journal_public_key)
+        .map_err(|_| Failure::Tampered("the journal key in the system row is none".to_owned()))?;
+    Ok(Origin {
+        instance: system.instance,
+        public_key: key.to_pem(),
+    })
+}
+
+/// The token, and the row key that only it opens.
+pub(crate) async fn unlocked(
+    settings: hsm::Settings,
+    system: &System,
+) -> Result<(hsm::Client, RowKey), Failure> {
+    let hsm = hsm::Client::start(settings).await?;
+    for key in [system_gmk(system), journal_key(system)] {
+        hsm.load(key).await?;
+    }
+    let row_key = row_key(&hsm, system).await?;
+    Ok((hsm, row_key))
+}
+
+/// The key that wraps the row key, as the token must have it.
+pub(crate) fn system_gmk(system: &System) -> KnownKey {
+    let role = KeyRole::Gmk {
+        wrapping: system.wrapping,
+        canary: system.canary.clone(),
+    };
+    KnownKey {
+        id: system.gmk,
+        role,
+    }
+}
+
+/// The key that signs, as the token must have it.
+pub(crate) fn journal_key(system: &System) -> KnownKey {
+    let public_key = system.journal_public_key.clone();
+    KnownKey {
+        id: system.journal_key,
+        role: KeyRole::Journal { public_key },
+    }
+}
+
+/// A group master key, as the token must have it.
+pub(crate) fn group_key(key: &MasterKey) -> KnownKey {
+    let role = KeyRole::Gmk {
+        wrapping: key.wrapping,
+        canary: key.canary.clone(),
+    };
+    KnownKey { id: key.id, role }
+}
+
+/// The row key, which the system GMK opens; that must be loaded.
+pub(crate) async fn row_key(hsm: &hsm::Client, system: &System) -> Result<RowKey, Failure> {
+    let opened = hsm.unwrap_row_key(&system.instance, &system.gmk, &system.row_key);
+    let opened = opened.await.map_err(|error| {
+        if error.is_bad_data() {
+            Failure::Tampered("the row key does not open under the system GMK".to_owned())
+        } else {
+            error.into()
+        }
+    })?;
+    Ok(RowKey::take(opened))
+}
+
+/// Every row but the contents, each verified with `row_key`, as is `system` by its `tag`.
+pub(crate) fn load_state(
+    database: &mut Sqlite,
+    row_key: RowKey,
+    system: &System,
+    tag: Tag,
+) -> Result<State, Failure> {
+    if !row_key.verifies_system(system, tag) {
+        return Err(Failure::Tampered(
+            "the system row does not verify".to_owned(),
+        ));
+    }
+    let mut state = State::empty(row_key);
+    let mut broken = None;
+    database
+        .rows(&mut |tagged| {
+            if broken.is_none() {
+                broken = state.load(tagged).err();
+            }
+        })
+        .map_err(found_wrong)?;
+    match broken {
+        Some(broken) => Err(Failure::Tampered(broken.to_string())),
+        None => Ok(state),
+    }
+}
+
+/// A row that none of ours can look like was not written by us.
+fn found_wrong(error: store::Error) -> Failure {
+    if error.is_bad_data() {
+        Failure::Tampered(error.to_string())
+    } else {
+        error.into()
+    }
+}
+
+/// Makes sure that `state` is what the journal knows as `settled`.
+pub(crate) fn is_at(state: &State, settled: &Settled) -> Result<(), Failure> {
+    match hex::encode(state.digest(settled.number).as_bytes()) == settled.state {
+        true => Ok(()),
+        false => Err(Failure::Tampered(
+            "the rows of the database are not those of the change that the journal ends at"
+                .to_owned(),
+        )),
+    }
+}
