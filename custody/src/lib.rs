@@ -17,7 +17,7 @@
 //!    one that was attested.
 //!
 //! What the daemon uses itself, for an operator, goes the way of [`inward`], and leaves no
-//! content.
+//! content; so does what a [`drill`] tries.
 //!
 //! Nothing here does I/O, knows the time or starts a thread.
 #![forbid(unsafe_code)]
@@ -27,6 +27,7 @@ pub mod caller;
 pub mod canonical;
 pub mod change;
 pub mod compliance;
+pub mod drill;
 pub mod envelope;
 pub mod group;
 pub mod inward;

@@ -46,7 +46,7 @@ impl Claim {
 }
 
 /// What it takes to open one version's content, but for the content and the token.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Locked {
     pub(crate) version: VersionId,
     pub(crate) kind: Kind,
@@ -108,8 +108,9 @@ impl Locked {
     }
 }
 
-/// Something on record that the token unwraps a data key for: a [`Claim`], or the
-/// [`crate::inward::Claim`] of content that the daemon uses itself. There are no others.
+/// Something that the token unwraps a data key for: a [`Claim`] or the
+/// [`crate::inward::Claim`] of content that the daemon uses itself, which are on record, or a
+/// [`crate::drill::Trial`], which leaves nothing. There are no others.
 pub trait Unlock: sealed::Sealed {
     /// What it opens to.
     type Opened;

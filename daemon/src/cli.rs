@@ -8,7 +8,7 @@ use crate::{
     appoint::{self, Appointment, Selected},
     attest, config,
     config::Config,
-    dev, doctor, enroll, harden, init, log, restore, run,
+    dev, doctor, drill, enroll, harden, init, log, restore, run,
 };
 
 /// Keeps the keys to secrets in an HSM and delivers the secrets to local services that
@@ -25,6 +25,7 @@ Exit codes:
    0  done
    1  unexpected failure
    2  wrong arguments
+  10  a drill found that something would be lost
   65  the database, the journal or a backup is not what was written
   69  the token is not usable now, or is refused by `hsm doctor`
   70  the process that looks at callers ended
@@ -99,6 +100,12 @@ enum Command {
         #[arg(long, value_name = "KEY")]
         public_key: Option<PathBuf>,
     },
+    /// Prove on a token that everything in a backup opens, and release none of it.
+    ///
+    /// Verifies the backup, has the token open every key, data key and content in it, and says
+    /// what would be lost. It needs no daemon, and may run beside one. Ends with 10 if anything
+    /// would be lost.
+    Drill(drill::Options),
     /// Read a configuration, touch nothing, and say what is wrong with it.
     Check {
         /// The configuration.
@@ -179,6 +186,9 @@ impl Arguments {
                 public_key,
             } => read(&config)
                 .and_then(|read| restore::restore(&read, &backup, public_key.as_deref())),
+            Command::Drill(options) => {
+                read(&options.config).and_then(|read| drill::drill(&read, &options))
+            }
             Command::Check { config } => read(&config).map(|_| {
                 say(&format!("{} is fine", config.display()));
             }),

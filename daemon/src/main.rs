@@ -14,6 +14,7 @@ mod config;
 mod custodian;
 mod dev;
 mod doctor;
+mod drill;
 mod enroll;
 mod harden;
 mod history;

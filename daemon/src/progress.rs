@@ -8,6 +8,11 @@ pub(crate) fn bytes(what: &'static str, length: u64) -> ProgressBar {
     bar(template, what, length)
 }
 
+/// Of things.
+pub(crate) fn things(what: &'static str, length: u64) -> ProgressBar {
+    bar("{msg:10} {bar:30} {pos}/{len} {per_sec}", what, length)
+}
+
 fn bar(template: &str, what: &'static str, length: u64) -> ProgressBar {
     let style = ProgressStyle::with_template(template);
     let bar = ProgressBar::new(length).with_message(what);

@@ -19,7 +19,7 @@ use crate::{
     log,
     run::{self, Failure, prove},
     store::Sqlite,
-    unpack::{failed, unpack},
+    unpack::{Wanted, failed, unpack},
 };
 
 /// How the names of folders begin in which a restore is being prepared.
@@ -46,7 +46,7 @@ pub(crate) fn restore(config: &Config, path: &Path, key: Option<&Path>) -> Resul
         .prefix(ASIDE)
         .tempdir_in(state)
         .map_err(failed("written to", state))?;
-    let sealed = unpack(path, key, aside.path())?;
+    let sealed = unpack(path, key, aside.path(), Wanted::All)?;
     let manifest = sealed.manifest();
     run::runtime()?.block_on(prove_all(config, aside.path(), manifest))?;
     let mut segments = Segments::open(&aside.path().join("journal"), config.segment_size)?;

@@ -14,10 +14,22 @@ use custody::{
 
 use crate::{progress, run::Failure};
 
+/// Which files are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    All,
+    Database,
+}
+
 /// Verifies the backup at `path`, with the public key in the file `key` if there is one, and
-/// writes the files in it below `folder`. They are worth nothing before this
+/// writes the files in it that are wanted below `folder`. They are worth nothing before this
 /// returns, and durable then.
-pub(crate) fn unpack(path: &Path, key: Option<&Path>, folder: &Path) -> Result<Sealed, Failure> {
+pub(crate) fn unpack(
+    path: &Path,
+    key: Option<&Path>,
+    folder: &Path,
+    wanted: Wanted,
+) -> Result<Sealed, Failure> {
     let broken = |source| Failure::Archive {
         path: path.to_owned(),
         source,
@@ -30,7 +42,10 @@ pub(crate) fn unpack(path: &Path, key: Option<&Path>, folder: &Path) -> Result<S
     let copied = Archive::open(file, key.as_ref()).and_then(|archive| {
         archive.copy(|member, bytes| {
             bar.inc(bytes.len() as u64);
-            files.write(member, bytes)
+            match wanted == Wanted::All || member.name == MemberName::Database {
+                true => files.write(member, bytes),
+                false => Ok(()),
+            }
         })
     });
     bar.finish_and_clear();

@@ -221,7 +221,7 @@ fn choose<'a, Op: Operation>(
 }
 
 impl InVersion {
-    fn locked(&self, kind: Kind, wrap: &Wrap, key: &MasterKey) -> Locked {
+    pub(super) fn locked(&self, kind: Kind, wrap: &Wrap, key: &MasterKey) -> Locked {
         let row = &self.version.row;
         Locked {
             version: row.id.clone(),

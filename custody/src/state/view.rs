@@ -9,7 +9,8 @@ use crate::{
     group::{Group, MasterKey},
     name::{GroupName, KeyId, RuleId, SecretId, SecretName},
     policy::rule::Rule,
-    secret::version::{Secret, Version, Wrap},
+    release::Locked,
+    secret::version::{Secret, Version, VersionState, Wrap},
 };
 
 impl State {
@@ -157,6 +158,23 @@ impl<'a> VersionView<'a> {
     /// The version's row.
     pub fn row(self) -> &'a Version {
         &self.0.version.row
+    }
+
+    /// Whether its content is still there.
+    pub(crate) fn has_content(self) -> bool {
+        self.row().state != VersionState::Destroyed
+    }
+
+    /// What it takes to open it, for each of its wraps under a key of `group`.
+    pub(crate) fn locks(
+        self,
+        group: GroupView<'a>,
+        secret: SecretView<'a>,
+    ) -> impl Iterator<Item = Locked> {
+        self.wraps().filter_map(move |wrap| {
+            let key = group.key(&wrap.gmk)?;
+            Some(self.0.locked(secret.row().kind, wrap, key))
+        })
     }
 
     /// The master keys that wrap its data key.

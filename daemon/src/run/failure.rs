@@ -67,6 +67,8 @@ pub(crate) enum Failure {
         .0.display()
     )]
     NotEmpty(PathBuf),
+    #[error("{0}")]
+    Lost(String),
     #[error("the sockets are not usable")]
     Listen(#[from] listen::Error),
     #[error("the runtime could not be started")]
@@ -103,6 +105,7 @@ impl Failure {
             Self::Enroll(enroll::Error::NoToken(_) | enroll::Error::SeveralTokens(_)) => 69,
             Self::HelperLost => 70,
             Self::Initialised(_) | Self::NotEmpty(_) | Self::Enroll(enroll::Error::Exists(_)) => 73,
+            Self::Lost(_) => 10,
             Self::Config(_)
             | Self::LaxFolder(_)
             | Self::Kernel(_)

@@ -10,6 +10,7 @@ use client::v1;
 use serde_json::Value;
 use softhsm_tests::{Site, text};
 
+mod drill;
 mod interrupted;
 mod restore;
 mod save;

@@ -148,6 +148,7 @@ pub(crate) enum Command {
     /// Take a backup of database and journal while custodyd runs, and verify it.
     ///
     /// It holds nothing that opens without the token, and is restored with 'custodyd restore'.
+    /// 'custodyd drill' proves that everything in it opens.
     #[command(subcommand)]
     Backup(backup::Command),
     /// Print a completion script for a shell.

@@ -32,7 +32,7 @@ pub(crate) enum Command {
     ///
     /// With --public-key nothing is asked of custodyd. Without it custodyd is asked for the
     /// key, which finds accidents, not forgers: bring one that was noted when custodyd was set
-    /// up.
+    /// up. Whether its secrets open, 'custodyd drill' finds out.
     Verify {
         /// The backup.
         file: PathBuf,

@@ -1,0 +1,322 @@
+//! `custodyd drill`: proves on a token that everything in a backup opens. Nothing is released, and
+//! no daemon's state is touched.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use clap::Args;
+use custody::{
+    backup::Sealed,
+    drill::{Case, Trial},
+    group::{KeyState, MasterKey},
+    name::{GroupName, KeyId, VersionId},
+    state::{State, view::GroupView},
+    store::Store as _,
+};
+use hsm::{KnownKey, PinSource, TokenSelector};
+use indicatif::ProgressBar;
+use tokio::task::JoinSet;
+
+use crate::{
+    cli::say,
+    config::Config,
+    harden, log, progress,
+    run::{self, Failure, prove},
+    store::Sqlite,
+    unpack::{Wanted, failed, unpack},
+};
+
+mod report;
+
+use report::{Group, Key, Lost, Report};
+
+/// How long a token that does not answer is asked again.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long to wait before that.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// What is tried, and on which token.
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// The configuration, of which the token and the state directory count; of that, only what
+    /// is noted of refused PINs is looked at.
+    #[arg(value_name = "FILE", default_value = crate::cli::CONFIG)]
+    pub(crate) config: PathBuf,
+    /// The backup.
+    #[arg(long, value_name = "FILE")]
+    backup: PathBuf,
+    /// The journal key's public half, in PEM, that the backup must be signed by.
+    #[arg(long, value_name = "FILE")]
+    public_key: Option<PathBuf>,
+    /// Another token than the configuration's, such as 'pkcs11:token=custody;serial=1234'.
+    #[arg(long, value_name = "URI")]
+    token: Option<TokenSelector>,
+    /// The PKCS#11 library of that token.
+    #[arg(long, value_name = "PATH")]
+    module: Option<PathBuf>,
+    /// A file with that token's PIN, which only its owner may read.
+    #[arg(long, value_name = "PATH")]
+    pin_file: Option<PathBuf>,
+    /// Print the report as a JSON document.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Options {
+    /// The token to try it on.
+    fn settings(&self, config: &Config) -> hsm::Settings {
+        let mut settings = config.worker();
+        if let Some(token) = &self.token {
+            settings.token = token.clone();
+            // A PIN that one token refused says nothing of another.
+            let name = digest(&SHA256, token.to_string().as_bytes());
+            let name = hex::encode(&name.as_ref()[..8]);
+            settings.pin_latch = config.state_directory.join(format!("pin-refused-{name}"));
+        }
+        if let Some(module) = &self.module {
+            settings.module.clone_from(module);
+        }
+        if let Some(file) = &self.pin_file {
+            settings.pin = PinSource::File(file.clone());
+        }
+        settings
+    }
+}
+
+/// Tries everything, and prints what opens and what would be lost.
+pub(crate) fn drill(config: &Config, options: &Options) -> Result<(), Failure> {
+    log::install(config.log_format, config.live.log_level);
+    harden::process();
+    // Readable by its owner only, as what is put there.
+    let folder = tempfile::tempdir().map_err(failed("made", Path::new("a temporary folder")))?;
+    let key = options.public_key.as_deref();
+    let sealed = unpack(&options.backup, key, folder.path(), Wanted::Database)?;
+    let mut database = Sqlite::open(&folder.path().join("custody.db"))?;
+    let settings = options.settings(config);
+    let report = run::runtime()?.block_on(examine(&sealed, &mut database, settings))?;
+    say(&match options.json {
+        true => report.json(),
+        false => report.text(),
+    });
+    match report.lost() {
+        None => Ok(()),
+        Some(lost) => Err(Failure::Lost(lost)),
+    }
+}
+
+async fn examine(
+    sealed: &Sealed,
+    database: &mut Sqlite,
+    settings: hsm::Settings,
+) -> Result<Report, Failure> {
+    let began = Instant::now();
+    let (system, tag) = prove::system_row(database)?;
+    let at_once = settings.sessions.get() * 2;
+    let hsm = hsm::Client::start(settings).await?;
+    let mut report = Report::of(sealed, &hsm.token());
+    let mut can_open = true;
+    for (purpose, key) in [
+        ("system", prove::system_gmk(&system)),
+        ("journal", prove::journal_key(&system)),
+    ] {
+        let id = key.id;
+        let problem = load(&hsm, key).await?;
+        can_open &= purpose != "system" || problem.is_none();
+        report.system.push(Key::of_system(purpose, id, problem));
+    }
+    // Without the row key nothing in the database can be believed, let alone opened.
+    if can_open {
+        let row_key = prove::row_key(&hsm, &system).await?;
+        let state = prove::load_state(database, row_key, &system, tag)?;
+        prove::is_at(&state, &sealed.manifest().settled)?;
+        let drill = Drill {
+            bar: progress::things("opening", count(&state)),
+            hsm: hsm.clone(),
+            at_once,
+        };
+        for group in state.groups() {
+            let tried = drill.group(&state, group, database).await?;
+            report.groups.push(tried);
+        }
+        drill.bar.finish_and_clear();
+    }
+    hsm.stop().await;
+    report.seconds = began.elapsed().as_secs_f64();
+    Ok(report)
+}
+
+/// How many versions there are to try.
+fn count(state: &State) -> u64 {
+    let groups = state.groups();
+    let counts = groups.map(|group| state.cases(&group.row().name).count() as u64);
+    counts.sum()
+}
+
+struct Drill {
+    hsm: hsm::Client,
+    bar: ProgressBar,
+    /// How many versions are tried at the same time.
+    at_once: usize,
+}
+
+/// What became of a version.
+type Outcome = Result<(), String>;
+
+impl Drill {
+    async fn group(
+        &self,
+        state: &State,
+        group: GroupView<'_>,
+        database: &mut Sqlite,
+    ) -> Result<Group, Failure> {
+        let name = &group.row().name;
+        let mut keys = Vec::new();
+        let living = |key: &&MasterKey| key.state != KeyState::Destroyed;
+        for key in group.keys().filter(living) {
+            let problem = load(&self.hsm, prove::group_key(key)).await?;
+            keys.push(Key::of_group(key, problem));
+        }
+        let mut tried = Group::of(name, keys);
+        for (version, (is_current, outcome)) in self.versions(state, name, database).await? {
+            tried.versions += 1;
+            match outcome {
+                Ok(()) => tried.open += 1,
+                Err(problem) => tried.lost.push(Lost {
+                    version: version.number,
+                    secret: version.secret.name.to_string(),
+                    current: is_current,
+                    problem,
+                }),
+            }
+        }
+        Ok(tried)
+    }
+
+    /// What became of each version of a group, and whether it is the current one.
+    async fn versions(
+        &self,
+        state: &State,
+        group: &GroupName,
+        database: &mut Sqlite,
+    ) -> Result<BTreeMap<VersionId, (bool, Outcome)>, Failure> {
+        let mut tried = BTreeMap::new();
+        let mut trying = JoinSet::new();
+        for case in state.cases(group) {
+            if trying.len() >= self.at_once {
+                self.note(&mut trying, &mut tried).await?;
+            }
+            let (version, is_current) = (case.version().clone(), case.is_current());
+            match trials(case, database) {
+                Ok(trials) => {
+                    let hsm = self.hsm.clone();
+                    trying.spawn(async move {
+                        let outcome = open_any(&hsm, trials).await?;
+                        Ok((version, (is_current, outcome)))
+                    });
+                }
+                Err(Unreadable::Wrong(problem)) => {
+                    self.bar.inc(1);
+                    tried.insert(version, (is_current, Err(problem)));
+                }
+                Err(Unreadable::Failed(failure)) => return Err(failure),
+            }
+        }
+        while !trying.is_empty() {
+            self.note(&mut trying, &mut tried).await?;
+        }
+        Ok(tried)
+    }
+
+    async fn note<T: 'static>(
+        &self,
+        trying: &mut JoinSet<Result<(VersionId, T), hsm::Error>>,
+        tried: &mut BTreeMap<VersionId, T>,
+    ) -> Result<(), Failure> {
+        if let Some(outcome) = trying.join_next().await {
+            let outcome = outcome.map_err(|error| Failure::Runtime(error.into()))?;
+            tried.extend([outcome?]);
+            self.bar.inc(1);
+        }
+        Ok(())
+    }
+}
+
+/// Why there is nothing to try.
+enum Unreadable {
+    /// What is stored is not what was written.
+    Wrong(String),
+    /// The database does not answer.
+    Failed(Failure),
+}
+
+fn trials(case: Case, database: &mut Sqlite) -> Result<Vec<Trial>, Unreadable> {
+    let stored = match database.content(case.version()) {
+        Err(error) if error.is_bad_data() => return Err(Unreadable::Wrong(error.to_string())),
+        stored => stored.map_err(|error| Unreadable::Failed(error.into()))?,
+    };
+    let trials = case.with(stored.as_ref());
+    trials.map_err(|tampered| Unreadable::Wrong(tampered.to_string()))
+}
+
+/// Whether one of the trials of a version opens; why none does.
+///
+/// # Errors
+///
+/// If the token does not answer, whatever it is asked.
+async fn open_any(hsm: &hsm::Client, trials: Vec<Trial>) -> Result<Outcome, hsm::Error> {
+    let mut problems = Vec::new();
+    for trial in trials {
+        let gmk = *trial.gmk();
+        match persist(|| hsm.unwrap_dek(trial.clone())).await {
+            Ok(Some(_)) => return Ok(Ok(())),
+            Ok(None) => problems.push("what opens is no content of a secret".to_owned()),
+            Err(error) if error.is_of_one_key() => problems.push(said(hsm, &gmk, &error)),
+            Err(error) if error.is_bad_data() => problems.push(error.to_string()),
+            Err(error) => return Err(error),
+        }
+    }
+    if problems.is_empty() {
+        problems.push("its data key is wrapped by no key there is".to_owned());
+    }
+    Ok(Err(problems.join("; ")))
+}
+
+/// Why a key is of no use.
+fn said(hsm: &hsm::Client, key: &KeyId, error: &hsm::Error) -> String {
+    hsm.refused(key).unwrap_or_else(|| error.to_string())
+}
+
+/// Loads a key; says why it is refused, if it is.
+async fn load(hsm: &hsm::Client, key: KnownKey) -> Result<Option<String>, Failure> {
+    let id = key.id;
+    match persist(|| hsm.load(key.clone())).await {
+        Ok(()) => Ok(None),
+        Err(error) => match hsm.refused(&id) {
+            Some(problem) => Ok(Some(problem)),
+            None => Err(error.into()),
+        },
+    }
+}
+
+/// Asks again while it may be the token, and not what it is asked.
+async fn persist<T, F>(mut ask: impl FnMut() -> F) -> Result<T, hsm::Error>
+where
+    F: Future<Output = Result<T, hsm::Error>>,
+{
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match ask().await {
+            Err(error)
+                if error.is_transient() && !error.is_of_one_key() && Instant::now() < end =>
+            {
+                tokio::time::sleep(PAUSE).await;
+            }
+            answer => return answer,
+        }
+    }
+}
