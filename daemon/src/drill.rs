@@ -2,8 +2,9 @@
 //! no daemon's state is touched.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -34,10 +35,7 @@ mod report;
 
 use report::{Group, Key, Lost, Report};
 
-/// How long a token that does not answer is asked again.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// How long to wait before that.
+/// How long to wait before a token that does not answer is asked again.
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// What is tried, and on which token.
@@ -117,7 +115,13 @@ async fn examine(
     let began = Instant::now();
     let (system, tag) = prove::system_row(database)?;
     let at_once = settings.sessions.get() * 2;
-    let hsm = hsm::Client::start(settings).await?;
+    let token = Token {
+        patience: settings.start_deadline,
+        hsm: hsm::Client::start(settings).await?,
+        system_gmk: system.gmk,
+        refused: Arc::default(),
+    };
+    let hsm = &token.hsm;
     let mut report = Report::of(sealed, &hsm.token());
     let mut can_open = true;
     for (purpose, key) in [
@@ -125,18 +129,18 @@ async fn examine(
         ("journal", prove::journal_key(&system)),
     ] {
         let id = key.id;
-        let problem = load(&hsm, key).await?;
+        let problem = token.load(key).await?;
         can_open &= purpose != "system" || problem.is_none();
         report.system.push(Key::of_system(purpose, id, problem));
     }
     // Without the row key nothing in the database can be believed, let alone opened.
     if can_open {
-        let row_key = prove::row_key(&hsm, &system).await?;
+        let row_key = prove::row_key(hsm, &system).await?;
         let state = prove::load_state(database, row_key, &system, tag)?;
         prove::is_at(&state, &sealed.manifest().settled)?;
         let drill = Drill {
             bar: progress::things("opening", count(&state)),
-            hsm: hsm.clone(),
+            token: token.clone(),
             at_once,
         };
         for group in state.groups() {
@@ -158,7 +162,7 @@ fn count(state: &State) -> u64 {
 }
 
 struct Drill {
-    hsm: hsm::Client,
+    token: Token,
     bar: ProgressBar,
     /// How many versions are tried at the same time.
     at_once: usize,
@@ -178,7 +182,7 @@ impl Drill {
         let mut keys = Vec::new();
         let living = |key: &&MasterKey| key.state != KeyState::Destroyed;
         for key in group.keys().filter(living) {
-            let problem = load(&self.hsm, prove::group_key(key)).await?;
+            let problem = self.token.load(prove::group_key(key)).await?;
             keys.push(Key::of_group(key, problem));
         }
         let mut tried = Group::of(name, keys);
@@ -213,9 +217,9 @@ impl Drill {
             let (version, is_current) = (case.version().clone(), case.is_current());
             match trials(case, database) {
                 Ok(trials) => {
-                    let hsm = self.hsm.clone();
+                    let token = self.token.clone();
                     trying.spawn(async move {
-                        let outcome = open_any(&hsm, trials).await?;
+                        let outcome = token.open_any(trials).await?;
                         Ok((version, (is_current, outcome)))
                     });
                 }
@@ -263,60 +267,99 @@ fn trials(case: Case, database: &mut Sqlite) -> Result<Vec<Trial>, Unreadable> {
     trials.map_err(|tampered| Unreadable::Wrong(tampered.to_string()))
 }
 
-/// Whether one of the trials of a version opens; why none does.
-///
-/// # Errors
-///
-/// If the token does not answer, whatever it is asked.
-async fn open_any(hsm: &hsm::Client, trials: Vec<Trial>) -> Result<Outcome, hsm::Error> {
-    let mut problems = Vec::new();
-    for trial in trials {
-        let gmk = *trial.gmk();
-        match persist(|| hsm.unwrap_dek(trial.clone())).await {
-            Ok(Some(_)) => return Ok(Ok(())),
-            Ok(None) => problems.push("what opens is no content of a secret".to_owned()),
-            Err(error) if error.is_of_one_key() => problems.push(said(hsm, &gmk, &error)),
-            Err(error) if error.is_bad_data() => problems.push(error.to_string()),
-            Err(error) => return Err(error),
+/// The token, which may be in trouble for a while.
+#[derive(Clone)]
+struct Token {
+    hsm: hsm::Client,
+    system_gmk: KeyId,
+    /// How long it is asked again when it does not answer.
+    patience: Duration,
+    /// Keys that it was asked for in vain, and why.
+    refused: Arc<Mutex<HashMap<KeyId, String>>>,
+}
+
+impl Token {
+    /// Loads a key; says why it is refused, if it is.
+    ///
+    /// # Errors
+    ///
+    /// If the token does not answer, or answers so to whatever it is asked.
+    async fn load(&self, key: KnownKey) -> Result<Option<String>, Failure> {
+        let id = key.id;
+        let Err(error) = self.persist(|| self.hsm.load(key.clone())).await else {
+            return Ok(None);
+        };
+        match self.hsm.refused(&id) {
+            Some(problem) if !error.may_pass() || self.is_well().await => {
+                self.give_up(id, &problem);
+                Ok(Some(problem))
+            }
+            _ => Err(error.into()),
         }
     }
-    if problems.is_empty() {
-        problems.push("its data key is wrapped by no key there is".to_owned());
+
+    fn give_up(&self, id: KeyId, problem: &str) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.insert(id, problem.to_owned());
     }
-    Ok(Err(problems.join("; ")))
-}
 
-/// Why a key is of no use.
-fn said(hsm: &hsm::Client, key: &KeyId, error: &hsm::Error) -> String {
-    hsm.refused(key).unwrap_or_else(|| error.to_string())
-}
-
-/// Loads a key; says why it is refused, if it is.
-async fn load(hsm: &hsm::Client, key: KnownKey) -> Result<Option<String>, Failure> {
-    let id = key.id;
-    match persist(|| hsm.load(key.clone())).await {
-        Ok(()) => Ok(None),
-        Err(error) => match hsm.refused(&id) {
-            Some(problem) => Ok(Some(problem)),
-            None => Err(error.into()),
-        },
+    fn given_up(&self, id: &KeyId) -> Option<String> {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.get(id).cloned()
     }
-}
 
-/// Asks again while it may be the token, and not what it is asked.
-async fn persist<T, F>(mut ask: impl FnMut() -> F) -> Result<T, hsm::Error>
-where
-    F: Future<Output = Result<T, hsm::Error>>,
-{
-    let end = Instant::now() + PATIENCE;
-    loop {
-        match ask().await {
-            Err(error)
-                if error.is_transient() && !error.is_of_one_key() && Instant::now() < end =>
-            {
-                tokio::time::sleep(PAUSE).await;
+    /// Whether it does what another key is there for.
+    async fn is_well(&self) -> bool {
+        self.hsm.check_canary(&self.system_gmk).await.is_ok()
+    }
+
+    /// Whether one of the trials of a version opens; why none does.
+    ///
+    /// # Errors
+    ///
+    /// If the token does not answer.
+    async fn open_any(&self, trials: Vec<Trial>) -> Result<Outcome, hsm::Error> {
+        let mut problems = Vec::new();
+        for trial in trials {
+            let gmk = *trial.gmk();
+            if let Some(problem) = self.given_up(&gmk) {
+                problems.push(problem);
+                continue;
             }
-            answer => return answer,
+            let unwrap = || self.hsm.unwrap_dek(trial.clone());
+            match self.persist(unwrap).await {
+                Ok(Some(_)) => return Ok(Ok(())),
+                Ok(None) => problems.push("what opens is no content of a secret".to_owned()),
+                Err(error) if error.is_bad_data() => problems.push(error.to_string()),
+                // It was good before, and may be so again after trouble; but not for ever.
+                Err(error) if error.is_of_one_key() && self.is_well().await => {
+                    let refused = self.hsm.refused(&gmk);
+                    let problem = refused.unwrap_or_else(|| error.to_string());
+                    self.give_up(gmk, &problem);
+                    problems.push(problem);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if problems.is_empty() {
+            problems.push("its data key is wrapped by no key there is".to_owned());
+        }
+        Ok(Err(problems.join("; ")))
+    }
+
+    /// Asks again while it may be the token, and not what it is asked.
+    async fn persist<T, F>(&self, mut ask: impl FnMut() -> F) -> Result<T, hsm::Error>
+    where
+        F: Future<Output = Result<T, hsm::Error>>,
+    {
+        let end = Instant::now() + self.patience;
+        loop {
+            match ask().await {
+                Err(error) if error.may_pass() && Instant::now() < end => {
+                    tokio::time::sleep(PAUSE).await;
+                }
+                answer => return answer,
+            }
         }
     }
 }

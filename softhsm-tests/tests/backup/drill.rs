@@ -2,8 +2,11 @@
 
 use std::{fs, process::Command};
 
+use faulty_pkcs11::{Act, Fault};
 use serde_json::Value;
-use softhsm_tests::{PIN, Site, command, disk::files, load::runtime, text, until};
+use softhsm_tests::{
+    PIN, Site, command, disk::files, fault::answering, load::runtime, text, until,
+};
 
 use super::{CANARY, fill, saved, shows_canary};
 
@@ -279,4 +282,47 @@ fn many_are_tried_side_by_side() {
     let (code, report, said) = found(&site, &mut drill(&site, "one.tar"));
     assert_eq!(code, Some(0), "{said}");
     assert_eq!(group(&report, "web")["open"], 300);
+}
+
+#[test]
+fn a_token_in_trouble_is_asked_again_and_not_taken_for_a_loss() {
+    let site = Site::without_init();
+    let settings = "deadline = \"2s\"\nstart-deadline = \"4s\"\nlongest-wait = \"500ms\"\n";
+    site.configure_faulty(settings);
+    let made = site.init().output().unwrap();
+    assert!(made.status.success(), "{}", text(&made));
+    let daemon = site.start();
+    site.ctl(&["group", "create", "web"]);
+    runtime().block_on(fill(&site, 100, 100));
+    saved(&site, "one.tar");
+    daemon.stop();
+
+    // For a while, once it serves: one call of ten fails, and once the worker dies.
+    site.misbehave(|control| {
+        control.faults.push(Fault {
+            first: Some(20),
+            share: Some(0.1),
+            ..answering("C_Decrypt", "CKR_DEVICE_ERROR")
+        });
+        control.faults.push(Fault {
+            function: "C_Decrypt".to_owned(),
+            first: Some(60),
+            times: Some(1),
+            act: Some(Act::Abort),
+            ..Fault::default()
+        });
+    });
+    let (code, report, said) = found(&site, &mut drill(&site, "one.tar"));
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(group(&report, "web")["open"], 100);
+
+    // For good, from some moment on: nothing is known then, and nothing is said to be lost.
+    site.fault(Fault {
+        first: Some(60),
+        ..answering("C_Decrypt", "CKR_DEVICE_ERROR")
+    });
+    let (code, report, said) = found(&site, &mut drill(&site, "one.tar"));
+    assert_eq!(code, Some(69), "{said}");
+    assert_eq!(report, Value::Null);
+    assert!(!said.contains("would be lost"), "{said}");
 }

@@ -9,7 +9,13 @@ use std::{
 };
 
 use serde_json::Value;
-use softhsm_tests::{Site, command, disk::files, load::runtime, text};
+use softhsm_tests::{
+    Site, command,
+    disk::{SmallDisk, files, with_own_mounts},
+    is_root,
+    load::runtime,
+    text,
+};
 
 use super::{CANARY, fill, saved, shows_canary};
 
@@ -219,4 +225,26 @@ fn a_pin_that_was_refused_is_not_tried_again() {
     assert_eq!(output.status.code(), Some(77), "{}", text(&output));
     fs::remove_file(site.path("state/pin-refused")).unwrap();
     is_restored(&site, "one.tar");
+}
+
+#[test]
+fn without_room_for_it_nothing_is_restored() {
+    if !is_root("without_room_for_it_nothing_is_restored") {
+        return;
+    }
+    with_own_mounts(|| {
+        let site = with_backup();
+        lose_state(&site);
+        {
+            let _disk = SmallDisk::under(&site, 64);
+            let output = run(&mut restore(&site, "one.tar"));
+            assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+            assert!(text(&output).contains("No space"), "{}", text(&output));
+            assert_eq!(site.path("state").read_dir().unwrap().count(), 0);
+        }
+        fs::remove_dir(site.path("state")).unwrap();
+        is_restored(&site, "one.tar");
+        let _daemon = site.start();
+        assert_eq!(site.fetch("web/key").stdout, CANARY);
+    });
 }
