@@ -73,7 +73,10 @@ fn roles() -> [PossibleValue; 5] {
         ),
         ("writer", "Stores secrets of a group, sees their metadata"),
         ("reader", "Sees the metadata and grants of a group"),
-        ("auditor", "Reads the journal, sees grants and roles"),
+        (
+            "auditor",
+            "Reads the journal, sees grants and roles, takes backups",
+        ),
     ]
     .map(|(role, does)| PossibleValue::new(role).help(does))
 }
