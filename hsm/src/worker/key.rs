@@ -90,7 +90,7 @@ impl Keys {
     ) -> Result<(), Fault> {
         let expected = template::conforming_gmk(&id, wrapping);
         conforms(session, &id, handle, &expected)?;
-        self.prove(session, wrapping)
+        self.prove(session, wrapping)?
             .map_err(|why| Error::NoWrapping {
                 tried: vec![Refusal { wrapping, why }],
             })?;
@@ -148,17 +148,17 @@ impl Keys {
         allowed: &[Wrapping],
     ) -> Result<wire::Gmk, Fault> {
         let mut tried = Vec::new();
-        let mut works = |wrapping: &Wrapping| match self.prove(session, *wrapping) {
-            Ok(()) => true,
-            Err(why) => {
-                let wrapping = *wrapping;
-                tried.push(Refusal { wrapping, why });
-                false
+        let mut first = None;
+        for wrapping in allowed.iter().copied() {
+            match self.prove(session, wrapping)? {
+                Ok(()) => {
+                    first = Some(wrapping);
+                    break;
+                }
+                Err(why) => tried.push(Refusal { wrapping, why }),
             }
-        };
-        let Some(wrapping) = allowed.iter().copied().find(|way| works(way)) else {
-            return Err(Error::NoWrapping { tried }.into());
-        };
+        }
+        let wrapping = first.ok_or(Error::NoWrapping { tried })?;
         let id = fresh_id()?;
         let made = make(&self.codes, |fixed| {
             let mut template = template::gmk(&id, label, wrapping);
@@ -227,13 +227,19 @@ impl Keys {
         })
     }
 
-    /// Tries a way to wrap, unless it has worked before.
-    fn prove(&mut self, session: &Session, wrapping: Wrapping) -> Result<(), String> {
+    /// Tries a way to wrap, unless it has worked before; says what is amiss with it.
+    fn prove(
+        &mut self,
+        session: &Session,
+        wrapping: Wrapping,
+    ) -> Result<Result<(), String>, Fault> {
         if !self.proven.contains(&wrapping) {
-            strategy::prove(session, &self.codes, wrapping).map_err(|amiss| amiss.what)?;
+            if let Err(amiss) = strategy::prove(session, &self.codes, wrapping) {
+                return Ok(Err(amiss.about_the_way(&self.codes)?));
+            }
             self.proven.insert(wrapping);
         }
-        Ok(())
+        Ok(Ok(()))
     }
 }
 

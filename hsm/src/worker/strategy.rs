@@ -27,8 +27,8 @@ pub(super) struct Amiss {
 enum Cause {
     /// It is always so.
     Lasting,
-    /// It may be well in a moment.
-    Passing,
+    /// What it wrapped itself does not open, which may be well in a moment.
+    Closed(Option<CkError>),
     /// The code says which.
     Token(CkError),
 }
@@ -44,10 +44,35 @@ impl Amiss {
     fn may_pass(&self, codes: &Codes) -> bool {
         match &self.cause {
             Cause::Lasting => false,
-            Cause::Passing => true,
+            Cause::Closed(_) => true,
             Cause::Token(error) => codes.remedy(error) != Remedy::Answer,
         }
     }
+
+    /// What is amiss, if it is the way to wrap and not the session or the worker.
+    pub(super) fn about_the_way(self, codes: &Codes) -> Result<String, Fault> {
+        match self.cause {
+            Cause::Token(error) | Cause::Closed(Some(error)) if is_lost(&error, codes) => {
+                Err(Fault::Token(error))
+            }
+            _ => Ok(self.what),
+        }
+    }
+
+    fn is_lost(&self, codes: &Codes) -> bool {
+        match &self.cause {
+            Cause::Token(error) | Cause::Closed(Some(error)) => is_lost(error, codes),
+            Cause::Closed(None) | Cause::Lasting => false,
+        }
+    }
+}
+
+/// Whether trying again on the same session is in vain.
+fn is_lost(error: &CkError, codes: &Codes) -> bool {
+    matches!(
+        codes.remedy(error),
+        Remedy::ReplaceSession | Remedy::ReplaceWorker
+    )
 }
 
 impl From<CkError> for Amiss {
@@ -84,7 +109,9 @@ pub(super) fn prove(session: &Session, codes: &Codes, wrapping: Wrapping) -> Res
     let mut tries = 1;
     loop {
         match try_once(session, wrapping) {
-            Err(amiss) if tries < TRIES && amiss.may_pass(codes) => tries += 1,
+            Err(amiss) if tries < TRIES && amiss.may_pass(codes) && !amiss.is_lost(codes) => {
+                tries += 1;
+            }
             outcome => return outcome,
         }
     }
@@ -128,10 +155,10 @@ fn try_out(
     wrapping: Wrapping,
 ) -> Result<Vec<CkError>, Amiss> {
     let blob = seal(session, key, wrapping)?;
-    if let Opened::No(_) = opens(session, key, wrapping, &blob, CONTEXT)? {
+    if let Opened::No(refusal) = opens(session, key, wrapping, &blob, CONTEXT)? {
         return Err(Amiss {
             what: "what the token wrapped does not open".to_owned(),
-            cause: Cause::Passing,
+            cause: Cause::Closed(refusal),
         });
     }
     let bend = |at: usize| {
