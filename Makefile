@@ -21,12 +21,12 @@ DOCDIR ?= $(PREFIX)/share/doc/custodyd
 
 FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 FUZZ_SECONDS ?= 60
-SCRIPTS := scripts/setup scripts/demo .ci/run $(wildcard softhsm-tests/src/machine/*.sh)
+SCRIPTS := scripts/setup scripts/demo scripts/kryoptic scripts/refused-tokens .ci/run $(wildcard softhsm-tests/src/machine/*.sh)
 
 .PHONY: help
 help: ## Show this list
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/\1\t\2/p' $(MAKEFILE_LIST) | \
-	    while IFS=$$'\t' read -r target text; do printf '  make %-10s %s\n' "$$target" "$$text"; done
+	    while IFS=$$'\t' read -r target text; do printf '  make %-11s %s\n' "$$target" "$$text"; done
 
 .PHONY: demo
 demo: ## Watch the whole of it at work on a throw-away token (about a minute)
@@ -60,6 +60,29 @@ test: ## Run every test, against a real token, database and sockets
 	else \
 	    echo 'no test skipped'; \
 	fi
+
+# What the tests are about that run on other tokens: keys, wraps, faults and what is stored under
+# them. The others do not care which token it is.
+TOKEN_TESTS := boot_order certificates chaos compliance faulty_token finding_keys grants hsm_doctor hsm_enroll \
+    import inventory key_rotation labels metrics nss p1_in_hsm p2_write_only p4_inward p4_recorded \
+    p5_untrusted_database p6_plaintext_hygiene p7_durable p8_recovering references roles rotation \
+    tls_context token_codes versions
+
+.PHONY: test-tokens
+test-tokens: export CUSTODYD_SKIPPED := $(TARGET)/skipped-token-tests
+test-tokens: ## Run the tests about tokens on Kryoptic, and see what is not supported refused
+	@scripts/setup cargo cc softhsm openssl curl java nss sqlite setpriv python kryoptic opencryptoki tpm2
+	$(CARGO) build --locked --bin custodyd --bin custodyctl
+	@rm -f "$(CUSTODYD_SKIPPED)"
+	module=$$(scripts/kryoptic "$(TARGET)/tokens"); \
+	export CUSTODYD_TEST_TOKEN=kryoptic TEST_PKCS11_MODULE="$$module"; \
+	if $(CARGO) nextest --version >/dev/null 2>&1; then run='nextest run'; else run=test; fi; \
+	$(CARGO) $$run --locked -p softhsm-tests $(addprefix --test ,$(TOKEN_TESTS))
+	@if [[ -s $(CUSTODYD_SKIPPED) ]]; then \
+	    echo "$$(wc -l <"$(CUSTODYD_SKIPPED)") tests skipped on Kryoptic:"; \
+	    sort "$(CUSTODYD_SKIPPED)"; \
+	fi
+	scripts/refused-tokens "$(TARGET)/debug/custodyd"
 
 # Benches unwind whatever the profile says, and so must what is built beside them: the module
 # that misbehaves would be built in both ways, into one file.

@@ -11,11 +11,8 @@ impl Site {
     /// `more` at the end of the table `[token]`. It does not misbehave yet.
     pub fn configure_faulty(&self, more: &str) {
         self.mend();
-        let environment = format!(
-            "SOFTHSM2_CONF = {:?}, {CONTROL} = {:?}",
-            self.path("softhsm2.conf"),
-            self.control()
-        );
+        let (variable, file) = self.module_environment();
+        let environment = format!("{variable} = {file:?}, {CONTROL} = {:?}", self.control());
         let faulty = command(&format!("deps/{FILE_NAME}"));
         self.configure_module(&faulty, &environment, more);
     }

@@ -27,14 +27,15 @@ use nix::{
 };
 use tempfile::TempDir;
 
-use crate::daemon::Daemon;
 pub use crate::skip::is_root;
+use crate::{daemon::Daemon, kind::Kind};
 
 pub mod daemon;
 pub mod disk;
 pub mod door;
 pub mod fault;
 pub mod intruder;
+pub mod kind;
 pub mod load;
 pub mod machine;
 pub mod memory;
@@ -58,8 +59,7 @@ pub const LABEL: &str = "test";
 
 /// SoftHSM's module, or another that the environment names.
 pub fn module() -> PathBuf {
-    env::var_os("TEST_PKCS11_MODULE")
-        .map_or_else(|| "/usr/lib/softhsm/libsofthsm2.so".into(), PathBuf::from)
+    env::var_os("TEST_PKCS11_MODULE").map_or_else(|| Kind::chosen().module(), PathBuf::from)
 }
 
 /// One of the commands that `cargo build` made, by name.
@@ -72,7 +72,7 @@ pub fn command(name: &str) -> PathBuf {
     path.unwrap_or_else(|| panic!("{name} is not built: run `cargo build` first, or `make test`"))
 }
 
-/// A SoftHSM token of its own, and everything a daemon needs beside it. Removed when
+/// A token of its own, SoftHSM's unless another kind is asked for, and everything a daemon needs beside it. Removed when
 /// dropped.
 #[derive(Debug)]
 pub struct Site {
@@ -113,52 +113,13 @@ impl Site {
             serial: String::new(),
             folder,
         };
-        fs::create_dir(site.path("tokens")).unwrap();
         fs::create_dir(site.path("run")).unwrap();
-        let softhsm = format!(
-            "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n\
-             slots.removable = false\n",
-            site.path("tokens").display()
-        );
-        fs::write(site.path("softhsm2.conf"), softhsm).unwrap();
+        site.configure_tokens();
         site.write_pin(PIN);
         let serial = site.init_token(LABEL);
         let site = Self { serial, ..site };
         site.configure("");
         site
-    }
-
-    /// Initialises one more token in the same SoftHSM; says its serial number.
-    pub fn init_token(&self, label: &str) -> String {
-        let before = self.serials();
-        let output = self
-            .softhsm()
-            .args(["--init-token", "--free", "--label", label])
-            .args(["--so-pin", "12345678", "--pin", PIN])
-            .output()
-            .expect("softhsm2-util runs");
-        assert!(output.status.success(), "{}", text(&output));
-        let mut new = self.serials();
-        new.retain(|serial| !before.contains(serial));
-        new.pop().expect("the new token has a serial number")
-    }
-
-    fn serials(&self) -> Vec<String> {
-        let output = self.softhsm().arg("--show-slots").output().unwrap();
-        let listed = String::from_utf8(output.stdout).unwrap();
-        let lines = listed
-            .lines()
-            .filter_map(|line| line.trim().split_once(':'));
-        lines
-            .filter(|(name, value)| *name == "Serial number" && !value.trim().is_empty())
-            .map(|(_, value)| value.trim().to_owned())
-            .collect()
-    }
-
-    fn softhsm(&self) -> Command {
-        let mut command = Command::new("softhsm2-util");
-        command.env("SOFTHSM2_CONF", self.path("softhsm2.conf"));
-        command
     }
 
     /// Writes the PIN's file.
@@ -170,8 +131,9 @@ impl Site {
     /// Writes the configuration, with `more` at its end. Unless that says otherwise, no
     /// limit gets in the way of many callers on a slow machine.
     pub fn configure(&self, more: &str) {
-        let softhsm = format!("SOFTHSM2_CONF = {:?}", self.path("softhsm2.conf"));
-        self.configure_module(&module(), &softhsm, more);
+        let (variable, file) = self.module_environment();
+        let environment = format!("{variable} = {file:?}");
+        self.configure_module(&module(), &environment, more);
     }
 
     pub(crate) fn configure_module(&self, module: &Path, environment: &str, more: &str) {

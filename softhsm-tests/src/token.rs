@@ -10,8 +10,9 @@ impl Site {
     /// Has another process do something to the token: "look ID", "read ID", "wrap ID",
     /// "destroy ID" or "forge ID LABEL FLAW"; gives what it found.
     pub fn intrude(&self, arguments: &[&str]) -> Value {
+        let (variable, file) = self.module_environment();
         let output = Command::new(command("softhsm-intruder"))
-            .env("SOFTHSM2_CONF", self.path("softhsm2.conf"))
+            .env(variable, file)
             .arg(module())
             .args([&*self.serial, PIN])
             .args(arguments)

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test says so by failing")]
 
 use faulty_pkcs11::Function;
-use softhsm_tests::{Site, text};
+use softhsm_tests::{Site, kind::Kind, text};
 
 const CONTENT: &[u8] = b"the content of the secret";
 
@@ -21,7 +21,7 @@ fn a_key_that_is_made_without_its_identifier_is_not_used() {
     site.misbehave(|control| control.token.forgets_identifiers = true);
     let output = site.try_ctl(&["group", "create", "web"]);
     assert!(!output.status.success());
-    assert!(text(&output).contains("CKA_ID is"), "{}", text(&output));
+    assert!(text(&output).contains("CKA_ID "), "{}", text(&output));
     site.mend();
     site.furnish(CONTENT);
     assert_eq!(site.fetch("web/key").stdout, CONTENT);
@@ -30,6 +30,10 @@ fn a_key_that_is_made_without_its_identifier_is_not_used() {
 
 #[test]
 fn many_keys_are_found_with_few_searches() {
+    // Others search so fast that less is read beside each search.
+    if !Kind::is_softhsm("many_keys_are_found_with_few_searches") {
+        return;
+    }
     let site = site();
     let daemon = site.start();
     site.furnish(CONTENT);

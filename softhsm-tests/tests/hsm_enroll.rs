@@ -15,15 +15,13 @@ const IN_THE_WAY: Option<i32> = Some(73);
 
 /// `custodyctl hsm enroll` into `new.toml`, with more arguments.
 fn enroll(site: &Site, more: &[&str]) -> Output {
+    let (variable, file) = site.module_environment();
     let mut command = site.custodyctl();
     command
         .args(["hsm", "enroll", "--module"])
         .arg(module())
         .arg("--environment")
-        .arg(format!(
-            "SOFTHSM2_CONF={}",
-            site.path("softhsm2.conf").display()
-        ))
+        .arg(format!("{variable}={}", file.display()))
         .arg("--pin")
         .arg(format!("file={}", site.path("pin").display()))
         .arg("--state-directory")

@@ -182,8 +182,9 @@ fn data_key(site: &Site, name: &str) -> Vec<u8> {
         kind: "blob",
         gmk: &id,
     };
+    let (variable, file) = site.module_environment();
     let output = Command::new(env!("CARGO_BIN_EXE_unwrap"))
-        .env("SOFTHSM2_CONF", site.path("softhsm2.conf"))
+        .env(variable, file)
         .arg(softhsm_tests::module())
         .args([PIN, gmk, wrapped, &hex::encode(context.encode())])
         .output()

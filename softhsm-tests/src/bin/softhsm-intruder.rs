@@ -28,6 +28,10 @@ fn main() {
     let module = Pkcs11::new(module).unwrap();
     let locking = CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK);
     module.initialize(locking).unwrap();
+    if let ["init", label, so_pin] = *command {
+        println!("{}", init(&module, label, so_pin, pin));
+        return;
+    }
     let slots = module.get_slots_with_initialized_token().unwrap();
     let is_meant = |slot: &_| {
         let token = module.get_token_info(*slot).unwrap();
@@ -40,9 +44,28 @@ fn main() {
     println!("{}", run(&session, command));
 }
 
+/// Makes a token in the first slot that is free, and says its serial number.
+fn init(module: &Pkcs11, label: &str, so_pin: &str, pin: &str) -> Value {
+    let mut slots = module.get_slots_with_token().unwrap().into_iter();
+    let is_free = |slot: &_| !module.get_token_info(*slot).unwrap().token_initialized();
+    let slot = slots.find(is_free).expect("a free slot");
+    let so_pin = so_pin.to_owned().into();
+    module.init_token(slot, &so_pin, label).unwrap();
+    let session = module.open_rw_session(slot).unwrap();
+    session.login(UserType::So, Some(&so_pin)).unwrap();
+    session.init_pin(&pin.to_owned().into()).unwrap();
+    json!(module.get_token_info(slot).unwrap().serial_number().trim())
+}
+
 fn run(session: &Session, command: &[&str]) -> Value {
     match *command {
         ["count", id] => json!(all(session, id).len()),
+        ["total"] => json!(
+            session
+                .find_objects(&[Attribute::Token(true)])
+                .unwrap()
+                .len()
+        ),
         ["look", id] => look(session, the(session, id)),
         ["read", id] => read(session, the(session, id)),
         ["wrap", id] => wrap(session, the(session, id)),
@@ -160,9 +183,12 @@ fn wrap(session: &Session, key: ObjectHandle) -> Value {
     ];
     let willing = session.create_object(&willing).unwrap();
     let mut came = Map::new();
-    for mechanism in [Mechanism::AesKeyWrap, Mechanism::AesKeyWrapPad] {
-        // The mechanism is there: what fails below fails for the key.
-        session.wrap_key(&mechanism, wrapper, willing).unwrap();
+    let block = Mechanism::AesCbcPad([0; 16]);
+    for mechanism in [Mechanism::AesKeyWrap, Mechanism::AesKeyWrapPad, block] {
+        // If the mechanism is there, what fails below fails for the key.
+        if session.wrap_key(&mechanism, wrapper, willing).is_err() {
+            continue;
+        }
         let wrapped = match session.wrap_key(&mechanism, wrapper, key) {
             Ok(_) => "wrapped".to_owned(),
             Err(cryptoki::error::Error::Pkcs11(code, _)) => format!("{code:?}"),
