@@ -3,21 +3,23 @@
 use std::{
     fs::File,
     io::{self, Read as _},
-    num::{NonZeroU32, NonZeroUsize},
+    num::NonZeroU32,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use custody::{envelope::Wrapping, journal::chain::CheckpointPolicy};
-use hsm::{CodeOverrideError, PinSource, Profile, TokenSelector};
+use hsm::{CodeOverrideError, Profile};
 use nix::unistd::geteuid;
 
 use crate::{attest, log};
 
 mod raw;
+mod token;
 
 use raw::Raw;
+pub(crate) use token::{Token, Worker};
 
 /// A configuration that makes sense. [`read`] is its only maker.
 #[derive(Clone, Debug)]
@@ -46,6 +48,7 @@ pub(crate) struct Live {
     /// keys; 1 to 100.
     pub(crate) rewrap_share: u32,
     pub(crate) limits: Limits,
+    pub(crate) worker: Worker,
 }
 
 /// How callers are held to what was found out about them.
@@ -83,23 +86,6 @@ pub(crate) struct Rate {
     pub(crate) per_second: NonZeroU32,
     /// At once, after a rest.
     pub(crate) burst: NonZeroU32,
-}
-
-/// The token, and how to use it.
-#[derive(Clone, Debug)]
-pub(crate) struct Token {
-    pub(crate) module: PathBuf,
-    pub(crate) selector: TokenSelector,
-    pub(crate) pin: PinSource,
-    pub(crate) sessions: NonZeroUsize,
-    pub(crate) queue: NonZeroUsize,
-    pub(crate) deadline: Duration,
-    pub(crate) start_deadline: Duration,
-    pub(crate) longest_wait: Duration,
-    pub(crate) canary_interval: Duration,
-    pub(crate) wrappings: Vec<Wrapping>,
-    pub(crate) environment: Vec<(String, String)>,
-    pub(crate) codes: hsm::Codes,
 }
 
 /// A configuration that makes no sense.
@@ -203,8 +189,21 @@ impl Config {
             ),
             ("metrics.socket", self.metrics == other.metrics),
             (
-                "token",
-                format!("{:?}", self.token) == format!("{:?}", other.token),
+                "token.label, token.serial or token.uri",
+                self.token.selector == other.token.selector,
+            ),
+            ("token.workers", self.token.workers == other.token.workers),
+            (
+                "token.sessions",
+                self.token.sessions == other.token.sessions,
+            ),
+            (
+                "token.queue, token.deadline, token.longest-wait or token.canary-interval",
+                self.token == other.token,
+            ),
+            (
+                "token.pin",
+                self.live.worker.pin_may_become(&other.live.worker),
             ),
             (
                 "journal.segment-size",
@@ -231,29 +230,6 @@ impl Config {
     /// The journal key's public half.
     pub(crate) fn public_key(&self) -> PathBuf {
         self.state_directory.join("journal.pub")
-    }
-
-    /// How the worker is started, logging as we do.
-    pub(crate) fn worker(&self) -> hsm::Settings {
-        let token = self.token.clone();
-        let mut environment = token.environment;
-        environment.extend(log::environment(self.log_format, self.live.log_level));
-        hsm::Settings {
-            worker: vec!["/proc/self/exe".into(), "hsm-worker".into()],
-            module: token.module,
-            environment,
-            token: token.selector,
-            pin: token.pin,
-            sessions: token.sessions,
-            queue: token.queue,
-            deadline: token.deadline,
-            start_deadline: token.start_deadline,
-            longest_wait: token.longest_wait,
-            canary_interval: token.canary_interval,
-            wrappings: token.wrappings,
-            codes: token.codes,
-            pin_latch: self.state_directory.join("pin-refused"),
-        }
     }
 }
 

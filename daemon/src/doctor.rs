@@ -49,8 +49,11 @@ pub(crate) fn doctor(options: &Options) -> Result<(), Failure> {
 
 /// Looks at the files, and then has the token tried.
 pub(crate) fn examine(config: &Config, ask_pin: bool) -> Report {
-    let mut findings = vec![module_file(&config.token.module), state_directory(config)];
-    findings.extend(pin_source(&config.token.pin).filter(|_| !ask_pin));
+    let mut findings = vec![
+        module_file(&config.live.worker.module),
+        state_directory(config),
+    ];
+    findings.extend(pin_source(&config.live.worker.pin).filter(|_| !ask_pin));
     let mut settings = quiet(config);
     if ask_pin {
         settings.pin = PinSource::Prompt;

@@ -3,7 +3,7 @@
 //!
 //! Each part has meters of its own and registers them here; there is nothing global.
 
-use std::{fmt, sync::Arc, time::SystemTime};
+use std::{fmt, sync::Arc};
 
 use prometheus_client::{
     collector::Collector,
@@ -16,6 +16,7 @@ use crate::{custodian::Custodian, listen::Doors, run::About};
 
 mod requests;
 mod serve;
+mod token;
 
 pub(crate) use requests::Requests;
 pub(crate) use serve::serve;
@@ -92,7 +93,7 @@ impl Collector for Standing {
         )?;
         self.stored(&mut encoder)?;
         self.outlook(&mut encoder)?;
-        self.token(&mut encoder)?;
+        token::encode(self.custodian.hsm(), &mut encoder)?;
         let position = self.custodian.journal().position();
         gauge(
             &mut encoder,
@@ -152,38 +153,6 @@ impl Standing {
             ends,
         )
     }
-
-    fn token(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let health = self.custodian.hsm().health().borrow().clone();
-        let serving = health.state == hsm::WorkerState::Serving;
-        gauge(
-            encoder,
-            "token_serving",
-            "Whether the token's worker serves",
-            u64::from(serving),
-        )?;
-        if let Some(canary) = self.custodian.hsm().newest_canary() {
-            let at = canary.at.duration_since(SystemTime::UNIX_EPOCH);
-            gauge(
-                encoder,
-                "token_canary_timestamp_seconds",
-                "When the token was last asked to open a canary, in seconds since 1970",
-                at.unwrap_or_default().as_secs(),
-            )?;
-            gauge(
-                encoder,
-                "token_canary_open",
-                "Whether that opened",
-                u64::from(canary.problem.is_none()),
-            )?;
-        }
-        counter(
-            encoder,
-            "token_workers",
-            "Workers that the token has had",
-            health.generation,
-        )
-    }
 }
 
 fn gauge(
@@ -214,6 +183,21 @@ fn counter(
         None,
         prometheus_client::metrics::MetricType::Counter,
     )?)
+}
+
+/// One counter for each set of labels.
+fn counters(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    values: impl IntoIterator<Item = (Labels, u64)>,
+) -> Result<(), fmt::Error> {
+    let kind = prometheus_client::metrics::MetricType::Counter;
+    let mut family = encoder.encode_descriptor(name, help, None, kind)?;
+    for (labels, value) in values {
+        ConstCounter::new(value).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
 }
 
 /// One gauge for each set of labels.

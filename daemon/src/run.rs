@@ -13,18 +13,17 @@ use custody::journal::{Event, Journal as _};
 use rustix::fs::{FlockOperation, flock};
 use sd_notify::NotifyState;
 use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
+    signal::unix::{SignalKind, signal},
     sync::watch,
 };
 
 use crate::{
     attest::{Attestor, helper::Helper},
-    config::{self, Config, Live},
+    config::{Config, Live},
     custodian::Custodian,
     history::When,
     journal,
     listen::{Doors, Sockets},
-    log,
     metrics::{self, Metrics},
     restore,
 };
@@ -34,11 +33,13 @@ mod open;
 pub(crate) mod prove;
 mod ready;
 mod servers;
+mod told;
 mod waiting;
 
 pub(crate) use failure::Failure;
 pub(crate) use open::{Opened, open};
 pub(crate) use ready::{About, Ready, prepare};
+use told::{Told, until_told};
 pub(crate) use waiting::Attempts;
 
 /// What kind of daemon it is.
@@ -149,7 +150,7 @@ async fn serve(
     let attestor = Attestor::start(config.attestation.attestor, helper)?;
     let sockets = Sockets::open(&config)?;
     let attempts = match patience {
-        Patience::Wait if config.token.pin.can_be_read_again() => {
+        Patience::Wait if config.live.worker.pin.can_be_read_again() => {
             Attempts::many(&sockets, config.token.longest_wait)
         }
         _ => Attempts::one(),
@@ -301,82 +302,10 @@ fn notify(states: &[NotifyState<'_>]) {
     }
 }
 
-/// The signals by which a running daemon is told things.
-struct Told {
-    terminate: Signal,
-    interrupt: Signal,
-    hang_up: Signal,
-}
-
-impl Told {
-    /// Takes them from now on; none that comes before it is looked at is lost.
-    fn listen() -> Self {
-        let handled = |kind| signal(kind).expect("these signals can be handled");
-        Self {
-            terminate: handled(SignalKind::terminate()),
-            interrupt: handled(SignalKind::interrupt()),
-            hang_up: handled(SignalKind::hangup()),
-        }
-    }
-}
-
 /// The kernel's id of this boot of the machine.
 fn boot() -> Option<String> {
     let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     Some(id.trim_end().to_owned())
-}
-
-/// Waits for SIGTERM or SIGINT; at each SIGHUP reads the configuration again.
-async fn until_told(
-    mut told: Told,
-    config: &Config,
-    live: &Mutex<Live>,
-    custodian: &Arc<Custodian>,
-    doors: &Doors,
-) {
-    loop {
-        tokio::select! {
-            _ = told.terminate.recv() => return,
-            _ = told.interrupt.recv() => return,
-            _ = told.hang_up.recv() => {
-                let now = NotifyState::monotonic_usec_now();
-                notify(&[NotifyState::Reloading]);
-                if let Ok(now) = now {
-                    notify(&[now]);
-                }
-                reload(config, live, custodian, doors);
-                notify(&[NotifyState::Ready]);
-            }
-        }
-    }
-}
-
-/// Takes over the configuration as a whole, or not at all.
-fn reload(config: &Config, live: &Mutex<Live>, custodian: &Custodian, doors: &Doors) {
-    let new = match config::read(&config.path) {
-        Ok(new) => new,
-        Err(error) => {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "the configuration stays as it was"
-            );
-            return;
-        }
-    };
-    if let Some(setting) = config.needs_restart(&new) {
-        tracing::error!(
-            setting,
-            "the configuration stays as it was: this setting needs a restart"
-        );
-        return;
-    }
-    log::set_level(new.live.log_level);
-    custodian
-        .journal()
-        .set_checkpoint_entries(new.live.checkpoint.entries);
-    doors.set_limits(new.live.limits);
-    *lock(live) = new.live;
-    tracing::info!("the configuration was read again");
 }
 
 /// How often the journal's thread is looked at while it ends.

@@ -1,9 +1,6 @@
 //! The face of a token that the daemon sees: async, with deadlines, over workers that come and go.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::Arc;
 
 use custody::{
     envelope::{Context, PlaintextDek, WrappedDek},
@@ -11,7 +8,7 @@ use custody::{
     release::Unlock,
 };
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{Mutex, watch},
     time::Instant,
 };
 use zeroize::Zeroizing;
@@ -25,27 +22,36 @@ use crate::{
 mod again;
 pub(crate) mod canary;
 mod driver;
+mod flight;
 pub(crate) mod health;
 pub(crate) mod key;
+mod lanes;
 mod link;
+mod load;
+pub(crate) mod meters;
 pub(crate) mod process;
+mod renewal;
 mod rotation;
 mod start;
 
 use canary::Canary;
-use driver::{Command, Driver, Place, Request};
+use driver::{Crew, Driver};
 use health::Health;
 use key::{Keys, KnownKey, NewGmk, NewJournalKey};
+use lanes::Lanes;
+use meters::Meters;
+use process::PinHandover;
+use start::Worker;
 
 /// No blob or public key of ours is longer; what the database gives may be.
 const MAX_BLOB: usize = 1024;
 /// Labels are for people; the rest of a longer one is left out.
 const MAX_LABEL: usize = 255;
 
-/// A token, by way of its worker. Cloning shares it; with the last clone the worker ends.
+/// A token, by way of its workers. Cloning shares it; with the last clone the workers end.
 #[derive(Clone)]
 pub struct Client {
-    queue: mpsc::UnboundedSender<Command>,
+    lanes: Arc<Lanes>,
     shared: Arc<Shared>,
 }
 
@@ -54,12 +60,11 @@ struct Shared {
     token: TokenDescription,
     health: watch::Receiver<Health>,
     keys: Arc<Keys>,
-    waiting: Arc<AtomicUsize>,
-    places: usize,
+    meters: Arc<Meters>,
 }
 
 impl Client {
-    /// Starts the first worker and waits until it serves.
+    /// Starts the first worker and waits until it serves; the others are started then.
     ///
     /// # Errors
     ///
@@ -68,23 +73,38 @@ impl Client {
         Latch::new(&settings.pin_latch).check()?;
         let settings = Arc::new(settings);
         let keys = Arc::new(Keys::default());
-        let (queue, requests) = mpsc::unbounded_channel();
-        let (driver, first) =
-            Driver::start(Arc::clone(&settings), Arc::clone(&keys), requests).await?;
-        let shared = Arc::new(Shared {
-            token: first.token().clone(),
-            health: driver.health(),
-            keys,
-            waiting: Arc::default(),
-            places: settings.queue.get().saturating_add(settings.sessions.get()),
-            settings,
+        let meters = Arc::new(Meters::default());
+        let pin = Arc::new(PinHandover::new(&settings.pin)?);
+        let (health, watched) = watch::channel(Health::of(settings.workers.get()));
+        let crew = Arc::new(Crew {
+            keys: Arc::clone(&keys),
+            meters: Arc::clone(&meters),
+            health,
+            logins: Mutex::default(),
         });
-        tokio::spawn(driver.run(first));
-        let again = again::load_again(Arc::clone(&shared), queue.downgrade());
+        let first = Worker::start(&settings, &pin, &crew).await?;
+        let shared = Arc::new(Shared {
+            settings: Arc::clone(&settings),
+            token: first.token().clone(),
+            health: watched,
+            keys,
+            meters,
+        });
+        let (lanes, arrivals) = Lanes::new(&settings);
+        let mut first = Some(first);
+        for arrival in arrivals.into_iter().enumerate() {
+            let driver = Driver::new(&crew, &settings, &pin, &lanes, arrival);
+            let worker = first.take();
+            if worker.is_some() {
+                driver.serves();
+            }
+            tokio::spawn(driver.run(worker));
+        }
+        let again = again::load_again(Arc::clone(&shared), Arc::downgrade(&lanes));
         tokio::spawn(again);
-        let canaries = canary::open_canaries(Arc::clone(&shared), queue.downgrade());
+        let canaries = canary::open_canaries(Arc::clone(&shared), Arc::downgrade(&lanes));
         tokio::spawn(canaries);
-        Ok(Self { queue, shared })
+        Ok(Self { lanes, shared })
     }
 
     /// The token that the first worker found.
@@ -92,28 +112,38 @@ impl Client {
         self.shared.token.clone()
     }
 
-    /// The worker's state, and every change of it.
+    /// How the workers do, and every change of that.
     pub fn health(&self) -> watch::Receiver<Health> {
         self.shared.health.clone()
+    }
+
+    /// What is counted of the token.
+    pub fn meters(&self) -> &Meters {
+        &self.shared.meters
+    }
+
+    /// How many sessions a worker has that serves.
+    pub fn sessions(&self) -> u64 {
+        u64::try_from(self.shared.settings.sessions.get()).unwrap_or(u64::MAX)
+    }
+
+    /// How many keys are known, and how many of them are refused.
+    pub fn count_keys(&self) -> (usize, usize) {
+        self.shared.keys.count()
     }
 
     /// Finds a key, checks it and proves it, here and in every later worker.
     ///
     /// # Errors
     ///
-    /// What is wrong with the key. It is remembered as refused and tried again and again,
-    /// and other keys are not affected. If no worker answered nothing is refused: the next
-    /// worker loads the key.
+    /// What is wrong with the key, if no worker can use it. It is remembered as refused and
+    /// tried again and again, and other keys are not affected. If no worker answered nothing is
+    /// refused: the next worker loads the key.
     pub async fn load(&self, key: KnownKey) -> Result<(), Error> {
         key.check()?;
-        let load = key.to_wire();
         let id = key.id;
         self.shared.keys.remember(key);
-        let outcome = match self.ask(Op::Load(load)).await {
-            Ok(Done::Good(_)) => Ok(()),
-            Ok(other) => Err(unexpected(&other)),
-            Err(error) => Err(error),
-        };
+        let outcome = self.shared.load(&self.lanes, &id).await;
         // Whoever asked is told by the outcome.
         let _told = self.shared.keys.settle(&id, &outcome);
         outcome
@@ -121,7 +151,7 @@ impl Client {
 
     /// Why the key was refused, if it was.
     pub fn refused(&self, id: &KeyId) -> Option<String> {
-        self.shared.keys.refused(id)
+        self.shared.keys.why_refused(id)
     }
 
     /// How the canary of a group master key did when it was tried last.
@@ -140,10 +170,12 @@ impl Client {
     ///
     /// If the token wraps in none of the allowed ways or makes no conforming key.
     pub async fn generate_gmk(&self, label: &str) -> Result<NewGmk, Error> {
-        match self.ask(generate(label, false)).await? {
-            Done::Gmk(made) => NewGmk::from_wire(made).ok_or_else(incomplete),
-            other => Err(unexpected(&other)),
-        }
+        let made = match self.ask(generate(label, false)).await? {
+            Done::Gmk(made) => NewGmk::from_wire(made).ok_or_else(incomplete)?,
+            other => return Err(unexpected(&other)),
+        };
+        self.shared.share(&self.lanes, &made.id).await;
+        Ok(made)
     }
 
     /// Makes a pair of keys in the token that signs the journal, and loads it.
@@ -152,10 +184,12 @@ impl Client {
     ///
     /// If the token makes no conforming key.
     pub async fn generate_journal_key(&self, label: &str) -> Result<NewJournalKey, Error> {
-        match self.ask(generate(label, true)).await? {
-            Done::Journal(made) => NewJournalKey::from_wire(made).ok_or_else(incomplete),
-            other => Err(unexpected(&other)),
-        }
+        let made = match self.ask(generate(label, true)).await? {
+            Done::Journal(made) => NewJournalKey::from_wire(made).ok_or_else(incomplete)?,
+            other => return Err(unexpected(&other)),
+        };
+        self.shared.share(&self.lanes, &made.id).await;
+        Ok(made)
     }
 
     /// Wraps `dek` under `gmk`. What is returned has been opened again and compared.
@@ -269,14 +303,22 @@ impl Client {
         }
     }
 
-    /// Ends the worker, once it has answered what it works on or the deadline is over.
-    /// Later requests get [`Error::Stopped`]. Returns when the process is gone.
+    /// Has each worker replaced by one that is started as `settings` say, once that one
+    /// serves: no request is lost. If none comes to serve, [`WorkerHealth::renewal_problem`]
+    /// says why, the present worker serves on, and it is tried again later; a PIN that was
+    /// refused only once the latch is gone.
+    ///
+    /// How many workers and sessions there are, and how requests wait for them, stays as it was.
+    ///
+    /// [`WorkerHealth::renewal_problem`]: crate::WorkerHealth::renewal_problem
+    pub fn renew(&self, settings: Settings) {
+        self.lanes.renew(&Arc::new(settings));
+    }
+
+    /// Ends the workers, once they have answered what they work on or the deadline is over.
+    /// Later requests get [`Error::Stopped`]. Returns when the processes are gone.
     pub async fn stop(&self) {
-        let (stopped, wait) = oneshot::channel();
-        if self.queue.send(Command::Stop(stopped)).is_ok() {
-            // The driver dropped the sender when it ended, which is as good as an answer.
-            let _ended = wait.await;
-        }
+        self.lanes.stop().await;
     }
 
     async fn reveal(
@@ -312,7 +354,7 @@ impl Client {
     }
 
     async fn ask(&self, op: Op) -> Result<Done, Error> {
-        self.shared.ask(&self.queue, op).await
+        self.shared.ask(&self.lanes, op).await
     }
 }
 
@@ -324,19 +366,13 @@ impl Shared {
     }
 
     /// Queues a request and waits for its answer.
-    async fn ask(&self, queue: &mpsc::UnboundedSender<Command>, op: Op) -> Result<Done, Error> {
-        let place = Place::take(&self.waiting, self.places).ok_or(Error::Busy)?;
-        let (reply, answer) = oneshot::channel();
-        let request = Request {
-            op,
-            reply,
-            by: Instant::now() + self.settings.deadline,
-            place,
-        };
-        queue
-            .send(Command::Request(request))
-            .map_err(|_| Error::Stopped)?;
-        answer.await.unwrap_or(Err(Error::Stopped))
+    async fn ask(&self, lanes: &Lanes, op: Op) -> Result<Done, Error> {
+        lanes.ask(op, self.by())?.wait().await
+    }
+
+    /// When a request that is made now is over.
+    fn by(&self) -> Instant {
+        Instant::now() + self.settings.deadline
     }
 }
 
@@ -344,7 +380,7 @@ impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Client")
             .field("token", &self.shared.token)
-            .field("waiting", &self.shared.waiting.load(Ordering::Relaxed))
+            .field("waiting", &self.lanes.waiting())
             .finish_non_exhaustive()
     }
 }

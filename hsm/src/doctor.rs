@@ -93,7 +93,10 @@ pub fn survey(settings: &Settings) -> Report {
 fn visit(settings: &Settings, only_list: bool) -> Report {
     let mut report = Report::default();
     let mut step = "module".to_owned();
-    let hello = Some(hello(settings));
+    let mut hello = hello(settings);
+    let workers = u32::try_from(settings.workers.get()).unwrap_or(u32::MAX);
+    hello.sessions = hello.sessions.saturating_mul(workers);
+    let hello = Some(hello);
     let outcome = Patient::admit(settings, &Visit { hello, only_list }).and_then(|mut patient| {
         let heard = patient.hear(settings.start_deadline, &mut step, &mut report);
         patient.dismiss(heard)

@@ -119,6 +119,12 @@ pub enum Error {
     /// The worker ended and its successor does not serve yet.
     #[error("the token's worker is being replaced; try again")]
     Restarting,
+    /// There is no worker, and the last attempt to start one failed.
+    #[error("the token cannot be used now: {problem}; it is tried again and again, try later")]
+    Outage {
+        /// Why it failed.
+        problem: String,
+    },
     /// As many requests wait as may.
     #[error("too many requests wait for the token; try again")]
     Busy,
@@ -224,6 +230,7 @@ impl Error {
             self,
             Self::Deadline
                 | Self::Restarting
+                | Self::Outage { .. }
                 | Self::Busy
                 | Self::Token { .. }
                 | Self::KeyRefused { .. }

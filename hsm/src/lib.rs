@@ -22,8 +22,9 @@ mod worker;
 pub use client::{
     Client,
     canary::Canary,
-    health::{Health, WorkerState},
+    health::{Breaker, Health, WorkerHealth, WorkerState},
     key::{KeyRole, KnownKey, NewGmk, NewJournalKey},
+    meters::{Histogram, Meters, Operation, Phase},
 };
 pub use code::{Class, CodeOverride, CodeOverrideError};
 pub use error::{Error, PinProblem, Refusal};

@@ -19,7 +19,16 @@ pub struct Settings {
     pub token: TokenSelector,
     /// Where the worker finds the PIN.
     pub pin: PinSource,
-    /// Sessions, each with a thread of the worker. Two to four; more only add latency.
+    /// Workers that hold the token at a time, each a process that is logged in. With more than
+    /// one a call that hangs, or a library that crashes, holds up no request of the others.
+    pub workers: NonZeroUsize,
+    /// How long a worker serves before another takes its place, give or take a quarter. `None`:
+    /// as long as it can.
+    pub worker_age: Option<Duration>,
+    /// By how many bytes a worker's memory may grow before another takes its place: some
+    /// libraries leak. `None`: by any.
+    pub worker_growth: Option<u64>,
+    /// Sessions of a worker, each with a thread. Two to four; more only add latency.
     pub sessions: NonZeroUsize,
     /// Requests that may wait beyond those that the sessions work on. One more is
     /// answered at once with [`Error::Busy`](crate::Error::Busy).
@@ -51,7 +60,7 @@ pub struct Settings {
 }
 
 /// What a module's codes mean, beyond the standard.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Codes {
     /// What kind of module it is; if none, that which its library says.
     pub profile: Option<Profile>,

@@ -174,7 +174,7 @@ pub(crate) struct Sign {
 }
 
 /// Find a key, check it and remember it.
-#[derive(Message)]
+#[derive(Clone, Message)]
 pub(crate) struct Load {
     #[prost(bytes = "vec", tag = "1")]
     pub(crate) id: Vec<u8>,
@@ -183,7 +183,7 @@ pub(crate) struct Load {
 }
 
 /// What shows that a key is the right one.
-#[derive(Oneof)]
+#[derive(Clone, Oneof)]
 pub(crate) enum Proof {
     #[prost(message, tag = "2")]
     Gmk(Gmk),
@@ -193,7 +193,7 @@ pub(crate) enum Proof {
 }
 
 /// A group master key: as proof, and as the answer to its generation.
-#[derive(Message)]
+#[derive(Clone, Message)]
 pub(crate) struct Gmk {
     #[prost(bytes = "vec", tag = "1")]
     pub(crate) id: Vec<u8>,
@@ -228,6 +228,20 @@ pub(crate) struct Answer {
     pub(crate) id: u64,
     #[prost(oneof = "Done", tags = "2, 3, 4, 5, 6, 7, 8, 9")]
     pub(crate) done: Option<Done>,
+    /// What the token answered amiss meanwhile, whether or not that was got over.
+    #[prost(message, repeated, tag = "10")]
+    pub(crate) amiss: Vec<Amiss>,
+}
+
+/// What the token answered to a call.
+#[derive(Message)]
+pub(crate) struct Amiss {
+    /// The `C_` function.
+    #[prost(string, tag = "1")]
+    pub(crate) function: String,
+    /// The `CKR_` code.
+    #[prost(string, tag = "2")]
+    pub(crate) code: String,
 }
 
 /// An answer's content.

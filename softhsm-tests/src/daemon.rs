@@ -36,6 +36,13 @@ impl Daemon<'_> {
         self.child_called("hsm-worker")
     }
 
+    /// Process ids of its workers, the one that was started first before the others.
+    pub fn workers(&self) -> Vec<Pid> {
+        let mut workers = children(self.pid(), "hsm-worker");
+        workers.sort_unstable();
+        workers
+    }
+
     /// Process id of the process that looks at callers, as soon as there is one.
     pub fn attestor(&self) -> Pid {
         self.child_called("attestor")

@@ -143,13 +143,19 @@ impl Site {
             "[limits]\nconnections-per-uid = 1024\nhandshake = \"1m\"\n\
              requests-per-second = 1000000\nburst = 1000000\n"
         };
+        // What a test does to a worker is to be felt.
+        let workers = if more.contains("workers = ") {
+            ""
+        } else {
+            "workers = 1\n"
+        };
         let text = format!(
             "state-directory = {:?}\n\
              [listen]\nmanager = {:?}\nprovider = {:?}\n\
              [token]\nmodule = {:?}\nlabel = {LABEL:?}\nserial = {:?}\n\
              pin = {{ file = {:?} }}\n\
              environment = {{ {environment} }}\n\
-             {more}\n{limits}",
+             {workers}{more}\n{limits}",
             self.path("state"),
             self.path("run/manager.sock"),
             self.path("run/provider.sock"),

@@ -8,7 +8,7 @@ use crate::{PIN, Site, command, module, text};
 
 impl Site {
     /// Has another process do something to the token: "look ID", "read ID", "wrap ID",
-    /// "destroy ID" or "forge ID LABEL FLAW"; gives what it found.
+    /// "destroy ID", "forge ID LABEL FLAW" or "set-pin NEW"; gives what it found.
     pub fn intrude(&self, arguments: &[&str]) -> Value {
         let (variable, file) = self.module_environment();
         let output = Command::new(command("softhsm-intruder"))

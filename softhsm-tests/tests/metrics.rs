@@ -82,6 +82,23 @@ fn what_happens_is_counted_and_how_things_stand_is_told() {
         ("custodyd_grants".into(), 1.0),
         ("custodyd_token_serving".into(), 1.0),
         ("custodyd_token_workers_total".into(), 1.0),
+        ("custodyd_token_workers_now{state=\"serving\"}".into(), 1.0),
+        ("custodyd_token_workers_now{state=\"failed\"}".into(), 0.0),
+        ("custodyd_token_breaker{state=\"closed\"}".into(), 1.0),
+        ("custodyd_token_breaker{state=\"open\"}".into(), 0.0),
+        ("custodyd_token_sessions".into(), 2.0),
+        // The system's, the journal's and the group's.
+        ("custodyd_token_keys{state=\"usable\"}".into(), 3.0),
+        ("custodyd_token_keys{state=\"refused\"}".into(), 0.0),
+        (
+            "custodyd_token_operation_seconds_count{operation=\"reveal\",phase=\"queue\"}".into(),
+            // Three fetches, and the row key.
+            4.0,
+        ),
+        (
+            "custodyd_token_operation_seconds_bucket{operation=\"reveal\",phase=\"exec\",le=\"+Inf\"}".into(),
+            4.0,
+        ),
         ("custodyd_development".into(), 0.0),
     ] {
         assert_eq!(samples.get(&name), Some(&value), "{name}: {samples:#?}");

@@ -12,7 +12,7 @@ use hsm::{CodeOverride, PinSource, Profile, TokenSelector};
 use jiff::SignedDuration;
 use serde::Deserialize;
 
-use super::{Attestation, Config, Limits, Live, Problem, Rate, Senders, Token};
+use super::{Attestation, Config, Limits, Live, Problem, Rate, Senders, Token, Worker};
 use crate::{attest, log};
 
 #[derive(Deserialize)]
@@ -48,6 +48,12 @@ struct RawToken {
     serial: Option<String>,
     uri: Option<String>,
     pin: RawPin,
+    #[serde(default = "two")]
+    workers: NonZeroUsize,
+    #[serde(default = "a_day")]
+    worker_age: SignedDuration,
+    #[serde(default = "worker_growth")]
+    worker_growth: String,
     #[serde(default = "two")]
     sessions: NonZeroUsize,
     #[serde(default = "queue")]
@@ -139,6 +145,14 @@ fn two() -> NonZeroUsize {
     NonZeroUsize::MIN.saturating_add(1)
 }
 
+fn a_day() -> SignedDuration {
+    SignedDuration::from_hours(24)
+}
+
+fn worker_growth() -> String {
+    "256MiB".to_owned()
+}
+
 fn queue() -> NonZeroUsize {
     NonZeroUsize::MIN.saturating_add(1023)
 }
@@ -227,12 +241,13 @@ impl Raw {
                 self.journal.checkpoint_interval,
             )?,
         };
+        let (token, worker) = self.token.check()?;
         Ok(Config {
             state_directory,
             manager,
             provider,
             metrics,
-            token: self.token.check()?,
+            token,
             segment_size: size("journal.segment-size", &self.journal.segment_size)?,
             attestation: self.attestation.check()?,
             log_format: self.log.format,
@@ -242,6 +257,7 @@ impl Raw {
                 drain: positive("limits.drain", self.limits.drain)?,
                 rewrap_share: self.limits.share()?,
                 limits: self.limits.check()?,
+                worker,
             },
             path: path.to_owned(),
         })
@@ -296,7 +312,7 @@ impl RawLimits {
 }
 
 impl RawToken {
-    fn check(self) -> Result<Token, Problem> {
+    fn check(self) -> Result<(Token, Worker), Problem> {
         let selector = match (self.label, self.serial, self.uri) {
             (Some(label), Some(serial), None) => TokenSelector::new(label, serial),
             (None, None, Some(uri)) => uri.parse().map_err(Problem::TokenUri)?,
@@ -326,23 +342,29 @@ impl RawToken {
         };
         let overrides = self.ckr_overrides.iter();
         let overrides = overrides.map(|(code, class)| CodeOverride::new(code, class));
-        Ok(Token {
-            module: absolute("token.module", self.module)?,
+        let token = Token {
             selector,
-            pin,
+            workers: self.workers,
             sessions: self.sessions,
             queue: self.queue,
             deadline: positive("token.deadline", self.deadline)?,
-            start_deadline: positive("token.start-deadline", self.start_deadline)?,
             longest_wait: positive("token.longest-wait", self.longest_wait)?,
             canary_interval: positive("token.canary-interval", self.canary_interval)?,
-            wrappings,
+        };
+        let worker = Worker {
+            module: absolute("token.module", self.module)?,
             environment: self.environment.into_iter().collect(),
+            pin,
+            age: positive("token.worker-age", self.worker_age)?,
+            growth: size("token.worker-growth", &self.worker_growth)?,
+            start_deadline: positive("token.start-deadline", self.start_deadline)?,
+            wrappings,
             codes: hsm::Codes {
                 profile,
                 overrides: overrides.collect::<Result<_, _>>()?,
             },
-        })
+        };
+        Ok((token, worker))
     }
 }
 

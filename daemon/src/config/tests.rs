@@ -28,7 +28,7 @@ fn a_short_file_is_enough() {
     let config = written(FINE).unwrap();
     assert_eq!(config.segment_size, 64 << 20);
     assert_eq!(config.token.deadline, Duration::from_secs(5));
-    assert_eq!(config.token.wrappings, Wrapping::ALL);
+    assert_eq!(config.live.worker.wrappings, Wrapping::ALL);
     assert_eq!(config.attestation.senders, Senders::Checked);
     assert_eq!(config.attestation.attestor.tracers, Tracers::Refused);
 }
@@ -123,13 +123,24 @@ fn what_needs_a_restart_is_told_from_what_does_not() {
     for (from, to) in [
         ("uids = [0]", "uids = [0, 5]"),
         ("[token]", "[limits]\nconnections = 5\nburst = 5\n[token]"),
+        (
+            "[token]",
+            "[token]\nworker-age = \"1h\"\nstart-deadline = \"5s\"",
+        ),
+        ("credential = \"pin\"", "file = \"/q\""),
     ] {
         let other = written(&FINE.replace(from, to)).unwrap();
         assert_eq!(running.needs_restart(&other), None);
     }
     for (from, to, named) in [
         ("\"/s\"", "\"/t\"", "state-directory"),
-        ("serial = \"1\"", "serial = \"2\"", "token"),
+        (
+            "serial = \"1\"",
+            "serial = \"2\"",
+            "token.label, token.serial or token.uri",
+        ),
+        ("[token]", "[token]\nworkers = 3", "token.workers"),
+        ("{ credential = \"pin\" }", "\"prompt\"", "token.pin"),
         ("\"/m\"", "\"/n\"", "listen"),
         (
             "[token]",

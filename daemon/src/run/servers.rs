@@ -68,8 +68,13 @@ pub(super) async fn both(
 /// Tells gRPC health, the log and the journal how the token's worker is.
 async fn report(custodian: Arc<Custodian>, reporter: HealthReporter) {
     let mut health = custodian.hsm().health();
-    // What is on record; that it serves is what a start says.
-    let mut told = (health.borrow().generation, "serving", None);
+    // What is on record; that they serve is what a start says.
+    let mut told: Vec<_> = health
+        .borrow()
+        .workers
+        .iter()
+        .map(|worker| (worker.number, "serving", None))
+        .collect();
     loop {
         let now: Health = health.borrow_and_update().clone();
         let serving = match now.state {
@@ -79,27 +84,35 @@ async fn report(custodian: Arc<Custodian>, reporter: HealthReporter) {
         for service in ["", "custody.v1.Manager", "custody.v1.Provider"] {
             reporter.set_service_status(service, serving).await;
         }
-        let news = match now.state {
-            WorkerState::Serving => Some((now.generation, "serving", None)),
-            WorkerState::Failed { problem, .. } => Some((now.generation, "failed", Some(problem))),
-            WorkerState::Starting => None,
-        };
-        // The same failure at each attempt is no news.
-        if let Some(news) = news.filter(|news| *news != told) {
-            told = news;
-            let (generation, state, problem) = told.clone();
-            let event = Event::Token {
-                generation,
-                state,
-                problem,
+        for (worker, told) in now.workers.into_iter().zip(&mut told) {
+            let news = match worker.state {
+                WorkerState::Serving => (worker.number, "serving", None),
+                WorkerState::Failed { problem, .. } => (worker.number, "failed", Some(problem)),
+                WorkerState::Starting => continue,
             };
-            tracing::info!(?event, "the token's worker changed");
-            if let Err(error) = custodian.record(event).await {
-                tracing::warn!(%error, "a change of the token's worker is not on record");
+            // The same failure at each attempt is no news.
+            if news != *told {
+                *told = news.clone();
+                put_on_record(&custodian, news).await;
             }
         }
         if health.changed().await.is_err() {
             return;
         }
+    }
+}
+
+async fn put_on_record(
+    custodian: &Custodian,
+    (generation, state, problem): (u64, &'static str, Option<String>),
+) {
+    let event = Event::Token {
+        generation,
+        state,
+        problem,
+    };
+    tracing::info!(?event, "the token's worker changed");
+    if let Err(error) = custodian.record(event).await {
+        tracing::warn!(%error, "a change of the token's worker is not on record");
     }
 }

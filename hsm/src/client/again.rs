@@ -1,40 +1,42 @@
 //! Keys that were refused, tried again and again: what is wrong with one may be over without
 //! a change of workers.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
-use tokio::{sync::mpsc::WeakUnboundedSender, time::sleep};
+use tokio::time::sleep;
 
-use super::{Shared, driver::Command, key::Turn};
-use crate::wire::Op;
+use super::{Shared, key::Turn, lanes::Lanes};
 
 /// The first wait after a key was refused.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 /// Tries refused keys again as long as there is a client.
-pub(super) async fn load_again(shared: Arc<Shared>, queue: WeakUnboundedSender<Command>) {
+pub(super) async fn load_again(shared: Arc<Shared>, lanes: Weak<Lanes>) {
     tokio::select! {
         () = shared.driver_ended() => {}
-        () = tries(&shared, &queue) => {}
+        () = tries(&shared, &lanes) => {}
     }
 }
 
-async fn tries(shared: &Shared, queue: &WeakUnboundedSender<Command>) {
+async fn tries(shared: &Shared, lanes: &Weak<Lanes>) {
     loop {
         shared.keys.refusal().await;
         let longest = shared.settings.longest_wait;
         let mut wait = FIRST_WAIT.min(longest);
         loop {
             sleep(wait).await;
-            let refused = shared.keys.refused_loads();
+            let refused = shared.keys.refused();
             if refused.is_empty() {
                 break;
             }
-            for (id, load) in refused {
-                let Some(queue) = queue.upgrade() else {
+            for id in refused {
+                let Some(lanes) = lanes.upgrade() else {
                     return;
                 };
-                let outcome = shared.ask(&queue, Op::Load(load)).await;
-                let turn = shared.keys.settle(&id, &outcome.map(|_good| ()));
+                let outcome = shared.load(&lanes, &id).await;
+                let turn = shared.keys.settle(&id, &outcome);
                 turn.into_iter().for_each(Turn::log);
             }
             wait = (wait * 2).min(longest);

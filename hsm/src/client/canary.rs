@@ -1,18 +1,14 @@
 //! Canaries, opened again and again: whether the token is well is not known from a connection
 //! that nobody uses.
 
-use std::{sync::Arc, time::SystemTime};
-
-use tokio::{
-    sync::mpsc::WeakUnboundedSender,
-    time::{MissedTickBehavior, interval},
+use std::{
+    sync::{Arc, Weak},
+    time::SystemTime,
 };
 
-use super::{Shared, driver::Command, health::WorkerState};
-use crate::{
-    Error,
-    wire::{Done, Op},
-};
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::{Shared, lanes::Lanes};
 
 /// So many keys are tried at a time, one after the other, so that requests have their turn.
 const AT_A_TIME: usize = 32;
@@ -36,14 +32,14 @@ impl Canary {
 }
 
 /// Has canaries opened as long as there is a client.
-pub(super) async fn open_canaries(shared: Arc<Shared>, queue: WeakUnboundedSender<Command>) {
+pub(super) async fn open_canaries(shared: Arc<Shared>, lanes: Weak<Lanes>) {
     tokio::select! {
         () = shared.driver_ended() => {}
-        () = tries(&shared, &queue) => {}
+        () = tries(&shared, &lanes) => {}
     }
 }
 
-async fn tries(shared: &Shared, queue: &WeakUnboundedSender<Command>) {
+async fn tries(shared: &Shared, lanes: &Weak<Lanes>) {
     let mut ticks = interval(shared.settings.canary_interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // The first is at once, when keys have just been loaded.
@@ -51,21 +47,12 @@ async fn tries(shared: &Shared, queue: &WeakUnboundedSender<Command>) {
     loop {
         ticks.tick().await;
         for id in shared.keys.oldest_canaries(AT_A_TIME) {
-            if shared.health.borrow().state != WorkerState::Serving {
-                break;
-            }
-            let Some(queue) = queue.upgrade() else {
+            let Some(lanes) = lanes.upgrade() else {
                 return;
             };
-            let op = Op::CheckCanary(id.as_bytes().to_vec());
-            let outcome = match shared.ask(&queue, op).await {
-                Ok(Done::Good(_)) => Ok(()),
-                Ok(other) => Err(super::unexpected(&other)),
-                // What waits behind others says nothing about the token.
-                Err(Error::Busy) => continue,
-                Err(error) => Err(error),
-            };
-            shared.keys.note_canary(&id, &outcome);
+            if let Some(outcome) = shared.try_canary(&lanes, &id).await {
+                shared.keys.note_canary(&id, &outcome);
+            }
         }
     }
 }

@@ -138,15 +138,35 @@ impl NewJournalKey {
 /// The keys that every worker loads.
 #[derive(Default)]
 pub(super) struct Keys {
-    known: RwLock<HashMap<KeyId, Entry>>,
+    known: RwLock<Known>,
     /// Told when a key is refused.
     refusal: Notify,
 }
 
+#[derive(Default)]
+struct Known {
+    entries: HashMap<KeyId, Entry>,
+    version: Version,
+}
+
+/// A state of the keys: it grows with each that is added.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Version(u64);
+
 struct Entry {
     key: KnownKey,
+    since: Version,
     refused: Option<String>,
     canary: Option<Canary>,
+}
+
+impl Known {
+    fn loads_of(&self, wanted: impl Fn(&Entry) -> bool) -> Vec<(KeyId, Load)> {
+        let wanted = self.entries.values().filter(|entry| wanted(entry));
+        wanted
+            .map(|entry| (entry.key.id, entry.key.to_wire()))
+            .collect()
+    }
 }
 
 /// A key that was good and is refused, or for another reason than before; or the other way
@@ -172,24 +192,27 @@ impl Turn {
 
 impl Keys {
     pub(super) fn remember(&self, key: KnownKey) {
+        let mut known = self.write();
+        known.version.0 += 1;
         let entry = Entry {
             key,
+            since: known.version,
             refused: None,
             canary: None,
         };
-        self.write().insert(entry.key.id, entry);
+        known.entries.insert(entry.key.id, entry);
     }
 
     /// No later worker loads it.
     pub(super) fn forget(&self, id: &KeyId) {
-        self.write().remove(id);
+        self.write().entries.remove(id);
     }
 
-    fn read(&self) -> RwLockReadGuard<'_, HashMap<KeyId, Entry>> {
+    fn read(&self) -> RwLockReadGuard<'_, Known> {
         self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self) -> RwLockWriteGuard<'_, HashMap<KeyId, Entry>> {
+    fn write(&self) -> RwLockWriteGuard<'_, Known> {
         self.known.write().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -222,7 +245,7 @@ impl Keys {
             Err(_) => return None,
         };
         let mut keys = self.write();
-        let entry = keys.get_mut(id)?;
+        let entry = keys.entries.get_mut(id)?;
         if entry.key.is_gmk() {
             entry.canary = Some(Canary::now(refused.clone()));
         }
@@ -239,26 +262,29 @@ impl Keys {
         })
     }
 
-    pub(super) fn refused(&self, id: &KeyId) -> Option<String> {
-        self.read().get(id)?.refused.clone()
+    pub(super) fn why_refused(&self, id: &KeyId) -> Option<String> {
+        self.read().entries.get(id)?.refused.clone()
     }
 
     /// Notes whether the canary of a key has just opened.
     pub(super) fn note_canary(&self, id: &KeyId, outcome: &Result<(), Error>) {
-        if let Some(entry) = self.write().get_mut(id) {
+        if let Some(entry) = self.write().entries.get_mut(id) {
             let problem = outcome.as_ref().err().map(ToString::to_string);
             entry.canary = Some(Canary::now(problem));
         }
     }
 
     pub(super) fn canary(&self, id: &KeyId) -> Option<Canary> {
-        self.read().get(id)?.canary.clone()
+        self.read().entries.get(id)?.canary.clone()
     }
 
     /// The newest of all.
     pub(super) fn newest_canary(&self) -> Option<Canary> {
         let keys = self.read();
-        let canaries = keys.values().filter_map(|entry| entry.canary.as_ref());
+        let canaries = keys
+            .entries
+            .values()
+            .filter_map(|entry| entry.canary.as_ref());
         canaries.max_by_key(|canary| canary.at).cloned()
     }
 
@@ -267,6 +293,7 @@ impl Keys {
     pub(super) fn oldest_canaries(&self, most: usize) -> Vec<KeyId> {
         let keys = self.read();
         let mut canaries: Vec<_> = keys
+            .entries
             .iter()
             .filter(|(_, entry)| entry.key.is_gmk() && entry.refused.is_none())
             .map(|(id, entry)| (entry.canary.as_ref().map(|canary| canary.at), *id))
@@ -285,7 +312,7 @@ impl Keys {
     pub(super) fn usable(&self, id: &KeyId) -> Result<(), Error> {
         let id = *id;
         let keys = self.read();
-        let entry = keys.get(&id).ok_or(Error::KeyNotLoaded { id })?;
+        let entry = keys.entries.get(&id).ok_or(Error::KeyNotLoaded { id })?;
         match entry.refused.clone() {
             Some(reason) => Err(Error::KeyRefused { id, reason }),
             None => Ok(()),
@@ -293,20 +320,35 @@ impl Keys {
     }
 
     /// All of them, as requests to a worker.
-    pub(super) fn loads(&self) -> Vec<(KeyId, Load)> {
-        self.loads_of(|_| true)
+    pub(super) fn loads(&self) -> (Version, Vec<(KeyId, Load)>) {
+        let known = self.read();
+        (known.version, known.loads_of(|_| true))
+    }
+
+    /// Those that came to be after `version`.
+    pub(super) fn loads_since(&self, version: Version) -> Vec<(KeyId, Load)> {
+        self.read().loads_of(|entry| entry.since > version)
     }
 
     /// Those that are refused.
-    pub(super) fn refused_loads(&self) -> Vec<(KeyId, Load)> {
-        self.loads_of(|entry| entry.refused.is_some())
+    pub(super) fn refused(&self) -> Vec<KeyId> {
+        let known = self.read();
+        let refused = known.entries.iter();
+        let refused = refused.filter(|(_, entry)| entry.refused.is_some());
+        refused.map(|(id, _)| *id).collect()
     }
 
-    fn loads_of(&self, wanted: impl Fn(&Entry) -> bool) -> Vec<(KeyId, Load)> {
-        let keys = self.read();
-        let wanted = keys.values().filter(|entry| wanted(entry));
-        wanted
-            .map(|entry| (entry.key.id, entry.key.to_wire()))
-            .collect()
+    /// How many there are, and how many of them are refused.
+    pub(super) fn count(&self) -> (usize, usize) {
+        let known = self.read();
+        let refused = known.entries.values();
+        let refused = refused.filter(|entry| entry.refused.is_some()).count();
+        (known.entries.len(), refused)
+    }
+
+    /// A request to load a key, unless it was forgotten.
+    pub(super) fn load_of(&self, id: &KeyId) -> Option<Load> {
+        let known = self.read();
+        known.entries.get(id).map(|entry| entry.key.to_wire())
     }
 }

@@ -1,23 +1,23 @@
 //! The socket to a worker that serves: what waits goes out in one write, what comes back is handed out.
 
-use std::{collections::VecDeque, io, pin::pin};
+use std::{io, pin::pin, time::Duration};
 
 use tokio::{
     io::AsyncReadExt as _,
     net::unix::{ReadHalf, WriteHalf},
-    sync::oneshot,
     time::{Instant, sleep_until},
 };
 use zeroize::Zeroize as _;
 
 use super::{
-    driver::{Driver, End, Place, Request},
-    key::Keys,
+    driver::{Driver, End},
+    flight::Flight,
+    lanes::{Request, Room},
     start::Worker,
 };
 use crate::{
     Error,
-    wire::{self, Answer, Done, Inbox},
+    wire::{self, Inbox},
 };
 
 /// Requests per session that a worker has at a time. The rest wait here, where they can
@@ -25,21 +25,11 @@ use crate::{
 const WINDOW: usize = 16;
 /// Requests that are taken from the queue at a time.
 const BATCH: usize = 64;
-
-/// A request that the worker has.
-struct Sent {
-    reply: Option<oneshot::Sender<Result<Done, Error>>>,
-    by: Instant,
-    at: Instant,
-    _place: Place,
-}
-
-/// What the worker has, by number.
-struct InFlight {
-    sent: VecDeque<Option<Sent>>,
-    first: u64,
-    window: usize,
-}
+/// A worker that has had a request for this part of the deadline is slow: what waits for it
+/// goes to another that is not.
+const PATIENCE: u32 = 10;
+/// How often that is looked at, as a part of the patience.
+const RELIEF: u32 = 4;
 
 /// Bytes on their way out.
 struct Outbox {
@@ -48,44 +38,50 @@ struct Outbox {
 }
 
 impl Driver {
-    /// Serves until the worker is lost or everybody wants it to stop.
+    /// Serves until the worker is lost or replaced, or everybody wants it to stop.
     pub(super) async fn serve(&mut self, worker: &mut Worker) -> End {
-        let mut flight = InFlight {
-            sent: VecDeque::new(),
-            first: 0,
-            window: WINDOW * self.settings.sessions.get(),
-        };
+        let mut flight = Flight::new(WINDOW * self.settings.sessions.get());
         let end = self.converse(worker, &mut flight).await;
-        for sent in flight.sent.into_iter().flatten() {
-            sent.answer(Err(Error::Restarting));
+        for request in flight.abandon() {
+            self.give_away(request, Error::Restarting);
         }
         end
     }
 
-    async fn converse(&mut self, worker: &mut Worker, flight: &mut InFlight) -> End {
+    async fn converse(&mut self, worker: &mut Worker, flight: &mut Flight) -> End {
+        let process = &worker.process;
         let (mut reader, writer) = worker.stream.split();
         let inbox = &mut worker.inbox;
         let mut out = Outbox::new();
         let mut batch = Vec::with_capacity(BATCH);
         let mut alarm = pin!(sleep_until(Instant::now()));
-        let mut armed = false;
+        let mut armed: Option<Instant> = None;
         loop {
-            self.fill(flight, &mut out);
+            if !self.renewal.is_ready() {
+                self.fill(flight, &mut out);
+            } else if flight.is_empty()
+                && out.is_empty()
+                && let Some(successor) = self.renewal.take_ready()
+            {
+                return End::Replaced(successor);
+            }
             if let Err(error) = out.send(&writer) {
                 return End::Lost(error.to_string());
             }
-            if !self.stopping.is_empty() && flight.sent.is_empty() && self.waiting.is_empty() {
+            if !self.stopping.is_empty() && flight.is_empty() && self.waiting.is_empty() {
                 return End::Stop;
             }
-            if !armed && let Some(soonest) = self.soonest(flight) {
+            if let Some(soonest) = self.soonest(flight, armed) {
                 alarm.as_mut().reset(soonest);
-                armed = true;
+                armed = Some(soonest);
             }
             tokio::select! {
                 biased;
                 read = receive(&mut reader, inbox) => {
-                    match read.and_then(|()| flight.hand_out(inbox, &self.keys)) {
-                        Ok(()) => {}
+                    match read.and_then(|()| flight.hand_out(inbox, &self.crew)) {
+                        Ok(strays) => for (stray, error) in strays {
+                            self.give_away(stray, error);
+                        },
                         Err(error) => return End::Lost(error.to_string()),
                     }
                 }
@@ -102,135 +98,105 @@ impl Driver {
                         return End::Lost(error.to_string());
                     }
                 }
-                () = alarm.as_mut(), if armed => {
-                    armed = false;
+                arrival = self.renewal.arrival() => self.receive_arrival(arrival),
+                () = alarm.as_mut(), if armed.is_some() => {
+                    armed = None;
                     self.expire(&Error::Deadline);
                     flight.expire();
-                    if flight.is_stuck(self.settings.deadline) {
+                    if flight.has_one_of(self.settings.deadline) {
                         return End::Lost("a request was not answered in time".to_owned());
                     }
+                    self.relieve(flight);
+                    self.look_at(process);
                 }
             }
         }
     }
 
     /// Gives the worker as much as it may have.
-    fn fill(&mut self, flight: &mut InFlight, out: &mut Outbox) {
+    fn fill(&mut self, flight: &mut Flight, out: &mut Outbox) {
         if !out.is_empty() {
             return;
         }
-        while flight.sent.len() < flight.window
+        while flight.has_room()
             && let Some(request) = self.waiting.pop_front()
         {
-            let Request {
-                op,
-                reply,
-                by,
-                place,
-            } = request;
-            if reply.is_closed() {
-                continue;
-            }
-            let message = wire::Request {
-                id: flight.next(),
-                op: Some(op),
-            };
-            if let Err(error) = wire::put(&mut out.bytes, &message) {
-                let _gone = reply.send(Err(Error::WorkerUnusable(error.to_string())));
-                continue;
-            }
-            flight.sent.push_back(Some(Sent {
-                reply: Some(reply),
-                by,
-                at: Instant::now(),
-                _place: place,
-            }));
+            flight.add(request, &mut out.bytes);
         }
     }
 
-    /// When something is due at the earliest. Requests come in the order of their deadlines.
-    fn soonest(&self, flight: &InFlight) -> Option<Instant> {
+    /// When something is due, if that is before the alarm goes off.
+    fn soonest(&self, flight: &Flight, armed: Option<Instant>) -> Option<Instant> {
         let waiting = self.waiting.front().map(|request| request.by);
-        let oldest = flight.sent.front().and_then(Option::as_ref);
-        let unanswered = flight
-            .sent
-            .iter()
-            .flatten()
-            .find(|sent| sent.reply.is_some());
-        let due = unanswered.map(|sent| sent.by);
-        let stuck = oldest.map(|sent| sent.at + self.settings.deadline);
-        [waiting, due, stuck].into_iter().flatten().min()
+        let look = self.renewal.next_look();
+        let stuck = flight.oldest().map(|at| at + self.settings.deadline);
+        // To go through all of them is for when the alarm went off.
+        let due = match armed {
+            Some(_) => None,
+            None => flight.due(),
+        };
+        let soonest = [waiting, look, stuck, due, self.relief(flight)];
+        let soonest = soonest.into_iter().flatten().min();
+        soonest.filter(|soonest| armed.is_none_or(|armed| *soonest < armed))
+    }
+
+    fn patience(&self) -> Duration {
+        self.settings.deadline / PATIENCE
+    }
+
+    /// When it is time to see whether the worker is slow.
+    fn relief(&self, flight: &Flight) -> Option<Instant> {
+        let oldest = flight
+            .oldest()
+            .filter(|_| self.settings.workers.get() > 1)?;
+        let again = Instant::now() + self.patience() / RELIEF;
+        Some(again.max(oldest + self.patience()))
+    }
+
+    /// Has others do what a slow worker has not come to.
+    fn relieve(&mut self, flight: &mut Flight) {
+        let patience = self.patience();
+        let slow = flight.has_one_of(patience);
+        self.status.set_slow(slow);
+        if !slow {
+            return;
+        }
+        let Some(lanes) = self.lanes.upgrade() else {
+            return;
+        };
+        let room = Room::Brisk;
+        while lanes.has_other(self.lane, room) {
+            let request = match flight.take_one_of(patience) {
+                Some(request) => request,
+                None => match self.waiting.pop_front() {
+                    Some(request) => request,
+                    None => return,
+                },
+            };
+            if let Some(request) = lanes.pass_on(self.lane, request, room) {
+                self.waiting.push_front(request);
+                return;
+            }
+        }
+    }
+
+    /// Has another worker do what this one cannot, or answers it with `error`.
+    fn give_away(&self, request: Request, error: Error) {
+        let kept = match self.lanes.upgrade() {
+            Some(lanes) => lanes.pass_on(self.lane, request, Room::Any),
+            None => Some(request),
+        };
+        if let Some(request) = kept {
+            let _gone = request.reply.send(Err(error));
+        }
     }
 }
-
 async fn receive(reader: &mut ReadHalf<'_>, inbox: &mut Inbox) -> io::Result<()> {
     match reader.read(inbox.space()).await? {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
         count => {
             inbox.filled(count);
             Ok(())
-        }
-    }
-}
-
-impl InFlight {
-    fn next(&self) -> u64 {
-        self.first + u64::try_from(self.sent.len()).unwrap_or(u64::MAX)
-    }
-
-    /// Hands out all answers that have arrived.
-    fn hand_out(&mut self, inbox: &mut Inbox, keys: &Keys) -> io::Result<()> {
-        let broken = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
-        while let Some(Answer { id, done }) =
-            inbox.take().map_err(|error| broken(&error.to_string()))?
-        {
-            let at = id
-                .checked_sub(self.first)
-                .and_then(|at| usize::try_from(at).ok());
-            let sent = at
-                .and_then(|at| self.sent.get_mut(at))
-                .and_then(Option::take);
-            let sent = sent.ok_or_else(|| broken("it answered what was not asked"))?;
-            let outcome = match done.ok_or_else(|| broken("it answered nothing"))? {
-                Done::Problem(problem) => Err(problem.into()),
-                done => {
-                    keys.remember_made(&done);
-                    Ok(done)
-                }
-            };
-            sent.answer(outcome);
-            while let Some(None) = self.sent.front() {
-                self.sent.pop_front();
-                self.first += 1;
-            }
-        }
-        Ok(())
-    }
-
-    /// Answers the requests whose time is over. The worker may still be at them.
-    fn expire(&mut self) {
-        let now = Instant::now();
-        for sent in self.sent.iter_mut().flatten() {
-            if sent.by <= now
-                && let Some(reply) = sent.reply.take()
-            {
-                let _gone = reply.send(Err(Error::Deadline));
-            }
-        }
-    }
-
-    /// Whether the worker has had a request for longer than any may take.
-    fn is_stuck(&self, deadline: std::time::Duration) -> bool {
-        let oldest = self.sent.front().and_then(Option::as_ref);
-        oldest.is_some_and(|sent| sent.at.elapsed() >= deadline)
-    }
-}
-
-impl Sent {
-    fn answer(self, outcome: Result<Done, Error>) {
-        if let Some(reply) = self.reply {
-            // Whoever asked may be gone; key bytes in an answer nobody takes are wiped.
-            let _gone = reply.send(outcome);
         }
     }
 }

@@ -27,6 +27,7 @@ use crate::{
 
 /// A worker's process. Killed when dropped.
 pub(super) struct Process {
+    pid: Pid,
     pidfd: OwnedFd,
     exited: oneshot::Receiver<String>,
 }
@@ -46,13 +47,19 @@ impl Process {
             .name("hsm-keeper".to_owned())
             .spawn(move || keep(command, stdin, started, ended))
             .map_err(failed)?;
-        let pidfd = start
+        let started = start
             .await
             .map_err(|_| failed(io::ErrorKind::Other.into()))?;
-        Ok(Self {
-            pidfd: pidfd.map_err(failed)?,
-            exited,
-        })
+        let (pid, pidfd) = started.map_err(failed)?;
+        Ok(Self { pid, pidfd, exited })
+    }
+
+    /// The memory that it has in use, in bytes, if that can be known.
+    pub(super) fn resident(&self) -> Option<u64> {
+        let statm = std::fs::read_to_string(format!("/proc/{}/statm", self.pid)).ok()?;
+        let pages: u64 = statm.split(' ').nth(1)?.parse().ok()?;
+        let page = u64::try_from(rustix::param::page_size()).ok()?;
+        pages.checked_mul(page)
     }
 
     pub(super) fn kill(&self) {
@@ -73,12 +80,14 @@ impl Drop for Process {
     }
 }
 
+/// A process that was started, and what it is watched by.
+type Started = io::Result<(Pid, OwnedFd)>;
 type CommandLine = (Vec<OsString>, Vec<(String, String)>);
 
 fn keep(
     (line, environment): CommandLine,
     stdin: UnixStream,
-    started: oneshot::Sender<io::Result<OwnedFd>>,
+    started: oneshot::Sender<Started>,
     ended: oneshot::Sender<String>,
 ) {
     let Some((program, arguments)) = line.split_first() else {
@@ -98,10 +107,11 @@ fn keep(
             return;
         }
     };
-    let pidfd = rustix::process::pidfd_open(Pid::from_child(&child), PidfdFlags::empty());
+    let pid = Pid::from_child(&child);
+    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty());
     // Whoever asked may be gone: then the descriptor is dropped, and with it our end of
     // the socket, which ends the worker.
-    let _gone = started.send(pidfd.map_err(io::Error::from));
+    let _gone = started.send(pidfd.map(|pidfd| (pid, pidfd)).map_err(io::Error::from));
     let status = match child.wait() {
         Ok(status) => status.to_string(),
         Err(error) => error.to_string(),

@@ -9,7 +9,8 @@ use tokio::{
 };
 
 use super::{
-    key::{Keys, Turn},
+    driver::Crew,
+    key::{Turn, Version},
     process::{PinHandover, Process, hello},
 };
 use crate::{
@@ -29,6 +30,7 @@ pub(super) struct Worker {
     pub(super) stream: UnixStream,
     pub(super) inbox: Inbox,
     token: TokenDescription,
+    keys: Version,
 }
 
 impl Worker {
@@ -36,28 +38,37 @@ impl Worker {
         &self.token
     }
 
-    /// Starts one and has it load `keys`. What is wrong with a key is noted there.
+    /// It has loaded what was known then.
+    pub(super) fn keys(&self) -> Version {
+        self.keys
+    }
+
+    /// Starts one and has it load the keys. What is wrong with a key is noted there, unless
+    /// other workers have it.
     pub(super) async fn start(
         settings: &Settings,
         pin: &PinHandover,
-        keys: &Keys,
+        crew: &Crew,
     ) -> Result<Self, Error> {
+        let login = crew.logins.lock().await;
         Latch::new(&settings.pin_latch).check()?;
         let (mut process, mut stream, mut inbox) = launch(settings, pin).await?;
         let booted = boot(settings, &mut stream, &mut inbox).await;
+        drop(login);
         let outcome = match booted {
-            Ok(token) => match load(settings, keys, &mut stream, &mut inbox).await {
-                Ok(()) => Ok(token),
+            Ok(token) => match load(settings, crew, &mut stream, &mut inbox).await {
+                Ok(keys) => Ok((token, keys)),
                 Err(error) => Err(error),
             },
             Err(error) => Err(error),
         };
         match outcome {
-            Ok(token) => Ok(Self {
+            Ok((token, keys)) => Ok(Self {
                 process,
                 stream,
                 inbox,
                 token,
+                keys,
             }),
             Err(error) => {
                 drop(stream);
@@ -134,11 +145,12 @@ async fn boot(
 
 async fn load(
     settings: &Settings,
-    keys: &Keys,
+    crew: &Crew,
     stream: &mut UnixStream,
     inbox: &mut Inbox,
-) -> Result<(), Error> {
-    for some in keys.loads().chunks_mut(LOADS) {
+) -> Result<Version, Error> {
+    let (version, mut loads) = crew.keys.loads();
+    for some in loads.chunks_mut(LOADS) {
         let (mut out, mut ids) = (Vec::new(), Vec::new());
         for (id, load) in some {
             let request = Request {
@@ -165,15 +177,23 @@ async fn load(
             };
             let id = usize::try_from(answer.id).ok().and_then(|at| ids.get(at));
             let id = id.ok_or_else(|| Error::WorkerUnusable("it answers oddly".to_owned()))?;
-            let turn = keys.settle(id, &outcome);
-            turn.into_iter().for_each(Turn::log);
             match outcome {
-                Err(error) if error.refuses_key() => {}
-                other => other?,
+                // Whether others still have it is found out by its canary.
+                Err(error) if error.refuses_key() && crew.health.borrow().is_serving() => {
+                    tracing::warn!(key = %id, %error, "a worker lacks a key that others have");
+                }
+                outcome => {
+                    let turn = crew.keys.settle(id, &outcome);
+                    turn.into_iter().for_each(Turn::log);
+                    outcome.or_else(|error| match error.refuses_key() {
+                        true => Ok(()),
+                        false => Err(error),
+                    })?;
+                }
             }
         }
     }
-    Ok(())
+    Ok(version)
 }
 
 async fn next<M: prost::Message + Default>(

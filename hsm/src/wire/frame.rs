@@ -107,6 +107,7 @@ mod tests {
 
     fn answer(id: u64) -> Answer {
         Answer {
+            amiss: Vec::new(),
             id,
             done: Some(Done::Revealed(Secret { bytes: vec![7; 32] })),
         }

@@ -79,6 +79,7 @@ enum Code {
     ModuleUnusable = 30,
     WorkerUnusable = 31,
     OtherVersion = 32,
+    Outage = 33,
 }
 
 impl From<&TokenDescription> for Token {
@@ -158,6 +159,10 @@ impl From<&Error> for Problem {
             }
             Error::Deadline => Code::Deadline,
             Error::Restarting => Code::Restarting,
+            Error::Outage { problem } => {
+                parts.text = problem.clone();
+                Code::Outage
+            }
             Error::Busy => Code::Busy,
             Error::Stopped => Code::Stopped,
             Error::DoesNotOpen { gmk } => parts.of(gmk, Code::DoesNotOpen),
@@ -283,6 +288,7 @@ impl Problem {
             },
             Code::Deadline => Error::Deadline,
             Code::Restarting => Error::Restarting,
+            Code::Outage => Error::Outage { problem: text },
             Code::Busy => Error::Busy,
             Code::Stopped => Error::Stopped,
             Code::DoesNotOpen => Error::DoesNotOpen { gmk: key? },

@@ -21,7 +21,9 @@ use super::{
 };
 use crate::{
     Error,
-    wire::{Done, Generate, Load, MAX_RANDOM, Op, Proof, Protect, Reveal, Rewrap, Secret, Sign},
+    wire::{
+        Amiss, Done, Generate, Load, MAX_RANDOM, Op, Proof, Protect, Reveal, Rewrap, Secret, Sign,
+    },
 };
 
 /// What is done about a fault.
@@ -44,6 +46,7 @@ pub(super) struct Desk<'a> {
     token: &'a Token,
     keys: &'a RwLock<Keys>,
     session: Session,
+    amiss: Vec<Amiss>,
 }
 
 impl<'a> Desk<'a> {
@@ -53,7 +56,13 @@ impl<'a> Desk<'a> {
             token,
             keys,
             session: session.map_err(|error| recovery::token_error(&error))?,
+            amiss: Vec::new(),
         })
+    }
+
+    /// What the token answered amiss since this was asked last.
+    pub(super) fn take_amiss(&mut self) -> Vec<Amiss> {
+        std::mem::take(&mut self.amiss)
     }
 
     /// Does what is asked. What fails with a code that may mean bad data or a token in
@@ -79,6 +88,9 @@ impl<'a> Desk<'a> {
                 Ok(done) => return done,
                 Err(fault) => fault,
             };
+            if let Fault::Token(error) = &fault {
+                self.amiss.push(recovery::amiss(error));
+            }
             match self.judge(op, fault, tries) {
                 Verdict::Again => {}
                 Verdict::Answer(error) => return Done::Problem((&error).into()),

@@ -6,6 +6,7 @@ use crate::{
     Error,
     code::{self, Class, CodeOverride},
     profile::Profile,
+    wire::Amiss,
 };
 
 /// What is done about an error of the token.
@@ -104,12 +105,18 @@ pub(super) fn is_outage(error: &CkError) -> bool {
 
 /// The error for whoever asked, with the function's and the code's names.
 pub(super) fn token_error(error: &CkError) -> Error {
+    let Amiss { function, code } = amiss(error);
+    Error::Token { function, code }
+}
+
+/// The function's and the code's names.
+pub(super) fn amiss(error: &CkError) -> Amiss {
     match error {
-        CkError::Pkcs11(code, function) => Error::Token {
+        CkError::Pkcs11(code, function) => Amiss {
             function: format!("C_{function:?}"),
             code: code::name(*code),
         },
-        other => Error::Token {
+        other => Amiss {
             function: "the PKCS#11 library".to_owned(),
             code: other.to_string(),
         },

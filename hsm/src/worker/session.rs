@@ -89,7 +89,8 @@ impl Counter {
                     return;
                 };
                 let done = Some(desk.perform(&op));
-                if let Err(error) = wire::put(&mut out, &Answer { id, done }) {
+                let amiss = desk.take_amiss();
+                if let Err(error) = wire::put(&mut out, &Answer { id, done, amiss }) {
                     tracing::error!(%error, "an answer cannot be sent");
                     return;
                 }

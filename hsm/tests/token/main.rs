@@ -6,11 +6,15 @@ mod choice;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
+mod load;
+#[cfg(test)]
 mod many;
 #[cfg(test)]
 mod pin;
 #[cfg(test)]
 mod recovery;
+#[cfg(test)]
+mod several;
 #[cfg(test)]
 mod support;
 

@@ -2,59 +2,13 @@
 
 use std::{num::NonZeroUsize, time::Duration};
 
-use custody::{
-    envelope::{Context, PlaintextDek},
-    name::InstanceId,
-};
 use hsm::{Client, Error};
 use rustix::process::{Pid, Signal};
 
-use crate::support::{Store, eventually, serves};
-
-/// Callers that open one wrap again and again until told otherwise; counts what they saw.
-async fn under_load(client: &Client, meanwhile: impl AsyncFnOnce()) -> (usize, Vec<Error>) {
-    let gmk = client.generate_gmk("system").await.unwrap().id;
-    let instance = InstanceId::random().unwrap();
-    let dek = PlaintextDek::generate().unwrap();
-    let context = Context::RowKey {
-        instance: &instance,
-        gmk: &gmk,
-    };
-    let wrapped = client.protect_dek(&gmk, &dek, context).await.unwrap();
-    let (stop, stopped) = tokio::sync::watch::channel(false);
-    let callers: Vec<_> = (0..8)
-        .map(|_| {
-            let (client, wrapped, stopped) = (client.clone(), wrapped.clone(), stopped.clone());
-            let expected = *dek.expose();
-            tokio::spawn(async move {
-                let (mut good, mut bad) = (0, Vec::new());
-                while !*stopped.borrow() {
-                    match client.unwrap_row_key(&instance, &gmk, &wrapped).await {
-                        Ok(dek) => {
-                            assert_eq!(*dek.expose(), expected);
-                            good += 1;
-                        }
-                        Err(error) => bad.push(error),
-                    }
-                }
-                (good, bad)
-            })
-        })
-        .collect();
-    meanwhile().await;
-    stop.send(true).unwrap();
-    let (mut good, mut bad) = (0, Vec::new());
-    for caller in callers {
-        let (more, errors) = caller.await.unwrap();
-        good += more;
-        bad.extend(errors);
-    }
-    client
-        .unwrap_row_key(&instance, &gmk, &wrapped)
-        .await
-        .unwrap();
-    (good, bad)
-}
+use crate::{
+    load::under_load,
+    support::{Store, eventually, serves},
+};
 
 #[tokio::test]
 async fn a_killed_worker_is_replaced_under_load() {

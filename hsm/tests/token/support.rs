@@ -133,6 +133,9 @@ impl Store {
             ],
             token: TokenSelector::new(LABEL.into(), serial),
             pin: PinSource::File(self.pin_file()),
+            workers: NonZeroUsize::MIN,
+            worker_age: None,
+            worker_growth: None,
             sessions: NonZeroUsize::new(2).unwrap(),
             queue: NonZeroUsize::new(1000).unwrap(),
             deadline: Duration::from_secs(5),
@@ -143,6 +146,21 @@ impl Store {
             codes: hsm::Codes::default(),
             pin_latch: self.latch(),
         }
+    }
+
+    /// Settings for two workers.
+    pub(crate) fn settings_for_two(&self) -> Settings {
+        Settings {
+            workers: NonZeroUsize::new(2).unwrap(),
+            ..self.settings()
+        }
+    }
+
+    /// A client of two workers that serve.
+    pub(crate) async fn client_of_two(&self) -> Client {
+        let client = Client::start(self.settings_for_two()).await.unwrap();
+        all_serve(&client, 2).await;
+        client
     }
 
     pub(crate) async fn client(&self) -> Client {
@@ -176,6 +194,11 @@ impl Store {
 
     /// The worker that uses this store.
     pub(crate) fn worker(&self) -> Option<Pid> {
+        self.workers().first().copied()
+    }
+
+    /// The workers that use this store, the one that was started first before the others.
+    pub(crate) fn workers(&self) -> Vec<Pid> {
         let ours = format!("{CONFIGURATION}={}", self.configuration().display());
         let is_ours = |environment: &[u8]| {
             let mut variables = environment.split(|byte| *byte == 0);
@@ -183,11 +206,13 @@ impl Store {
             let worker = format!("{WORKER}=1");
             has(&ours) && has(&worker) && variables.next().is_some()
         };
-        fs::read_dir("/proc")
+        let mut workers: Vec<i32> = fs::read_dir("/proc")
             .unwrap()
             .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
             .filter(|pid| fs::read(format!("/proc/{pid}/environ")).is_ok_and(|it| is_ours(&it)))
-            .find_map(Pid::from_raw)
+            .collect();
+        workers.sort_unstable();
+        workers.into_iter().filter_map(Pid::from_raw).collect()
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -198,7 +223,11 @@ impl Store {
     /// Stops the worker. A thread that runs on another processor when the signal is sent
     /// goes on for a moment: it is waited for.
     pub(crate) async fn freeze(&self) {
-        let worker = self.worker().expect("a worker runs");
+        self.freeze_one(self.worker().expect("a worker runs")).await;
+    }
+
+    /// Stops one worker.
+    pub(crate) async fn freeze_one(&self, worker: Pid) {
         rustix::process::kill_process(worker, Signal::STOP).unwrap();
         eventually("each thread of the worker is stopped", || {
             is_stopped(worker)
@@ -250,6 +279,18 @@ pub(crate) async fn serves(client: &Client, generation: u64) {
     };
     let serving = tokio::time::timeout(Duration::from_secs(20), health.wait_for(wanted));
     serving.await.expect("a worker serves in time").unwrap();
+}
+
+/// Waits until each worker serves, and there have been `generation`.
+pub(crate) async fn all_serve(client: &Client, generation: u64) {
+    let mut health = client.health();
+    let wanted = |health: &hsm::Health| {
+        let mut workers = health.workers.iter();
+        health.generation == generation
+            && workers.all(|worker| worker.state == WorkerState::Serving)
+    };
+    let serving = tokio::time::timeout(Duration::from_secs(20), health.wait_for(wanted));
+    serving.await.expect("all workers serve in time").unwrap();
 }
 
 /// The error of a client that does not start.

@@ -41,6 +41,11 @@ fn main() {
     let session = module.open_rw_session(slot).unwrap();
     let pin = pin.to_owned().into();
     session.login(UserType::User, Some(&pin)).unwrap();
+    if let ["set-pin", new] = *command {
+        session.set_pin(&pin, &new.to_owned().into()).unwrap();
+        println!("null");
+        return;
+    }
     println!("{}", run(&session, command));
 }
 

@@ -66,6 +66,15 @@ struct Token {
     worker_generation: u64,
     canary: Option<String>,
     canary_problem: Option<String>,
+    breaker: String,
+    workers: Vec<Worker>,
+}
+
+#[derive(Debug, Serialize)]
+struct Worker {
+    number: u64,
+    state: String,
+    problem: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -110,6 +119,18 @@ impl From<v1::TokenStatus> for Token {
             worker_generation: token.worker_generation,
             canary: time(token.canary.as_ref()),
             canary_problem: token.canary_problem,
+            breaker: token.breaker,
+            workers: token.workers.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<v1::WorkerStatus> for Worker {
+    fn from(worker: v1::WorkerStatus) -> Self {
+        Self {
+            number: worker.number,
+            state: worker.state,
+            problem: worker.problem,
         }
     }
 }
@@ -164,6 +185,27 @@ impl Token {
         })
     }
 
+    fn breaker(&self) -> &str {
+        match self.breaker.as_str() {
+            "closed" => "done",
+            "half-open" => "wait for a worker that is being started",
+            "open" => "refused at once, until a worker can be started",
+            other => other,
+        }
+    }
+
+    fn workers(&self) -> Option<String> {
+        let workers = self.workers.iter().map(|worker| {
+            let Worker { number, state, .. } = worker;
+            match &worker.problem {
+                Some(problem) => format!("{state} (number {number}): {problem}"),
+                None => format!("{state} (number {number})"),
+            }
+        });
+        let workers: Vec<_> = workers.collect();
+        (!workers.is_empty()).then(|| workers.join("\n"))
+    }
+
     fn facts(&self) -> Vec<(&'static str, Option<String>)> {
         let state = match &self.problem {
             Some(problem) => format!("{}: {problem}", self.state),
@@ -177,7 +219,8 @@ impl Token {
                 Some(format!("{} {}", self.manufacturer, self.model)),
             ),
             ("module", Some(self.module.clone())),
-            ("workers", Some(self.worker_generation.to_string())),
+            ("requests", Some(self.breaker().to_owned())),
+            ("workers", self.workers()),
             ("canary", self.canary()),
         ]
     }

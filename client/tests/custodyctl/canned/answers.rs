@@ -395,6 +395,19 @@ pub(super) fn status() -> v1::StatusResponse {
             worker_generation: 3,
             canary: time(),
             canary_problem: Some("the token did not answer in time; try again".into()),
+            workers: vec![
+                v1::WorkerStatus {
+                    number: 2,
+                    state: "failed".into(),
+                    problem: Some("the token is not there".into()),
+                },
+                v1::WorkerStatus {
+                    number: 3,
+                    state: "starting".into(),
+                    problem: None,
+                },
+            ],
+            breaker: "open".into(),
         }),
         journal: None,
         groups: 1,

@@ -1,7 +1,7 @@
 //! The daemon itself, and who the operator is to it.
 
 use custody::caller::observation::Pinned;
-use hsm::WorkerState;
+use hsm::{WorkerHealth, WorkerState};
 use proto::v1;
 
 use super::Call;
@@ -56,11 +56,8 @@ impl Call<'_> {
 fn token_status(custodian: &Custodian) -> v1::TokenStatus {
     let token = custodian.hsm().token();
     let health = custodian.hsm().health().borrow().clone();
-    let (state, problem) = match health.state {
-        WorkerState::Starting => ("starting", None),
-        WorkerState::Serving => ("serving", None),
-        WorkerState::Failed { problem, .. } => ("failed", Some(problem)),
-    };
+    let breaker = health.breaker().name().to_owned();
+    let (state, problem) = in_words(health.state);
     let canary = custodian.hsm().newest_canary();
     v1::TokenStatus {
         label: token.label,
@@ -73,6 +70,26 @@ fn token_status(custodian: &Custodian) -> v1::TokenStatus {
         worker_generation: health.generation,
         canary: canary.as_ref().map(|canary| view::moment(canary.at)),
         canary_problem: canary.and_then(|canary| canary.problem),
+        workers: health.workers.into_iter().map(worker_status).collect(),
+        breaker,
+    }
+}
+
+fn worker_status(worker: WorkerHealth) -> v1::WorkerStatus {
+    let (state, problem) = in_words(worker.state);
+    v1::WorkerStatus {
+        number: worker.number,
+        state: state.to_owned(),
+        problem: problem.or(worker.renewal_problem),
+    }
+}
+
+/// What a worker does, and what is wrong.
+pub(crate) fn in_words(state: WorkerState) -> (&'static str, Option<String>) {
+    match state {
+        WorkerState::Starting => ("starting", None),
+        WorkerState::Serving => ("serving", None),
+        WorkerState::Failed { problem, .. } => ("failed", Some(problem)),
     }
 }
 

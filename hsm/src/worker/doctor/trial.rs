@@ -84,7 +84,7 @@ fn sessions(token: &Token, wanted: u32, chart: &mut Chart) {
     open.into_iter().for_each(close);
     match outcome {
         Ok(()) => chart.fine(format!(
-            "{} at a time, as many as token.sessions and one more",
+            "{} at a time, as many as token.sessions of all token.workers, and one more",
             count + 1
         )),
         Err(error) if count + 1 < usize::try_from(wanted).unwrap_or(usize::MAX) => {
@@ -92,12 +92,15 @@ fn sessions(token: &Token, wanted: u32, chart: &mut Chart) {
             chart.find(
                 Grade::Refused,
                 found,
-                "lower token.sessions, or have the limit raised",
+                "lower token.workers or token.sessions, or have the limit raised",
             );
         }
         Err(error) => {
-            let found = format!("token.sessions and no more; {}", recovery::describe(&error));
-            let advice = "lower token.sessions: a stuck session can only be replaced if there is room for one more";
+            let found = format!(
+                "as many as are needed and no more; {}",
+                recovery::describe(&error)
+            );
+            let advice = "lower token.workers or token.sessions: a stuck session can only be replaced if there is room for one more";
             chart.find(Grade::Warning, found, advice);
         }
     }
