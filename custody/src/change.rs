@@ -95,6 +95,9 @@ pub enum Error {
     /// There can be no further master key.
     #[error("group {0} has had all the master keys there can be")]
     NoMoreGenerations(GroupName),
+    /// Another master key protects by now.
+    #[error("another master key of group {0} protects by now; try again")]
+    NotProtecting(GroupName),
     /// The master key is not there.
     #[error("group {group} has no master key of generation {generation}")]
     NoSuchMasterKey {

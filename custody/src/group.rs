@@ -75,6 +75,9 @@ pub struct MasterKey {
     pub token_label: String,
     /// Serial number of the token that holds it.
     pub token_serial: String,
+    /// How often it may have encrypted: never less than it has
+    /// ([`Invocations`](crate::invocation::Invocations)).
+    pub reserved: u64,
     /// When it was made.
     pub created: Millis,
 }

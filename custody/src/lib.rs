@@ -30,6 +30,7 @@ pub mod compliance;
 pub mod drill;
 pub mod envelope;
 pub mod group;
+pub mod invocation;
 pub mod inward;
 pub mod journal;
 pub mod label;

@@ -96,6 +96,7 @@ impl Life {
             canary: WrappedDek::from_blob([1; 60]),
             token_label: String::new(),
             token_serial: String::new(),
+            reserved: 0,
             created: 0,
         };
         let rule = Rule {

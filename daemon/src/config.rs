@@ -30,6 +30,8 @@ pub(crate) struct Config {
     /// Where monitoring asks, if it may.
     pub(crate) metrics: Option<PathBuf>,
     pub(crate) token: Token,
+    /// How often a group master key may encrypt.
+    pub(crate) key_invocations: u64,
     pub(crate) segment_size: u64,
     pub(crate) attestation: Attestation,
     pub(crate) log_format: log::Format,
@@ -128,6 +130,10 @@ enum Problem {
     Code(#[from] CodeOverrideError),
     #[error("{0} must be more than nothing")]
     Zero(&'static str),
+    #[error(
+        "limits.key-invocations wants a number from 2048 to 4294967296, which is 2^32, not {0}"
+    )]
+    KeyInvocations(u64),
     #[error("limits.rewrap-share wants a percentage from 1 to 100, not {0}")]
     Share(u32),
     #[error("{0} wants a size such as \"64MiB\", not {1:?}")]
@@ -204,6 +210,10 @@ impl Config {
             (
                 "token.pin",
                 self.live.worker.pin_may_become(&other.live.worker),
+            ),
+            (
+                "limits.key-invocations",
+                self.key_invocations == other.key_invocations,
             ),
             (
                 "journal.segment-size",

@@ -12,6 +12,7 @@ use custody::{
         fact::Needs,
         observation::{Credentials, Drift},
     },
+    invocation::Invocations,
     journal::{self, Event, Journal as _, Receipt, Surface},
     name::SecretId,
     outlook::Outlook,
@@ -39,6 +40,7 @@ mod checkpoint;
 mod consumers;
 mod deliver;
 mod error;
+mod invocations;
 mod judge;
 mod keys;
 mod look;
@@ -83,6 +85,7 @@ pub(crate) struct Custodian {
     folder: PathBuf,
     shelf: Arc<Shelf>,
     moving: Moving,
+    invocations: std::sync::Mutex<Invocations>,
 }
 
 /// What a custodian works with.
@@ -100,6 +103,8 @@ pub(crate) struct Parts {
     pub(crate) hsm: hsm::Client,
     pub(crate) writer: Writer,
     pub(crate) mill: Mill,
+    /// How often a master key may encrypt before another takes its place.
+    pub(crate) key_invocations: u64,
 }
 
 impl Custodian {
@@ -122,6 +127,7 @@ impl Custodian {
             folder: parts.folder,
             shelf: Arc::new(parts.shelf),
             moving: Moving::default(),
+            invocations: std::sync::Mutex::new(Invocations::up_to(parts.key_invocations)),
         })
     }
 

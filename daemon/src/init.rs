@@ -10,6 +10,7 @@ use std::{
 use comfy_table::{Table, presets::NOTHING};
 use custody::{
     envelope::{Context, PlaintextDek},
+    invocation::Invocation,
     journal::{
         Event,
         change::{Appointed, Change},
@@ -75,7 +76,9 @@ async fn make_keys(hsm: &hsm::Client) -> Result<(System, RowKey), Failure> {
         instance: &instance,
         gmk: &gmk.id,
     };
-    let wrapped = hsm.protect_dek(&gmk.id, &row_key, context).await?;
+    let wrapped = hsm
+        .protect_dek(Invocation::uncounted(gmk.id), &row_key, context)
+        .await?;
     let token = hsm.token();
     let system = System {
         instance,

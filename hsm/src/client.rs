@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use custody::{
     envelope::{Context, PlaintextDek, WrappedDek},
+    invocation::Invocation,
     name::{InstanceId, KeyId},
     release::Unlock,
 };
@@ -192,17 +193,26 @@ impl Client {
         Ok(made)
     }
 
-    /// Wraps `dek` under `gmk`. What is returned has been opened again and compared.
+    /// Wraps `dek` under the key whose encryption was counted. What is returned has been opened
+    /// again and compared.
+    ///
+    /// ```compile_fail,E0308
+    /// use custody::{envelope::{Context, PlaintextDek}, name::KeyId};
+    /// async fn uncounted(token: hsm::Client, gmk: KeyId, dek: PlaintextDek, context: Context<'_>) {
+    ///     let _ = token.protect_dek(gmk, &dek, context).await; // wants an Invocation
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
     /// If the key is not usable or the token does not answer.
     pub async fn protect_dek(
         &self,
-        gmk: &KeyId,
+        counted: Invocation,
         dek: &PlaintextDek,
         context: Context<'_>,
     ) -> Result<WrappedDek, Error> {
+        let gmk = counted.gmk();
         self.shared.keys.usable(gmk)?;
         let request = Protect {
             gmk: gmk.as_bytes().to_vec(),

@@ -6,7 +6,7 @@ use super::{DAY, Error};
 use crate::{
     group::{KeyState, MasterKey, Millis},
     journal::change::{Change, KeyFate},
-    name::GroupName,
+    name::{GroupName, KeyId},
     rewrap::{Move, Moved},
     row::{Row, RowId},
     secret::version::Wrap,
@@ -121,6 +121,41 @@ fn is_there(group: GroupView<'_>, of: &Move) -> bool {
         let mut wraps = version.wraps();
         wraps.any(|wrap| wrap.gmk == *of.from() && wrap.wrapped == *of.wrapped())
     })
+}
+
+/// Puts on record that the master key of a group that protects may have encrypted `up_to` times.
+///
+/// # Errors
+///
+/// If there is no such group, or `gmk` protects no more.
+pub fn reserve(
+    state: &State,
+    name: &GroupName,
+    gmk: &KeyId,
+    up_to: u64,
+) -> Result<(Edit, Change), Error> {
+    let group = state.group(name);
+    let group = group.ok_or_else(|| Error::NoSuchGroup(name.clone()))?;
+    let key = group.key(gmk).filter(|key| key.state.protects());
+    let key = key.ok_or_else(|| Error::NotProtecting(name.clone()))?;
+    let reserved = MasterKey {
+        reserved: up_to,
+        ..key.clone()
+    };
+    let change = Change::ReserveInvocations {
+        group: name.clone(),
+        master_key: key.id,
+        generation: key.generation,
+        up_to,
+    };
+    Ok((write(vec![Row::MasterKey(reserved)]), change))
+}
+
+/// The groups whose protecting master key is `worn`.
+pub fn worn(state: &State, worn: impl Fn(&MasterKey) -> bool) -> Vec<GroupName> {
+    let groups = state.groups();
+    let due = groups.filter(|group| group.keys().last().is_some_and(&worn));
+    due.map(|group| group.row().name.clone()).collect()
 }
 
 /// Says of the master keys whose time is over and that nothing is wrapped under any more that

@@ -71,6 +71,13 @@ pub enum Change {
         #[serde(flatten)]
         fate: KeyFate,
     },
+    /// How often a master key may have encrypted, from now on.
+    ReserveInvocations {
+        group: GroupName,
+        master_key: KeyId,
+        generation: u32,
+        up_to: u64,
+    },
     /// A version of a secret.
     PutSecret {
         group: GroupName,

@@ -48,6 +48,7 @@ impl Row {
                 .bytes(key.canary.blob())
                 .text(&key.token_label)
                 .text(&key.token_serial)
+                .u64(key.reserved)
                 .u64(key.created),
             Self::Secret(secret) => secret_id(start("secret"), &secret.id)
                 .text(secret.kind.name())

@@ -72,6 +72,7 @@ pub fn keeps<S: Store<Error: Debug>>(mut store: S) {
                 Row::Group(group),
                 Row::MasterKey(MasterKey {
                     state: doomed(),
+                    reserved: 1 << 32,
                     ..master_key()
                 }),
                 Row::Compliance(adopted("{\"mode\":\"enforce\"}")),
@@ -289,6 +290,7 @@ fn master_key() -> MasterKey {
         canary: WrappedDek::from_blob([1; 60]),
         token_label: "a token".into(),
         token_serial: "00ff".into(),
+        reserved: 64,
         created: 1,
     }
 }

@@ -126,6 +126,7 @@ pub(crate) fn state(rules: &[Rule]) -> State {
                 canary: WrappedDek::from_blob([1; 60]),
                 token_label: String::new(),
                 token_serial: String::new(),
+                reserved: 0,
                 created: 0,
             })
         }));

@@ -133,6 +133,7 @@ pub(crate) fn master_key(state: KeyState) -> MasterKey {
         canary: WrappedDek::from_blob([1; 60]),
         token_label: "t".into(),
         token_serial: "s".into(),
+        reserved: 0,
         created: 1,
     }
 }

@@ -128,6 +128,8 @@ fn known(surface: Surface, error: &Error) -> (Code, String) {
         | Error::Overtaken(_)
         | Error::Busy(_)
         | Error::Stopping => fixed(Code::Unavailable, LATER),
+        Error::WornOut(_) if surface == Surface::Manager => (Code::Unavailable, error.to_string()),
+        Error::WornOut(_) => fixed(Code::Unavailable, LATER),
         Error::Unsettled(_) => fixed(
             Code::Unavailable,
             "the change was made, but the journal could not confirm it; look before you repeat it",
@@ -228,6 +230,7 @@ fn code_of(error: &change::Error) -> Code {
         | change::Error::NoProtectingKey { .. }
         | change::Error::NoMoreVersions(_)
         | change::Error::NoMoreGenerations(_)
+        | change::Error::NotProtecting(_)
         | change::Error::NotNewest { .. }
         | change::Error::KeyLife { .. }
         | change::Error::Refers(_)

@@ -203,6 +203,7 @@ fn master_key(group: GroupView<'_>, key: &MasterKey, custodian: &Custodian) -> v
         wraps: group.wraps(&key.id),
         emptied: key.state.emptied().map(timestamp),
         doom: key.state.doom().map(timestamp),
+        invocations: key.reserved,
     }
 }
 

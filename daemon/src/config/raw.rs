@@ -1,19 +1,21 @@
 //! The file as it is written, and the checks that make a [`Config`] of it.
 
 use std::{
-    collections::BTreeMap,
-    num::{NonZeroU32, NonZeroUsize},
+    num::NonZeroU32,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use custody::{envelope::Wrapping, journal::chain::CheckpointPolicy};
-use hsm::{CodeOverride, PinSource, Profile, TokenSelector};
+use custody::{invocation, journal::chain::CheckpointPolicy};
 use jiff::SignedDuration;
 use serde::Deserialize;
 
-use super::{Attestation, Config, Limits, Live, Problem, Rate, Senders, Token, Worker};
+use super::{Attestation, Config, Limits, Live, Problem, Rate, Senders};
 use crate::{attest, log};
+
+mod token;
+
+use token::RawToken;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -38,57 +40,6 @@ pub(super) struct Raw {
 struct RawListen {
     manager: PathBuf,
     provider: PathBuf,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct RawToken {
-    module: PathBuf,
-    label: Option<String>,
-    serial: Option<String>,
-    uri: Option<String>,
-    pin: RawPin,
-    #[serde(default = "two")]
-    workers: NonZeroUsize,
-    #[serde(default = "a_day")]
-    worker_age: SignedDuration,
-    #[serde(default = "worker_growth")]
-    worker_growth: String,
-    #[serde(default = "two")]
-    sessions: NonZeroUsize,
-    #[serde(default = "queue")]
-    queue: NonZeroUsize,
-    #[serde(default = "five_seconds")]
-    deadline: SignedDuration,
-    #[serde(default = "a_minute")]
-    start_deadline: SignedDuration,
-    #[serde(default = "five_seconds")]
-    longest_wait: SignedDuration,
-    #[serde(default = "half_a_minute")]
-    canary_interval: SignedDuration,
-    #[serde(default = "all_wrappings")]
-    wrapping: Vec<String>,
-    #[serde(default)]
-    environment: BTreeMap<String, String>,
-    #[serde(default = "auto")]
-    profile: String,
-    #[serde(default)]
-    ckr_overrides: BTreeMap<String, String>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum RawPin {
-    Word(String),
-    Source(RawPinSource),
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-enum RawPinSource {
-    Credential(String),
-    File(PathBuf),
-    Descriptor(i32),
 }
 
 #[derive(Deserialize)]
@@ -133,53 +84,13 @@ struct RawLimits {
     burst: u32,
     drain: SignedDuration,
     rewrap_share: u32,
+    key_invocations: u64,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 struct RawMetrics {
     socket: Option<PathBuf>,
-}
-
-fn two() -> NonZeroUsize {
-    NonZeroUsize::MIN.saturating_add(1)
-}
-
-fn a_day() -> SignedDuration {
-    SignedDuration::from_hours(24)
-}
-
-fn worker_growth() -> String {
-    "256MiB".to_owned()
-}
-
-fn queue() -> NonZeroUsize {
-    NonZeroUsize::MIN.saturating_add(1023)
-}
-
-fn five_seconds() -> SignedDuration {
-    SignedDuration::from_secs(5)
-}
-
-fn half_a_minute() -> SignedDuration {
-    SignedDuration::from_secs(30)
-}
-
-fn a_minute() -> SignedDuration {
-    SignedDuration::from_mins(1)
-}
-
-/// The profile that the module's library tells.
-const AUTO: &str = "auto";
-
-fn auto() -> String {
-    AUTO.to_owned()
-}
-
-fn all_wrappings() -> Vec<String> {
-    Wrapping::ALL
-        .map(|wrapping| wrapping.name().to_owned())
-        .into()
 }
 
 impl Default for RawJournal {
@@ -214,6 +125,7 @@ impl Default for RawLimits {
             burst: 2000,
             drain: SignedDuration::from_secs(10),
             rewrap_share: 25,
+            key_invocations: invocation::BOUND,
         }
     }
 }
@@ -248,6 +160,7 @@ impl Raw {
             provider,
             metrics,
             token,
+            key_invocations: self.limits.key_invocations()?,
             segment_size: size("journal.segment-size", &self.journal.segment_size)?,
             attestation: self.attestation.check()?,
             log_format: self.log.format,
@@ -286,6 +199,13 @@ impl RawAttestation {
 }
 
 impl RawLimits {
+    fn key_invocations(&self) -> Result<u64, Problem> {
+        match self.key_invocations {
+            bound @ LEAST_INVOCATIONS..=invocation::BOUND => Ok(bound),
+            bound => Err(Problem::KeyInvocations(bound)),
+        }
+    }
+
     fn share(&self) -> Result<u32, Problem> {
         match self.rewrap_share {
             share @ 1..=100 => Ok(share),
@@ -311,63 +231,6 @@ impl RawLimits {
     }
 }
 
-impl RawToken {
-    fn check(self) -> Result<(Token, Worker), Problem> {
-        let selector = match (self.label, self.serial, self.uri) {
-            (Some(label), Some(serial), None) => TokenSelector::new(label, serial),
-            (None, None, Some(uri)) => uri.parse().map_err(Problem::TokenUri)?,
-            _ => return Err(Problem::TokenName),
-        };
-        let pin = match self.pin {
-            RawPin::Source(RawPinSource::Credential(name)) => PinSource::Credential(name),
-            RawPin::Source(RawPinSource::File(file)) => {
-                PinSource::File(absolute("token.pin.file", file)?)
-            }
-            RawPin::Source(RawPinSource::Descriptor(number)) => PinSource::Descriptor(number),
-            RawPin::Word(word) if word == "prompt" => PinSource::Prompt,
-            RawPin::Word(_) => return Err(Problem::Pin),
-        };
-        let wrapping = |name: String| Wrapping::from_name(&name).ok_or(Problem::Wrapping(name));
-        let wrappings: Vec<_> = self
-            .wrapping
-            .into_iter()
-            .map(wrapping)
-            .collect::<Result<_, _>>()?;
-        if wrappings.is_empty() {
-            return Err(Problem::NoWrapping);
-        }
-        let profile = match &*self.profile {
-            AUTO => None,
-            name => Some(Profile::from_name(name).ok_or(Problem::Profile(self.profile))?),
-        };
-        let overrides = self.ckr_overrides.iter();
-        let overrides = overrides.map(|(code, class)| CodeOverride::new(code, class));
-        let token = Token {
-            selector,
-            workers: self.workers,
-            sessions: self.sessions,
-            queue: self.queue,
-            deadline: positive("token.deadline", self.deadline)?,
-            longest_wait: positive("token.longest-wait", self.longest_wait)?,
-            canary_interval: positive("token.canary-interval", self.canary_interval)?,
-        };
-        let worker = Worker {
-            module: absolute("token.module", self.module)?,
-            environment: self.environment.into_iter().collect(),
-            pin,
-            age: positive("token.worker-age", self.worker_age)?,
-            growth: size("token.worker-growth", &self.worker_growth)?,
-            start_deadline: positive("token.start-deadline", self.start_deadline)?,
-            wrappings,
-            codes: hsm::Codes {
-                profile,
-                overrides: overrides.collect::<Result<_, _>>()?,
-            },
-        };
-        Ok((token, worker))
-    }
-}
-
 fn absolute(key: &'static str, path: PathBuf) -> Result<PathBuf, Problem> {
     if path.is_absolute() {
         Ok(path)
@@ -382,6 +245,9 @@ fn positive(key: &'static str, duration: SignedDuration) -> Result<Duration, Pro
         _ => Err(Problem::Zero(key)),
     }
 }
+
+/// With fewer a key would be replaced all the time.
+const LEAST_INVOCATIONS: u64 = 64 * invocation::PER_WRAP;
 
 /// The least size: smaller segments would cost more in folders than they hold, and no
 /// executable is smaller.

@@ -78,6 +78,16 @@ fn what_is_wrong_is_named() {
         ),
         (
             "[token]",
+            "[limits]\nkey-invocations = 4294967297\n[token]",
+            "limits.key-invocations",
+        ),
+        (
+            "[token]",
+            "[limits]\nkey-invocations = 2047\n[token]",
+            "limits.key-invocations",
+        ),
+        (
+            "[token]",
             "[limits]\nhandshake = \"0s\"\n[token]",
             "limits.handshake",
         ),

@@ -6,7 +6,7 @@ use custody::{
     envelope::Failed,
     journal::{Event, Journal as _, Receipt, Refusal, Turned, undelivered::Undelivered},
     lint::Finding,
-    name::VersionId,
+    name::{GroupName, VersionId},
     policy::{Reason, Tampered, Via, rule::Senseless},
     release::Unwritable,
     secret::Refused,
@@ -79,6 +79,10 @@ pub(crate) enum Error {
     Seal(#[source] Failed),
     #[error("the system's random number generator failed")]
     Random,
+    #[error(
+        "the master key of group {0} has encrypted as often as it may; another takes its place"
+    )]
+    WornOut(GroupName),
     #[error("the change was made, but that could not be recorded")]
     Unsettled(#[source] JournalError),
     #[error("there is no backup")]

@@ -23,6 +23,7 @@ impl Custodian {
     ) -> Result<MasterKey, Error> {
         let label = format!("custodyd {group} {generation}");
         let made = self.hsm.generate_gmk(&label).await.map_err(Error::Hsm)?;
+        let reserved = self.invocations().born(made.id);
         let token = self.hsm.token();
         Ok(MasterKey {
             id: made.id,
@@ -33,15 +34,17 @@ impl Custodian {
             canary: made.canary,
             token_label: token.label,
             token_serial: token.serial,
+            reserved,
             created: now(),
         })
     }
 
     /// Makes the next generation of a group's master key, which protects from now on. What the
-    /// former ones protected is moved to it in the background.
+    /// former ones protected is moved to it in the background. Without an operator it is the
+    /// daemon that does it.
     pub(crate) async fn rotate_group(
         self: &Arc<Self>,
-        operator: Operator,
+        operator: Option<Operator>,
         group: GroupName,
         expected: Option<u32>,
         is_compromised: bool,
@@ -53,7 +56,7 @@ impl Custodian {
             let next = this.make_key(&group, generation).await?;
             let id = next.id;
             let (edit, change) = change::key::rotate_group(&this.state(), next, is_compromised)?;
-            let written = this.commit(writer, Some(&operator), edit, change).await;
+            let written = this.commit(writer, operator.as_ref(), edit, change).await;
             if was_made(&written) {
                 this.moving.wake();
             } else {

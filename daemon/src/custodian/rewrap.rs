@@ -92,6 +92,7 @@ impl Custodian {
         pace: &mut Pace<impl Fn() -> u32>,
         gone: &mut HashSet<custody::name::KeyId>,
     ) -> Result<(), Error> {
+        self.replace_worn_keys().await?;
         let mut refused = None;
         let unmoved = self.state().unmoved();
         for group in unmoved {
@@ -136,8 +137,9 @@ impl Custodian {
             let mut moved = Vec::with_capacity(batch.moves.len());
             let mut failed = None;
             for wanted in batch.moves {
+                let counted = self.count_in_turn(group, *wanted.to()).await?;
                 let began = Instant::now();
-                match self.hsm.rewrap_dek(&wanted).await {
+                match self.hsm.rewrap_dek(counted, &wanted).await {
                     Ok(wrapped) => moved.push(wanted.made(wrapped)),
                     Err(error) if error.is_bad_data() => tracing::error!(
                         version = %wanted.version(),

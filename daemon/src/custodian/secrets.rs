@@ -148,9 +148,10 @@ impl Custodian {
             kind,
             gmk: &place.gmk,
         };
+        let counted = self.count(writer, &id.group, &place.gmk).await?;
         let wrapped = self
             .hsm
-            .protect_dek(&place.gmk, &dek, context)
+            .protect_dek(counted, &dek, context)
             .await
             .map_err(Error::Hsm)?;
         let written = Written {

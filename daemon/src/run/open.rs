@@ -103,6 +103,7 @@ async fn proven(
         hsm,
         writer: Writer::after(last),
         mill: Mill::start().map_err(Failure::Runtime)?,
+        key_invocations: config.key_invocations,
     })
 }
 

@@ -43,6 +43,7 @@ CREATE TABLE master_key (
     canary BLOB NOT NULL,
     token_label TEXT NOT NULL,
     token_serial TEXT NOT NULL,
+    reserved INTEGER NOT NULL,
     created INTEGER NOT NULL,
     change INTEGER NOT NULL,
     tag BLOB NOT NULL,

@@ -2,6 +2,7 @@
 
 use custody::{
     envelope::WrappedDek,
+    invocation::Invocation,
     rewrap::{Destroyed, Move},
 };
 
@@ -12,15 +13,22 @@ use crate::{
 };
 
 impl Client {
-    /// Wraps a data key under another master key; it does not leave the worker. What is returned
-    /// has been opened again and compared.
+    /// Wraps a data key under another master key, whose encryption was counted; it does not leave
+    /// the worker. What is returned has been opened again and compared.
     ///
     /// # Errors
     ///
     /// [`Error::is_bad_data`] if the wrap is not what was stored; else if one of the keys is not
     /// usable or the token does not answer.
-    pub async fn rewrap_dek(&self, wanted: &Move) -> Result<WrappedDek, Error> {
+    pub async fn rewrap_dek(
+        &self,
+        counted: Invocation,
+        wanted: &Move,
+    ) -> Result<WrappedDek, Error> {
         let (from, to) = (wanted.from(), wanted.to());
+        if counted.gmk() != to {
+            return Err(Error::KeyNotLoaded { id: *to });
+        }
         self.shared.keys.usable(to)?;
         let request = Rewrap {
             from: self.sealed(from, wanted.wrapped(), wanted.context(from))?,

@@ -3,6 +3,7 @@
 use aws_lc_rs::{digest, signature};
 use custody::{
     envelope::{Context, PlaintextDek, WrappedDek, Wrapping},
+    invocation::Invocation,
     name::{InstanceId, KeyId},
 };
 use hsm::{Client, Error, KeyRole, KnownKey, NewGmk};
@@ -29,7 +30,10 @@ async fn protect(
         instance,
         gmk: &gmk.id,
     };
-    let wrapped = client.protect_dek(&gmk.id, &dek, context).await.unwrap();
+    let wrapped = client
+        .protect_dek(Invocation::uncounted(gmk.id), &dek, context)
+        .await
+        .unwrap();
     (dek, wrapped)
 }
 

@@ -2,6 +2,7 @@
 
 use custody::{
     envelope::{Context, PlaintextDek},
+    invocation::Invocation,
     name::InstanceId,
 };
 use hsm::{Client, Error};
@@ -18,7 +19,10 @@ pub(crate) async fn under_load(
         instance: &instance,
         gmk: &gmk,
     };
-    let wrapped = client.protect_dek(&gmk, &dek, context).await.unwrap();
+    let wrapped = client
+        .protect_dek(Invocation::uncounted(gmk), &dek, context)
+        .await
+        .unwrap();
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let callers: Vec<_> = (0..8)
         .map(|_| {

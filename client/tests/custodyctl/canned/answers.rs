@@ -72,6 +72,7 @@ pub(super) fn group() -> v1::Group {
             canary: time(),
             canary_problem: None,
             wraps: 2,
+            invocations: 67_108_864,
             emptied: None,
             doom: None,
         }],

@@ -112,6 +112,7 @@ fn state(rules: Rules, properties: &Properties, written: Millis) -> State {
             canary: WrappedDek::from_blob([1; 60]),
             token_label: String::new(),
             token_serial: String::new(),
+            reserved: 0,
             created: 0,
         }),
         Row::Secret(Secret {

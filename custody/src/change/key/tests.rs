@@ -32,6 +32,7 @@ fn key(generation: u32) -> MasterKey {
         canary: WrappedDek::from_blob([0; 4]),
         token_label: "token".into(),
         token_serial: "1".into(),
+        reserved: 64,
         created: 0,
     }
 }

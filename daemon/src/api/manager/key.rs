@@ -22,7 +22,7 @@ impl Call<'_> {
         } = request;
         self.manager
             .custodian
-            .rotate_group(self.operator, name.clone(), expected, compromised)
+            .rotate_group(Some(self.operator), name.clone(), expected, compromised)
             .await?;
         self.manager.group(&name)
     }

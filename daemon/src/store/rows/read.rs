@@ -199,7 +199,7 @@ pub(in crate::store) fn master_keys(
     each: &mut dyn FnMut(Tagged),
 ) -> Result<(), Error> {
     let query = r#"SELECT "group", generation, id, state, emptied, doom, wrapping,
-            canary, token_label, token_serial, created, change, tag
+            canary, token_label, token_serial, reserved, created, change, tag
         FROM master_key"#;
     read(connection, "master_key", query, each, |columns| {
         Ok(Row::MasterKey(MasterKey {
@@ -211,6 +211,7 @@ pub(in crate::store) fn master_keys(
             canary: columns.wrapped()?,
             token_label: columns.take()?,
             token_serial: columns.take()?,
+            reserved: columns.take()?,
             created: columns.take()?,
         }))
     })

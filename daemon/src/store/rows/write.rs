@@ -65,10 +65,10 @@ pub(in crate::store) fn row(connection: &Connection, tagged: &Tagged) -> Result<
         ),
         Row::MasterKey(key) => run(
             r#"INSERT INTO master_key ("group", generation, id, state, emptied, doom, wrapping,
-                canary, token_label, token_serial, created, change, tag)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+                canary, token_label, token_serial, reserved, created, change, tag)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
             ON CONFLICT ("group", generation) DO UPDATE SET state = excluded.state,
-                emptied = excluded.emptied, doom = excluded.doom,
+                emptied = excluded.emptied, doom = excluded.doom, reserved = excluded.reserved,
                 change = excluded.change, tag = excluded.tag"#,
             params![
                 key.group.as_str(),
@@ -81,6 +81,7 @@ pub(in crate::store) fn row(connection: &Connection, tagged: &Tagged) -> Result<
                 key.canary.blob(),
                 key.token_label,
                 key.token_serial,
+                key.reserved,
                 key.created,
                 change,
                 tag

@@ -40,6 +40,7 @@ pub(super) struct MasterKey {
     wraps: u64,
     emptied: Option<String>,
     doom: Option<String>,
+    invocations: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -83,6 +84,7 @@ impl From<v1::MasterKey> for MasterKey {
             wraps: key.wraps,
             emptied: time(key.emptied.as_ref()),
             doom: time(key.doom.as_ref()),
+            invocations: key.invocations,
         }
     }
 }
