@@ -17,13 +17,14 @@ use zeroize::Zeroizing;
 use crate::{
     Error, Settings, TokenDescription,
     latch::Latch,
-    wire::{Done, Generate, Op, Protect, Reveal, Secret, Sign},
+    wire::{Done, Op, Protect, Reveal, Secret, Sign},
 };
 
 mod again;
 pub(crate) mod canary;
 mod driver;
 mod flight;
+mod generate;
 pub(crate) mod health;
 pub(crate) mod key;
 mod lanes;
@@ -38,7 +39,7 @@ mod start;
 use canary::Canary;
 use driver::{Crew, Driver};
 use health::Health;
-use key::{Keys, KnownKey, NewGmk, NewJournalKey};
+use key::{Keys, KnownKey};
 use lanes::Lanes;
 use meters::Meters;
 use process::PinHandover;
@@ -46,8 +47,6 @@ use start::Worker;
 
 /// No blob or public key of ours is longer; what the database gives may be.
 const MAX_BLOB: usize = 1024;
-/// Labels are for people; the rest of a longer one is left out.
-const MAX_LABEL: usize = 255;
 
 /// A token, by way of its workers. Cloning shares it; with the last clone the workers end.
 #[derive(Clone)]
@@ -163,34 +162,6 @@ impl Client {
     /// How the canary that was tried last did, of whichever key.
     pub fn newest_canary(&self) -> Option<Canary> {
         self.shared.keys.newest_canary()
-    }
-
-    /// Makes a group master key in the token, protects its canary and loads it.
-    ///
-    /// # Errors
-    ///
-    /// If the token wraps in none of the allowed ways or makes no conforming key.
-    pub async fn generate_gmk(&self, label: &str) -> Result<NewGmk, Error> {
-        let made = match self.ask(generate(label, false)).await? {
-            Done::Gmk(made) => NewGmk::from_wire(made).ok_or_else(incomplete)?,
-            other => return Err(unexpected(&other)),
-        };
-        self.shared.share(&self.lanes, &made.id).await;
-        Ok(made)
-    }
-
-    /// Makes a pair of keys in the token that signs the journal, and loads it.
-    ///
-    /// # Errors
-    ///
-    /// If the token makes no conforming key.
-    pub async fn generate_journal_key(&self, label: &str) -> Result<NewJournalKey, Error> {
-        let made = match self.ask(generate(label, true)).await? {
-            Done::Journal(made) => NewJournalKey::from_wire(made).ok_or_else(incomplete)?,
-            other => return Err(unexpected(&other)),
-        };
-        self.shared.share(&self.lanes, &made.id).await;
-        Ok(made)
     }
 
     /// Wraps `dek` under the key whose encryption was counted. What is returned has been opened
@@ -393,15 +364,6 @@ impl std::fmt::Debug for Client {
             .field("waiting", &self.lanes.waiting())
             .finish_non_exhaustive()
     }
-}
-
-fn generate(label: &str, journal: bool) -> Op {
-    let mut end = label.len().min(MAX_LABEL);
-    while !label.is_char_boundary(end) {
-        end -= 1;
-    }
-    let label = label[..end].to_owned();
-    Op::Generate(Generate { journal, label })
 }
 
 fn unexpected(answer: &Done) -> Error {
