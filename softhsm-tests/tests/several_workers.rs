@@ -202,6 +202,38 @@ fn a_reload_with_a_wrong_pin_leaves_the_workers_as_they_are() {
 }
 
 #[test]
+fn the_status_of_the_token_says_what_is_amiss_and_ends_so() {
+    let site = site();
+    let daemon = site.start();
+    site.furnish(CONTENT);
+    site.ctl(&["group", "create", "other"]);
+    until_both_serve(&site, 2);
+    let fine = site.try_ctl(&["hsm", "status"]);
+    assert_eq!(fine.status.code(), Some(0), "{}", text(&fine));
+    assert!(
+        text(&fine).contains("2, none refused, and each canary opened"),
+        "{}",
+        text(&fine)
+    );
+
+    let gone = site.gmk("web");
+    site.intrude(&["destroy", &gone]);
+    for worker in daemon.workers() {
+        kill(worker, Signal::SIGKILL).unwrap();
+    }
+    until_both_serve(&site, 4);
+    let amiss = site.try_ctl(&["hsm", "status", "-o", "json"]);
+    assert_eq!(amiss.status.code(), Some(10), "{}", text(&amiss));
+    let status: Value = serde_json::from_slice(&amiss.stdout).unwrap();
+    let [key] = &status["amiss"].as_array().unwrap()[..] else {
+        panic!("{status:#}");
+    };
+    assert_eq!((&key["group"], &key["id"]), (&"web".into(), &gone.into()));
+    let refused = key["refused"].as_str().unwrap();
+    assert!(refused.contains("is not in the token"), "{refused}");
+}
+
+#[test]
 fn requests_are_refused_at_once_while_no_worker_can_be_started() {
     let site = Site::new();
     site.configure("workers = 2\ndeadline = \"1m\"\nlongest-wait = \"200ms\"\n");

@@ -9,6 +9,7 @@ mod context;
 mod expiring;
 mod failing;
 mod grant;
+mod hsm;
 mod import;
 mod inject;
 mod journal;

@@ -8,6 +8,7 @@ use crate::{
     evidence::{self, Evidence, Selector},
     failure::Failure,
     output::{self, View, properties, time},
+    token::Token,
 };
 
 #[derive(Debug, Serialize)]
@@ -55,29 +56,6 @@ struct Status {
 }
 
 #[derive(Debug, Serialize)]
-struct Token {
-    label: String,
-    serial: String,
-    manufacturer: String,
-    model: String,
-    module: String,
-    state: String,
-    problem: Option<String>,
-    worker_generation: u64,
-    canary: Option<String>,
-    canary_problem: Option<String>,
-    breaker: String,
-    workers: Vec<Worker>,
-}
-
-#[derive(Debug, Serialize)]
-struct Worker {
-    number: u64,
-    state: String,
-    problem: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
 struct Journal {
     sequence: u64,
     hash: String,
@@ -102,35 +80,6 @@ impl From<v1::StatusResponse> for Status {
             attestation: status.attestation,
             attestation_lacks: status.attestation_lacks,
             findings: status.findings,
-        }
-    }
-}
-
-impl From<v1::TokenStatus> for Token {
-    fn from(token: v1::TokenStatus) -> Self {
-        Self {
-            label: token.label,
-            serial: token.serial,
-            manufacturer: token.manufacturer,
-            model: token.model,
-            module: token.module,
-            state: token.state,
-            problem: token.problem,
-            worker_generation: token.worker_generation,
-            canary: time(token.canary.as_ref()),
-            canary_problem: token.canary_problem,
-            breaker: token.breaker,
-            workers: token.workers.into_iter().map(Into::into).collect(),
-        }
-    }
-}
-
-impl From<v1::WorkerStatus> for Worker {
-    fn from(worker: v1::WorkerStatus) -> Self {
-        Self {
-            number: worker.number,
-            state: worker.state,
-            problem: worker.problem,
         }
     }
 }
@@ -172,56 +121,6 @@ impl Status {
             ("secrets", Some(self.secrets.to_string())),
             ("grants", Some(self.grants.to_string())),
             ("findings", Some(self.findings.to_string())),
-        ]
-    }
-}
-
-impl Token {
-    fn canary(&self) -> Option<String> {
-        let at = self.canary.as_ref()?;
-        Some(match &self.canary_problem {
-            Some(problem) => format!("did not open at {at}: {problem}"),
-            None => format!("opened at {at}"),
-        })
-    }
-
-    fn breaker(&self) -> &str {
-        match self.breaker.as_str() {
-            "closed" => "done",
-            "half-open" => "wait for a worker that is being started",
-            "open" => "refused at once, until a worker can be started",
-            other => other,
-        }
-    }
-
-    fn workers(&self) -> Option<String> {
-        let workers = self.workers.iter().map(|worker| {
-            let Worker { number, state, .. } = worker;
-            match &worker.problem {
-                Some(problem) => format!("{state} (number {number}): {problem}"),
-                None => format!("{state} (number {number})"),
-            }
-        });
-        let workers: Vec<_> = workers.collect();
-        (!workers.is_empty()).then(|| workers.join("\n"))
-    }
-
-    fn facts(&self) -> Vec<(&'static str, Option<String>)> {
-        let state = match &self.problem {
-            Some(problem) => format!("{}: {problem}", self.state),
-            None => self.state.clone(),
-        };
-        vec![
-            ("token", Some(format!("{} ({})", self.label, self.serial))),
-            ("token is", Some(state)),
-            (
-                "token kind",
-                Some(format!("{} {}", self.manufacturer, self.model)),
-            ),
-            ("module", Some(self.module.clone())),
-            ("requests", Some(self.breaker().to_owned())),
-            ("workers", self.workers()),
-            ("canary", self.canary()),
         ]
     }
 }

@@ -1,13 +1,22 @@
-//! `hsm doctor` and `hsm enroll`: done by `custodyd`, since a client loads no vendor's library.
+//! `hsm status`; and `hsm doctor` and `hsm enroll`, which `custodyd` does, since a client loads no
+//! vendor's library.
 
 use std::{env, ffi::OsString, io, os::unix::process::CommandExt as _, path::PathBuf, process};
 
 use clap::Subcommand;
 
+use crate::{args::Global, failure::Failure, token};
+
 const DAEMON: &str = "custodyd";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Show how the token does: its workers, what becomes of requests, and the master keys of
+    /// the groups that you have a role for.
+    ///
+    /// Ends with exit code 10 if something is amiss, for monitoring: a worker does not serve or
+    /// could not be replaced, a canary did not open, or a key is refused.
+    Status,
     /// Try everything that custodyd wants of its token, and say what to do about what is amiss.
     ///
     /// Runs 'custodyd hsm doctor', which is looked for beside custodyctl and then in PATH, with
@@ -40,12 +49,16 @@ pub(crate) struct Error {
     source: io::Error,
 }
 
-/// Becomes `custodyd`, and so does not return unless that fails.
-pub(crate) fn run(command: Command) -> crate::failure::Failure {
-    let (name, Arguments { passed }) = match command {
-        Command::Doctor(arguments) => ("doctor", arguments),
-        Command::Enroll(arguments) => ("enroll", arguments),
-    };
+pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Status => token::health(global).await,
+        Command::Doctor(arguments) => Err(become_daemon("doctor", arguments)),
+        Command::Enroll(arguments) => Err(become_daemon("enroll", arguments)),
+    }
+}
+
+/// Does not return unless that fails.
+fn become_daemon(name: &str, Arguments { passed }: Arguments) -> Failure {
     let program = beside().unwrap_or_else(|| DAEMON.into());
     let source = process::Command::new(&program)
         .args(["hsm", name])

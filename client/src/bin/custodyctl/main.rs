@@ -28,6 +28,7 @@ mod journal;
 mod output;
 mod role;
 mod secret;
+mod token;
 mod types;
 mod when;
 
@@ -78,7 +79,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Import(args) => runtime.block_on(import::run(&global, args)),
         Command::Whoami => runtime.block_on(daemon::whoami(&global)),
         Command::Status => runtime.block_on(daemon::status(&global)),
-        Command::Hsm(command) => Err(hsm::run(command)),
+        Command::Hsm(command) => runtime.block_on(hsm::run(&global, command)),
         Command::Types => types::run(&global),
         Command::Journal(command) => runtime.block_on(journal::run(&global, command)),
         Command::Backup(command) => runtime.block_on(backup::run(&global, command)),

@@ -1,0 +1,228 @@
+//! A token as custodyd tells of it, and `custodyctl hsm status`.
+
+use client::v1;
+use serde::Serialize;
+
+use crate::{
+    args::Global,
+    failure::Failure,
+    output::{self, View, columns, properties, time},
+};
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Token {
+    label: String,
+    serial: String,
+    manufacturer: String,
+    model: String,
+    module: String,
+    state: String,
+    problem: Option<String>,
+    worker_generation: u64,
+    canary: Option<String>,
+    canary_problem: Option<String>,
+    breaker: String,
+    workers: Vec<Worker>,
+}
+
+#[derive(Debug, Serialize)]
+struct Worker {
+    number: u64,
+    state: String,
+    problem: Option<String>,
+}
+
+impl From<v1::TokenStatus> for Token {
+    fn from(token: v1::TokenStatus) -> Self {
+        Self {
+            label: token.label,
+            serial: token.serial,
+            manufacturer: token.manufacturer,
+            model: token.model,
+            module: token.module,
+            state: token.state,
+            problem: token.problem,
+            worker_generation: token.worker_generation,
+            canary: time(token.canary.as_ref()),
+            canary_problem: token.canary_problem,
+            breaker: token.breaker,
+            workers: token.workers.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<v1::WorkerStatus> for Worker {
+    fn from(worker: v1::WorkerStatus) -> Self {
+        Self {
+            number: worker.number,
+            state: worker.state,
+            problem: worker.problem,
+        }
+    }
+}
+
+impl Token {
+    fn canary(&self) -> Option<String> {
+        let at = self.canary.as_ref()?;
+        Some(match &self.canary_problem {
+            Some(problem) => format!("did not open at {at}: {problem}"),
+            None => format!("opened at {at}"),
+        })
+    }
+
+    fn breaker(&self) -> &str {
+        match self.breaker.as_str() {
+            "closed" => "done",
+            "half-open" => "wait for a worker that is being started",
+            "open" => "refused at once, until a worker can be started",
+            other => other,
+        }
+    }
+
+    fn workers(&self) -> Option<String> {
+        let workers = self.workers.iter().map(|worker| {
+            let Worker { number, state, .. } = worker;
+            match &worker.problem {
+                Some(problem) => format!("{state} (number {number}): {problem}"),
+                None => format!("{state} (number {number})"),
+            }
+        });
+        let workers: Vec<_> = workers.collect();
+        (!workers.is_empty()).then(|| workers.join("\n"))
+    }
+
+    pub(crate) fn facts(&self) -> Vec<(&'static str, Option<String>)> {
+        let state = match &self.problem {
+            Some(problem) => format!("{}: {problem}", self.state),
+            None => self.state.clone(),
+        };
+        vec![
+            ("token", Some(format!("{} ({})", self.label, self.serial))),
+            ("token is", Some(state)),
+            (
+                "token kind",
+                Some(format!("{} {}", self.manufacturer, self.model)),
+            ),
+            ("module", Some(self.module.clone())),
+            ("requests", Some(self.breaker().to_owned())),
+            ("workers", self.workers()),
+            ("canary", self.canary()),
+        ]
+    }
+}
+
+/// A group master key of which something is amiss, or whose canary was never tried.
+#[derive(Debug, Serialize)]
+struct Key {
+    group: String,
+    generation: u32,
+    id: String,
+    refused: Option<String>,
+    canary: Option<String>,
+    canary_problem: Option<String>,
+}
+
+/// How the token, its workers and the keys do that the operator may see.
+#[derive(Debug, Serialize)]
+struct Health {
+    token: Token,
+    keys: usize,
+    /// Those that are refused, or whose canary did not open.
+    amiss: Vec<Key>,
+}
+
+impl Key {
+    fn of(group: &str, key: v1::MasterKey) -> Self {
+        Self {
+            group: group.to_owned(),
+            generation: key.generation,
+            id: key.id,
+            refused: key.refused,
+            canary: time(key.canary.as_ref()),
+            canary_problem: key.canary_problem,
+        }
+    }
+
+    fn is_amiss(&self) -> bool {
+        self.refused.is_some() || self.canary_problem.is_some()
+    }
+
+    fn why(&self) -> String {
+        let why = self.refused.as_ref().or(self.canary_problem.as_ref());
+        why.cloned().unwrap_or_default()
+    }
+}
+
+impl Health {
+    fn is_good(&self) -> bool {
+        let mut workers = self.token.workers.iter();
+        self.amiss.is_empty()
+            && self.token.canary_problem.is_none()
+            && workers.all(|worker| worker.state == "serving" && worker.problem.is_none())
+    }
+}
+
+impl View for Health {
+    fn text(&self) -> Option<String> {
+        let keys = match self.amiss.len() {
+            0 => format!(
+                "{}, none refused, and each canary opened when it was tried last",
+                self.keys
+            ),
+            amiss => format!("{}, of which {amiss} cannot be used", self.keys),
+        };
+        let facts = properties(self.token.facts().into_iter().chain([("keys", Some(keys))]));
+        let amiss = columns(
+            [
+                "GROUP",
+                "GENERATION",
+                "WHAT IS AMISS",
+                "CANARY TRIED",
+                "MASTER KEY",
+            ],
+            self.amiss.iter().map(|key| {
+                [
+                    key.group.clone(),
+                    key.generation.to_string(),
+                    key.why(),
+                    key.canary.clone().unwrap_or_else(|| "never".to_owned()),
+                    key.id.clone(),
+                ]
+            }),
+        );
+        let parts: Vec<_> = [facts, amiss].into_iter().flatten().collect();
+        (!parts.is_empty()).then(|| parts.join("\n\n"))
+    }
+}
+
+/// Shows how the token, its workers and the master keys do.
+pub(crate) async fn health(global: &Global) -> Result<(), Failure> {
+    let manager = global.manager().await?;
+    let status = manager.status(v1::StatusRequest {}).await;
+    let token = status.map_err(Failure::Manager)?.token.unwrap_or_default();
+    let groups = manager.groups(v1::ListGroupsRequest::default(), usize::MAX);
+    let groups = groups.await.map_err(Failure::Manager)?.items.into_iter();
+    let keys: Vec<_> = groups
+        .flat_map(|group| {
+            let v1::Group {
+                name, master_keys, ..
+            } = group;
+            let living = master_keys
+                .into_iter()
+                .filter(|key| key.state != "destroyed");
+            living.map(move |key| Key::of(&name, key))
+        })
+        .collect();
+    let health = Health {
+        token: token.into(),
+        keys: keys.len(),
+        amiss: keys.into_iter().filter(Key::is_amiss).collect(),
+    };
+    output::show(global.output, &health)?;
+    match health.is_good() {
+        true => Ok(()),
+        false => Err(Failure::Found(
+            "something is amiss with the token".to_owned(),
+        )),
+    }
+}
