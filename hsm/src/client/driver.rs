@@ -187,6 +187,11 @@ impl Driver {
 
     /// Starts workers until one serves. `None` if it was told to stop.
     async fn successor(&mut self) -> Option<Worker> {
+        if let Some(coming) = self.renewal.take_coming()
+            && let Ok(worker) = self.meanwhile(coming).await?
+        {
+            return Some(worker);
+        }
         loop {
             let from = Instant::now() + self.next_wait();
             self.meanwhile(sleep_until(from)).await?;

@@ -25,11 +25,13 @@ use crate::{
     wire::{self, Hello, PinFrom, problem},
 };
 
-/// A worker's process. Killed when dropped.
+/// A worker's process. Killed when dropped, but for one that may be in the middle of a login,
+/// which a token may not survive: it ends by itself when its socket is closed.
 pub(super) struct Process {
     pid: Pid,
     pidfd: OwnedFd,
     exited: oneshot::Receiver<String>,
+    has_logged_in: bool,
 }
 
 impl Process {
@@ -51,7 +53,17 @@ impl Process {
             .await
             .map_err(|_| failed(io::ErrorKind::Other.into()))?;
         let (pid, pidfd) = started.map_err(failed)?;
-        Ok(Self { pid, pidfd, exited })
+        Ok(Self {
+            pid,
+            pidfd,
+            exited,
+            has_logged_in: false,
+        })
+    }
+
+    /// It is not in the middle of a login any more.
+    pub(super) fn has_logged_in(&mut self) {
+        self.has_logged_in = true;
     }
 
     /// The memory that it has in use, in bytes, if that can be known.
@@ -76,7 +88,9 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.kill();
+        if self.has_logged_in {
+            self.kill();
+        }
     }
 }
 

@@ -26,11 +26,14 @@ enum Reason {
     Growth(u64),
 }
 
-type Start = Pin<Box<dyn Future<Output = Result<Worker, Error>> + Send>>;
+/// One that is on its way.
+pub(super) type Start = Pin<Box<dyn Future<Output = Result<Worker, Error>> + Send>>;
 
 /// The one that is to take a worker's place.
 pub(super) struct Renewal {
     ordered: bool,
+    /// Whether whoever is on its way was started before that was ordered.
+    is_late: bool,
     coming: Option<Start>,
     ready: Option<Worker>,
     next_look: Instant,
@@ -46,6 +49,7 @@ impl Renewal {
         let now = Instant::now();
         Self {
             ordered: false,
+            is_late: false,
             coming: None,
             ready: None,
             next_look: now,
@@ -66,10 +70,11 @@ impl Renewal {
         self.at_first = worker.process.resident();
     }
 
-    /// It is to be replaced as soon as can be.
+    /// It is to be replaced as soon as can be. One that is on its way already is let come, since
+    /// it may be in the middle of a login, and then makes way for another.
     pub(super) fn order(&mut self) {
         self.ordered = true;
-        self.coming = None;
+        self.is_late = self.coming.is_some();
         self.ready = None;
         self.not_before = Instant::now();
         self.next_look = self.not_before;
@@ -79,6 +84,11 @@ impl Renewal {
     /// Whether another is there, so that this one is given nothing more to do.
     pub(super) fn is_ready(&self) -> bool {
         self.ready.is_some()
+    }
+
+    /// The one that is on its way, if one is.
+    pub(super) fn take_coming(&mut self) -> Option<Start> {
+        self.coming.take_if(|_| !self.is_late)
     }
 
     /// The other, if it is there.
@@ -150,13 +160,17 @@ impl Driver {
 
     /// Takes in what [`Renewal::arrival`] gave.
     pub(super) fn receive_arrival(&mut self, arrival: Result<Worker, Error>) {
+        let is_late = std::mem::take(&mut self.renewal.is_late);
         match arrival {
+            Ok(worker) if is_late => drop(tokio::spawn(worker.end())),
             Ok(worker) => self.renewal.ready = Some(worker),
             Err(error) => {
                 let problem = error.to_string();
                 tracing::warn!(%problem, "no worker could take another's place, which serves on");
                 self.note_renewal(Some(problem));
-                self.renewal.put_off();
+                if !is_late {
+                    self.renewal.put_off();
+                }
             }
         }
     }

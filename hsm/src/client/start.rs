@@ -55,6 +55,9 @@ impl Worker {
         let (mut process, mut stream, mut inbox) = launch(settings, pin).await?;
         let booted = boot(settings, &mut stream, &mut inbox).await;
         drop(login);
+        if booted.is_ok() {
+            process.has_logged_in();
+        }
         let outcome = match booted {
             Ok(token) => match load(settings, crew, &mut stream, &mut inbox).await {
                 Ok(keys) => Ok((token, keys)),

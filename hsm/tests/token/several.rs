@@ -128,6 +128,35 @@ async fn workers_are_replaced_without_a_request_that_fails() {
 }
 
 #[tokio::test]
+async fn the_last_order_counts() {
+    let store = Store::fresh();
+    let client = store.client().await;
+    let gmk = client.generate_gmk("group").await.unwrap().id;
+    for order in ["first", "second", "third"] {
+        let mut settings = store.settings();
+        settings
+            .environment
+            .push(("HSM_TEST_ORDER".into(), order.into()));
+        client.renew(settings);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    eventually("the worker that is there was ordered last", || {
+        let is_of_third = |worker: &rustix::process::Pid| {
+            let environment = fs::read(format!("/proc/{worker}/environ")).unwrap_or_default();
+            environment
+                .split(|byte| *byte == 0)
+                .any(|variable| variable == b"HSM_TEST_ORDER=third")
+        };
+        let workers = store.workers();
+        workers.len() == 1 && workers.iter().all(is_of_third)
+    })
+    .await;
+    client.check_canary(&gmk).await.unwrap();
+    client.stop().await;
+    assert_eq!(store.workers(), []);
+}
+
+#[tokio::test]
 async fn a_worker_that_is_old_is_replaced() {
     let store = Store::fresh();
     let mut settings = store.settings();
