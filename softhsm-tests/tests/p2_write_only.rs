@@ -61,14 +61,21 @@ fn reach(
 
 const CONTENT: &str = ".custody.v1.Field";
 
+/// The files of the database and the journal, which hold content as ciphertext alone: that is
+/// looked for in what the calls below answer.
+const ARCHIVE: &str = ".custody.v1.BackupResponse.data";
+
 #[test]
 fn no_answer_of_the_manager_has_a_place_for_content() {
     let all = messages();
     let methods = raw::methods("Manager");
     assert!(methods.len() >= 12);
     for (method, described) in methods {
-        let (seen, bytes) = reach(&all, described.output_type());
+        let (seen, mut bytes) = reach(&all, described.output_type());
         assert!(!seen.contains(CONTENT), "{method} can answer with content");
+        if method == "Backup" {
+            bytes.retain(|field| field != ARCHIVE);
+        }
         assert!(bytes.is_empty(), "{method} can answer with {bytes:?}");
         // It could hold anything.
         assert!(!seen.contains(".google.protobuf.Any"), "{method}");
