@@ -45,7 +45,7 @@ pub(super) enum End {
     /// It ended, or was not worth keeping.
     Lost(String),
     /// Another has taken its place.
-    Replaced(Worker),
+    Replaced(Box<Worker>),
 }
 
 /// The owner of a worker.
@@ -107,7 +107,7 @@ impl Driver {
                     self.succeed(WorkerState::Serving);
                     // What it was asked is answered; how long it takes to go holds nobody up.
                     tokio::spawn(worker.end());
-                    next = Some(successor);
+                    next = Some(*successor);
                 }
                 End::Lost(why) => {
                     self.status.set_serving(false);

@@ -63,7 +63,7 @@ impl Driver {
                 && out.is_empty()
                 && let Some(successor) = self.renewal.take_ready()
             {
-                return End::Replaced(successor);
+                return End::Replaced(Box::new(successor));
             }
             if let Err(error) = out.send(&writer) {
                 return End::Lost(error.to_string());
