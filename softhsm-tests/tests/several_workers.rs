@@ -147,6 +147,35 @@ fn a_wrong_pin_is_tried_once_by_two_workers_that_start_at_a_time() {
 }
 
 #[test]
+fn a_key_that_workers_lacked_when_they_started_is_in_use_once_the_token_behaves() {
+    let site = Site::without_init();
+    site.configure_faulty("");
+    let output = site.init().output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    // No canary is opened meanwhile.
+    site.configure_faulty("workers = 2\nlongest-wait = \"200ms\"\ncanary-interval = \"10m\"\n");
+    let daemon = site.start();
+    site.furnish(CONTENT);
+    let mut generation = 2;
+    until_both_serve(&site, generation);
+    // One worker after the other starts without the key, while another serves.
+    site.misbehave(|control| control.token.duplicates = true);
+    for which in [0, 0] {
+        kill(daemon.workers()[which], Signal::SIGKILL).unwrap();
+        generation += 1;
+        until_both_serve(&site, generation);
+    }
+    let fetched = site.fetch("web/key");
+    assert_eq!(fetched.status.code(), UNAVAILABLE, "{}", text(&fetched));
+    site.mend();
+    until("the secret is delivered again", || {
+        (site.fetch("web/key").stdout == CONTENT).then_some(())
+    });
+    assert_eq!(daemon.workers().len(), 2);
+    daemon.stop_unharmed();
+}
+
+#[test]
 fn a_pin_that_was_changed_is_taken_over_by_a_reload() {
     let site = site();
     let daemon = site.start();

@@ -1,5 +1,5 @@
-//! Keys that were refused, tried again and again: what is wrong with one may be over without
-//! a change of workers.
+//! Keys that were refused, or that a worker lacks, tried again and again: what is wrong with one may
+//! be over without a change of workers.
 
 use std::{
     sync::{Arc, Weak},
@@ -27,11 +27,11 @@ async fn tries(shared: &Shared, lanes: &Weak<Lanes>) {
         let mut wait = FIRST_WAIT.min(longest);
         loop {
             sleep(wait).await;
-            let refused = shared.keys.refused();
-            if refused.is_empty() {
+            let amiss = shared.keys.amiss();
+            if amiss.is_empty() {
                 break;
             }
-            for id in refused {
+            for id in amiss {
                 let Some(lanes) = lanes.upgrade() else {
                     return;
                 };

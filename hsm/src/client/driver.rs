@@ -151,13 +151,14 @@ impl Driver {
         for (id, load) in self.crew.keys.loads_since(worker.keys()) {
             let by = Instant::now() + self.settings.deadline;
             let asked = lanes.ask_one(self.lane, Op::Load(load), by);
+            let keys = Arc::clone(&self.crew.keys);
             tokio::spawn(async move {
                 let outcome = match asked {
                     Ok(answer) => answer.wait().await,
                     Err(error) => Err(error),
                 };
-                if let Err(error) = outcome {
-                    tracing::warn!(key = %id, %error, "a worker does not load a new key");
+                if outcome.is_err() {
+                    keys.note_lack(&id, true);
                 }
             });
         }

@@ -139,7 +139,7 @@ impl NewJournalKey {
 #[derive(Default)]
 pub(super) struct Keys {
     known: RwLock<Known>,
-    /// Told when a key is refused.
+    /// Told when a key is refused, or a worker lacks it.
     refusal: Notify,
 }
 
@@ -157,6 +157,8 @@ struct Entry {
     key: KnownKey,
     since: Version,
     refused: Option<String>,
+    /// Whether a worker that serves does not have it, though another may.
+    is_lacking: bool,
     canary: Option<Canary>,
 }
 
@@ -198,6 +200,7 @@ impl Keys {
             key,
             since: known.version,
             refused: None,
+            is_lacking: false,
             canary: None,
         };
         known.entries.insert(entry.key.id, entry);
@@ -303,7 +306,7 @@ impl Keys {
         canaries.into_iter().map(|(_, id)| id).collect()
     }
 
-    /// Waits until a key is refused.
+    /// Waits until a key is refused, or a worker lacks it.
     pub(super) async fn refusal(&self) {
         self.refusal.notified().await;
     }
@@ -330,12 +333,25 @@ impl Keys {
         self.read().loads_of(|entry| entry.since > version)
     }
 
-    /// Those that are refused.
-    pub(super) fn refused(&self) -> Vec<KeyId> {
+    /// Those that are refused, or that a worker lacks.
+    pub(super) fn amiss(&self) -> Vec<KeyId> {
         let known = self.read();
-        let refused = known.entries.iter();
-        let refused = refused.filter(|(_, entry)| entry.refused.is_some());
-        refused.map(|(id, _)| *id).collect()
+        let amiss = known.entries.iter();
+        let amiss = amiss.filter(|(_, entry)| entry.refused.is_some() || entry.is_lacking);
+        amiss.map(|(id, _)| *id).collect()
+    }
+
+    /// Notes whether a worker that serves lacks a key that others may have.
+    pub(super) fn note_lack(&self, id: &KeyId, is_lacking: bool) {
+        let mut keys = self.write();
+        let Some(entry) = keys.entries.get_mut(id) else {
+            return;
+        };
+        if is_lacking && !entry.is_lacking {
+            tracing::warn!(key = %id, "a worker lacks a key that others may have");
+            self.refusal.notify_one();
+        }
+        entry.is_lacking = is_lacking;
     }
 
     /// How many there are, and how many of them are refused.

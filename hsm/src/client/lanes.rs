@@ -183,16 +183,11 @@ impl Lanes {
         self.send(lane.ok_or(Error::Stopped)?, op, by, ties)
     }
 
-    /// Queues what `op` gives for each worker that serves, with the number of its lane.
-    pub(super) fn ask_each(
-        &self,
-        op: impl Fn() -> Op,
-        by: Instant,
-    ) -> Vec<(usize, Result<Answer, Error>)> {
-        let serving = self.lanes.iter().enumerate();
+    /// Queues what `op` gives for each worker that serves.
+    pub(super) fn ask_each(&self, op: impl Fn() -> Op, by: Instant) -> Vec<Result<Answer, Error>> {
+        let serving = self.lanes.iter().filter(|lane| lane.status.serves());
         serving
-            .filter(|(_, lane)| lane.status.serves())
-            .map(|(index, lane)| (index, self.send(lane, op(), by, Ties::Worker)))
+            .map(|lane| self.send(lane, op(), by, Ties::Worker))
             .collect()
     }
 

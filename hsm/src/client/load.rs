@@ -22,16 +22,14 @@ impl Shared {
             return good(self.ask(lanes, Op::Load(load)).await).map(drop);
         }
         let (mut loaded, mut problems) = (false, Vec::new());
-        for (_, answer) in asked {
+        for answer in asked {
             match good(wait(answer).await) {
                 Ok(_) => loaded = true,
                 Err(error) => problems.push(error),
             }
         }
+        self.keys.note_lack(id, loaded && !problems.is_empty());
         if loaded {
-            for error in problems {
-                tracing::warn!(key = %id, %error, "a worker lacks a key that others have");
-            }
             return Ok(());
         }
         let refusal = problems.iter().position(Error::refuses_key);
@@ -52,10 +50,10 @@ impl Shared {
     pub(super) async fn try_canary(&self, lanes: &Lanes, id: &KeyId) -> Option<Result<(), Error>> {
         let check = || Op::CheckCanary(id.as_bytes().to_vec());
         let (mut opened, mut problem) = (false, None);
-        for (lane, answer) in lanes.ask_each(check, self.by()) {
+        for answer in lanes.ask_each(check, self.by()) {
             match good(wait(answer).await) {
                 Ok(_) => opened = true,
-                Err(Error::KeyNotLoaded { .. }) => self.catch_up(lanes, lane, id).await,
+                Err(Error::KeyNotLoaded { .. }) => self.keys.note_lack(id, true),
                 // What waits behind others says nothing about the token.
                 Err(Error::Busy) => {}
                 Err(error) => problem = Some(error),
@@ -64,17 +62,6 @@ impl Shared {
         match opened {
             true => Some(Ok(())),
             false => problem.map(Err),
-        }
-    }
-
-    /// Has one worker load a key that it lacks.
-    async fn catch_up(&self, lanes: &Lanes, lane: usize, id: &KeyId) {
-        let Some(load) = self.keys.load_of(id) else {
-            return;
-        };
-        let asked = lanes.ask_one(lane, Op::Load(load), self.by());
-        if let Err(error) = wait(asked).await {
-            tracing::warn!(key = %id, lane, %error, "a worker lacks a key that others have");
         }
     }
 }

@@ -181,9 +181,10 @@ async fn load(
             let id = usize::try_from(answer.id).ok().and_then(|at| ids.get(at));
             let id = id.ok_or_else(|| Error::WorkerUnusable("it answers oddly".to_owned()))?;
             match outcome {
-                // Whether others still have it is found out by its canary.
+                // It may be that others have it. All are asked once this one serves, too.
                 Err(error) if error.refuses_key() && crew.health.borrow().is_serving() => {
-                    tracing::warn!(key = %id, %error, "a worker lacks a key that others have");
+                    tracing::debug!(key = %id, %error, "a worker that starts lacks a key");
+                    crew.keys.note_lack(id, true);
                 }
                 outcome => {
                     let turn = crew.keys.settle(id, &outcome);
