@@ -16,7 +16,10 @@ use softhsm_tests::{Site, daemon::Daemon, text};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
-use crate::{load::Target, settings::CONTENT};
+use crate::{
+    load::Target,
+    settings::{self, CONTENT},
+};
 
 /// How long a start with very many secrets may take.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -44,7 +47,11 @@ pub(crate) struct Installation {
 impl Installation {
     pub(crate) fn new(place: Place) -> Self {
         let (site, memory) = match place {
-            Place::Disk => (Site::new(), None),
+            Place::Disk => {
+                let site = Site::new();
+                site.configure(&workers());
+                (site, None)
+            }
             Place::Memory => {
                 let memory = TempDir::with_prefix_in("custodyd-bench-", "/dev/shm").unwrap();
                 (elsewhere(&memory), Some(memory))
@@ -152,6 +159,7 @@ where
 /// A site whose state directory is in `memory`.
 fn elsewhere(memory: &TempDir) -> Site {
     let site = Site::without_init();
+    site.configure(&workers());
     let file = site.path("custodyd.toml");
     let configuration = fs::read_to_string(&file).unwrap();
     let here = format!("{:?}", site.path("state"));
@@ -161,6 +169,11 @@ fn elsewhere(memory: &TempDir) -> Site {
     let output = site.init().output().unwrap();
     assert!(output.status.success(), "init: {}", text(&output));
     site
+}
+
+/// The line of the configuration.
+fn workers() -> String {
+    format!("workers = {}\n", settings::workers())
 }
 
 async fn make_group(manager: &Manager, number: u32) {

@@ -89,6 +89,11 @@ impl Settings {
     }
 }
 
+/// `CUSTODYD_BENCH_WORKERS`: how many workers the token has.
+pub(crate) fn workers() -> u32 {
+    one("WORKERS", 2)
+}
+
 fn one<T: FromStr>(name: &str, default: T) -> T {
     let name = format!("CUSTODYD_BENCH_{name}");
     match env::var(&name) {
