@@ -68,6 +68,15 @@ TOKEN_TESTS := boot_order certificates chaos compliance faulty_token finding_key
     p5_untrusted_database p6_plaintext_hygiene p7_durable p8_recovering references roles rotation \
     tls_context token_codes versions
 
+SOAK_SECONDS ?= 3600
+
+.PHONY: soak
+soak: ## Have the token misbehave at random under load, for SOAK_SECONDS (an hour)
+	@scripts/setup cargo cc softhsm openssl
+	$(CARGO) build --locked --bin custodyd --bin custodyctl
+	CUSTODYD_SOAK_SECONDS=$(SOAK_SECONDS) \
+	    $(CARGO) test --locked -p softhsm-tests --test soak -- --ignored --nocapture
+
 .PHONY: test-tokens
 test-tokens: export CUSTODYD_SKIPPED := $(TARGET)/skipped-token-tests
 test-tokens: ## Run the tests about tokens on Kryoptic, and see what is not supported refused
