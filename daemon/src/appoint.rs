@@ -113,7 +113,7 @@ async fn assign(config: &Config, roles: Vec<Assignment>) -> Result<(), Failure> 
     let Opened {
         custodian,
         journal_closing,
-    } = run::open(config, attestor, run::Attempts::one()).await?;
+    } = run::open(&config.with_one_worker(), attestor, run::Attempts::one()).await?;
     let mut outcome = Ok(());
     for held in roles {
         let said = format!("{} for {}", held.role, list(held.selectors.as_slice()));

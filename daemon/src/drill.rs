@@ -68,7 +68,7 @@ pub(crate) struct Options {
 impl Options {
     /// The token to try it on.
     fn settings(&self, config: &Config) -> hsm::Settings {
-        let mut settings = config.worker();
+        let mut settings = config.with_one_worker().worker();
         if let Some(token) = &self.token {
             settings.token = token.clone();
             // A PIN that one token refused says nothing of another.

@@ -99,7 +99,7 @@ async fn prove_all(config: &Config, folder: &Path, manifest: &Manifest) -> Resul
             "the database and the manifest are of two installations".to_owned(),
         ));
     }
-    let (hsm, row_key) = prove::unlocked(config.worker(), &system).await?;
+    let (hsm, row_key) = prove::unlocked(config.with_one_worker().worker(), &system).await?;
     let state = prove::load_state(&mut database, row_key, &system, tag);
     hsm.stop().await;
     prove::is_at(&state?, &manifest.settled)?;

@@ -118,6 +118,15 @@ fn a_worker_that_crashes_or_hangs_fails_no_request_and_is_on_record_once() {
 }
 
 #[test]
+fn a_command_that_is_soon_over_logs_in_once() {
+    let site = Site::without_init();
+    site.configure_faulty("workers = 2\n");
+    let output = site.init().output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    assert_eq!(site.logins(), 1);
+}
+
+#[test]
 fn a_wrong_pin_is_tried_once_by_two_workers_that_start_at_a_time() {
     let site = Site::without_init();
     site.configure_faulty("");

@@ -44,6 +44,13 @@ impl Worker {
 }
 
 impl Config {
+    /// For a command that is soon over: another worker would be in the middle of its login.
+    pub(crate) fn with_one_worker(&self) -> Self {
+        let mut config = self.clone();
+        config.token.workers = NonZeroUsize::MIN;
+        config
+    }
+
     /// How the worker is started, logging as we do.
     pub(crate) fn worker(&self) -> hsm::Settings {
         let (token, worker) = (self.token.clone(), self.live.worker.clone());
