@@ -128,6 +128,45 @@ async fn workers_are_replaced_without_a_request_that_fails() {
 }
 
 #[tokio::test]
+async fn a_worker_that_has_grown_is_replaced() {
+    let store = Store::fresh();
+    let mut settings = store.settings();
+    settings.worker_growth = Some(1);
+    let client = Client::start(settings).await.unwrap();
+    let first = store.worker();
+    let mut gmk = client.generate_gmk("group").await.unwrap().id;
+    for _ in 0..50 {
+        gmk = client.generate_gmk("group").await.unwrap().id;
+    }
+    let replaced = async {
+        while store.worker() == first || client.health().borrow().generation < 2 {
+            client.check_canary(&gmk).await.unwrap();
+        }
+    };
+    let replaced = tokio::time::timeout(Duration::from_secs(30), replaced).await;
+    replaced.unwrap();
+    client.check_canary(&gmk).await.unwrap();
+    client.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_nobody_asks_is_found_to_hang() {
+    let store = Store::fresh();
+    let mut settings = store.settings_for_two();
+    settings.canary_interval = Duration::from_millis(100);
+    settings.deadline = Duration::from_millis(500);
+    let client = Client::start(settings).await.unwrap();
+    all_serve(&client, 2).await;
+    client.generate_gmk("group").await.unwrap();
+    // Whoever asks nothing more is answered by neither.
+    for generation in 3..=4 {
+        store.freeze_one(store.workers()[0]).await;
+        all_serve(&client, generation).await;
+    }
+    client.stop().await;
+}
+
+#[tokio::test]
 async fn the_last_order_counts() {
     let store = Store::fresh();
     let client = store.client().await;
