@@ -30,6 +30,7 @@ impl Metrics {
         let mut registry = Registry::with_prefix("custodyd");
         custodian.requests().register(&mut registry);
         custodian.journal().meters().register(&mut registry);
+        custodian.hsm().meters().register(&mut registry);
         registry.register_collector(Box::new(Standing {
             custodian: Arc::clone(custodian),
             doors: Arc::clone(doors),
@@ -183,21 +184,6 @@ fn counter(
         None,
         prometheus_client::metrics::MetricType::Counter,
     )?)
-}
-
-/// One counter for each set of labels.
-fn counters(
-    encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    values: impl IntoIterator<Item = (Labels, u64)>,
-) -> Result<(), fmt::Error> {
-    let kind = prometheus_client::metrics::MetricType::Counter;
-    let mut family = encoder.encode_descriptor(name, help, None, kind)?;
-    for (labels, value) in values {
-        ConstCounter::new(value).encode(family.encode_family(&labels)?)?;
-    }
-    Ok(())
 }
 
 /// One gauge for each set of labels.

@@ -60,7 +60,7 @@ struct Shared {
     token: TokenDescription,
     health: watch::Receiver<Health>,
     keys: Arc<Keys>,
-    meters: Arc<Meters>,
+    meters: Meters,
 }
 
 impl Client {
@@ -73,12 +73,12 @@ impl Client {
         Latch::new(&settings.pin_latch).check()?;
         let settings = Arc::new(settings);
         let keys = Arc::new(Keys::default());
-        let meters = Arc::new(Meters::default());
+        let meters = Meters::default();
         let pin = Arc::new(PinHandover::new(&settings.pin)?);
         let (health, watched) = watch::channel(Health::of(settings.workers.get()));
         let crew = Arc::new(Crew {
             keys: Arc::clone(&keys),
-            meters: Arc::clone(&meters),
+            meters: meters.clone(),
             health,
             logins: Mutex::default(),
         });

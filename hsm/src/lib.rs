@@ -24,7 +24,7 @@ pub use client::{
     canary::Canary,
     health::{Breaker, Health, WorkerHealth, WorkerState},
     key::{KeyRole, KnownKey, NewGmk, NewJournalKey},
-    meters::{Histogram, Meters, Operation, Phase},
+    meters::Meters,
 };
 pub use code::{Class, CodeOverride, CodeOverrideError};
 pub use error::{Error, PinProblem, Refusal};

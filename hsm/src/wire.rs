@@ -227,6 +227,7 @@ pub(crate) struct Answer {
     #[prost(uint64, tag = "1")]
     pub(crate) id: u64,
     #[prost(oneof = "Done", tags = "2, 3, 4, 5, 6, 7, 8, 9")]
+    /// Missing if the worker has lost its token, and ends.
     pub(crate) done: Option<Done>,
     /// What the token answered amiss meanwhile, whether or not that was got over.
     #[prost(message, repeated, tag = "10")]

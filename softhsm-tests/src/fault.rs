@@ -4,9 +4,20 @@ use std::path::PathBuf;
 
 use faulty_pkcs11::{CONTROL, Code, Control, Counts, FILE_NAME, Fault, Function};
 
-use crate::{Site, command, module};
+use crate::{Site, command, module, text};
 
 impl Site {
+    /// A site whose token can misbehave, and has behaved so far, with `more` as
+    /// [`Self::configure_faulty`] takes it.
+    pub fn faulty(more: &str) -> Self {
+        let site = Self::without_init();
+        site.configure_faulty("");
+        let output = site.init().output().expect("custodyd runs");
+        assert!(output.status.success(), "init: {}", text(&output));
+        site.configure_faulty(more);
+        site
+    }
+
     /// Writes the configuration with the module that misbehaves in place of SoftHSM's, and
     /// `more` at the end of the table `[token]`. It does not misbehave yet.
     pub fn configure_faulty(&self, more: &str) {

@@ -76,6 +76,11 @@ impl Site {
         self.configure(&format!("deadline = \"{millis}ms\"\n"));
     }
 
+    /// What `custodyctl status` says of the token.
+    pub fn token(&self) -> serde_json::Value {
+        self.ctl_json(&["status"])["token"].take()
+    }
+
     /// `custodyctl -o json` with `arguments`, which must succeed.
     pub fn ctl_json(&self, arguments: &[&str]) -> serde_json::Value {
         let all: Vec<_> = ["--output", "json"]

@@ -7,7 +7,8 @@ use std::{
     os::unix::{fs::PermissionsExt as _, net::UnixStream},
 };
 
-use softhsm_tests::{Site, until, verdict::CONTENT};
+use faulty_pkcs11::Fault;
+use softhsm_tests::{Site, fault::answering, until, verdict::CONTENT};
 
 const CONFIGURED: &str = "[metrics]\nsocket = ";
 
@@ -118,6 +119,35 @@ fn what_happens_is_counted_and_how_things_stand_is_told() {
         let is = |name: &str, value: f64| samples[name] == value;
         (is("custodyd_token_workers_total", 2.0) && is("custodyd_token_serving", 1.0)).then_some(())
     });
+    daemon.stop();
+}
+
+/// How often the token answered `code` to `C_Decrypt`.
+fn answered(site: &Site, code: &str) -> Option<f64> {
+    let labels = format!("{{function=\"C_Decrypt\",code=\"{code}\"}}");
+    let name = format!("custodyd_token_errors_total{labels}");
+    scrape(site).get(&name).copied()
+}
+
+#[test]
+fn what_the_token_answers_amiss_is_counted_whether_or_not_it_is_got_over() {
+    let site = Site::faulty("");
+    let socket = site.path("run/metrics.sock");
+    site.configure_faulty(&format!("{CONFIGURED}{socket:?}\n"));
+    let daemon = site.start();
+    site.furnish(CONTENT);
+    // The first is got over, the second ends the worker.
+    for code in ["CKR_SESSION_CLOSED", "CKR_DEVICE_REMOVED"] {
+        assert_eq!(answered(&site, code), None);
+        site.fault(Fault {
+            times: Some(1),
+            ..answering("C_Decrypt", code)
+        });
+        until("the secret is delivered", || {
+            (site.fetch("web/key").stdout == CONTENT).then_some(())
+        });
+        assert_eq!(answered(&site, code), Some(1.0), "{code}");
+    }
     daemon.stop();
 }
 

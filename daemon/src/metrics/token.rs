@@ -2,28 +2,17 @@
 
 use std::{fmt, time::SystemTime};
 
-use hsm::{Breaker, Client, Operation, Phase, WorkerState};
-use prometheus_client::{
-    encoding::{DescriptorEncoder, NoLabelSet},
-    metrics::MetricType,
-};
+use hsm::{Breaker, Client, WorkerState};
+use prometheus_client::encoding::DescriptorEncoder;
 
-use super::{Labels, counter, counters, gauge, gauges};
+use super::{Labels, counter, gauge, gauges};
 
 pub(super) fn encode(
     token: &Client,
     encoder: &mut DescriptorEncoder<'_>,
 ) -> Result<(), fmt::Error> {
     workers(token, encoder)?;
-    keys(token, encoder)?;
-    operations(token, encoder)?;
-    let codes = token.meters().codes().into_iter();
-    counters(
-        encoder,
-        "token_errors",
-        "What the token answered other than CKR_OK, got over or not",
-        codes.map(|(function, code, count)| (vec![("function", function), ("code", code)], count)),
-    )
+    keys(token, encoder)
 }
 
 fn workers(token: &Client, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
@@ -104,27 +93,6 @@ fn keys(token: &Client, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::
         "Whether that opened",
         u64::from(canary.problem.is_none()),
     )
-}
-
-fn operations(token: &Client, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-    let help = "How long operations of the token took: until a worker was given them (queue) and \
-                until it had answered (exec)";
-    let kind = MetricType::Histogram;
-    let mut family = encoder.encode_descriptor("token_operation_seconds", help, None, kind)?;
-    for operation in Operation::ALL {
-        for phase in Phase::ALL {
-            let labels: Labels = [
-                word("operation", operation.name()),
-                word("phase", phase.name()),
-            ]
-            .concat();
-            let times = token.meters().times(operation, phase);
-            family
-                .encode_family(&labels)?
-                .encode_histogram::<NoLabelSet>(times.sum, times.count, &times.buckets, None)?;
-        }
-    }
-    Ok(())
 }
 
 fn word(label: &'static str, value: &str) -> Labels {

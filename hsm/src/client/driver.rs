@@ -32,7 +32,7 @@ const GOOD: Duration = Duration::from_secs(10);
 /// What the drivers of a token share.
 pub(super) struct Crew {
     pub(super) keys: Arc<Keys>,
-    pub(super) meters: Arc<Meters>,
+    pub(super) meters: Meters,
     pub(super) health: watch::Sender<Health>,
     /// Held while a worker logs in: a wrong PIN is tried once, however many workers there are.
     pub(super) logins: Mutex<()>,

@@ -7,7 +7,7 @@ use tokio::{sync::oneshot, time::Instant};
 use super::{
     driver::Crew,
     lanes::{Place, Request, Ties},
-    meters::{Meters, Operation},
+    meters::{self, Meters},
 };
 use crate::{
     Error,
@@ -18,7 +18,7 @@ use crate::{
 struct Sent {
     /// What it is and who waits for it, unless nobody does or another worker has it, too.
     open: Option<Open>,
-    operation: Option<Operation>,
+    operation: &'static str,
     asked: Instant,
     at: Instant,
     /// Given back with the worker's answer.
@@ -29,7 +29,6 @@ struct Open {
     /// As long as another worker may do it.
     op: Option<Op>,
     reply: oneshot::Sender<Result<Done, Error>>,
-    asked: Instant,
     by: Instant,
 }
 
@@ -71,6 +70,7 @@ impl Flight {
         if reply.is_closed() {
             return;
         }
+        let operation = meters::name(&op);
         let at = u64::try_from(self.sent.len()).unwrap_or(u64::MAX);
         let message = wire::Request {
             id: self.first + at,
@@ -80,15 +80,9 @@ impl Flight {
             let _gone = reply.send(Err(Error::WorkerUnusable(error.to_string())));
             return;
         }
-        let operation = message.op.as_ref().map(Operation::of);
         let op = message.op.filter(|_| ties == Ties::None);
         self.sent.push_back(Some(Sent {
-            open: Some(Open {
-                op,
-                reply,
-                asked,
-                by,
-            }),
+            open: Some(Open { op, reply, by }),
             operation,
             at: Instant::now(),
             asked,
@@ -96,25 +90,26 @@ impl Flight {
         }));
     }
 
-    /// Hands out all answers that have arrived. What this worker lacks the key for is given
-    /// back, if another may do it.
+    /// Hands out all answers that have arrived. What this worker lacks the key for is put among
+    /// the `strays`, if another may do it.
     pub(super) fn hand_out(
         &mut self,
         inbox: &mut Inbox,
         crew: &Crew,
-    ) -> io::Result<Vec<(Request, Error)>> {
-        let mut strays = Vec::new();
+        strays: &mut Vec<(Request, Error)>,
+    ) -> io::Result<()> {
         while let Some(Answer { id, done, amiss }) = inbox.take().map_err(broken)? {
+            crew.meters.note_amiss(amiss);
+            let done = done.ok_or_else(|| odd("it has lost its token"))?;
             let at = id
                 .checked_sub(self.first)
                 .and_then(|at| usize::try_from(at).ok());
             let sent = at
                 .and_then(|at| self.sent.get_mut(at))
                 .and_then(Option::take);
-            let sent = sent.ok_or_else(|| odd("it answered what was not asked"))?;
-            crew.meters.note_amiss(amiss);
+            let mut sent = sent.ok_or_else(|| odd("it answered what was not asked"))?;
             sent.note_times(&crew.meters);
-            let outcome = match done.ok_or_else(|| odd("it answered nothing"))? {
+            let outcome = match done {
                 Done::Problem(problem) => Err(problem.into()),
                 done => {
                     crew.keys.remember_made(&done);
@@ -132,7 +127,7 @@ impl Flight {
                 self.first += 1;
             }
         }
-        Ok(strays)
+        Ok(())
     }
 
     /// Answers the requests whose time is over. The worker may still be at them.
@@ -168,31 +163,28 @@ impl Flight {
         self.oldest().is_some_and(|at| at.elapsed() >= age)
     }
 
-    /// A request that the worker has had for that long, and another may do. Its answer is
-    /// awaited here no more.
+    /// A request that the worker has had for that long, and another may do.
     pub(super) fn take_one_of(&mut self, age: Duration) -> Option<Request> {
         let mut sent = self.sent.iter_mut().flatten();
         let sent = sent.find(|sent| sent.at.elapsed() >= age && sent.may_move())?;
-        sent.open.take().and_then(|open| open.again(&sent.place))
+        sent.again()
     }
 
     /// All that has no answer, of a worker that is lost: what another may do, and the rest is
     /// told to come again.
     pub(super) fn abandon(&mut self) -> Vec<Request> {
         let sent = self.sent.drain(..).flatten();
-        let (movable, rest): (Vec<_>, Vec<_>) = sent.partition(Sent::may_move);
+        let (mut movable, rest): (Vec<_>, Vec<_>) = sent.partition(Sent::may_move);
         rest.into_iter()
             .for_each(|sent| sent.answer(Err(Error::Restarting)));
-        movable.into_iter().filter_map(Sent::again).collect()
+        movable.iter_mut().filter_map(Sent::again).collect()
     }
 }
 
 impl Sent {
     fn note_times(&self, meters: &Meters) {
-        if let Some(operation) = self.operation {
-            let queue = self.at.saturating_duration_since(self.asked);
-            meters.note(operation, queue, self.at.elapsed());
-        }
+        let queue = self.at.saturating_duration_since(self.asked);
+        meters.note(self.operation, queue, self.at.elapsed());
     }
 
     fn may_move(&self) -> bool {
@@ -200,8 +192,17 @@ impl Sent {
         open.is_some_and(|open| open.op.is_some() && !open.reply.is_closed())
     }
 
-    fn again(self) -> Option<Request> {
-        self.open.and_then(|open| open.again(&self.place))
+    /// The same for another worker, once. Its answer is awaited here no more.
+    fn again(&mut self) -> Option<Request> {
+        let Open { op, reply, by } = self.open.take()?;
+        Some(Request {
+            op: op?,
+            reply,
+            asked: self.asked,
+            by,
+            place: self.place.another(),
+            ties: Ties::Moved,
+        })
     }
 
     fn answer(self, outcome: Result<Done, Error>) {
@@ -209,25 +210,6 @@ impl Sent {
             // Whoever asked may be gone; key bytes in an answer nobody takes are wiped.
             let _gone = open.reply.send(outcome);
         }
-    }
-}
-
-impl Open {
-    fn again(self, place: &Place) -> Option<Request> {
-        let Self {
-            op,
-            reply,
-            asked,
-            by,
-        } = self;
-        Some(Request {
-            op: op?,
-            reply,
-            asked,
-            by,
-            place: place.another(),
-            ties: Ties::Moved,
-        })
     }
 }
 

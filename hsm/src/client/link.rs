@@ -78,11 +78,14 @@ impl Driver {
             tokio::select! {
                 biased;
                 read = receive(&mut reader, inbox) => {
-                    match read.and_then(|()| flight.hand_out(inbox, &self.crew)) {
-                        Ok(strays) => for (stray, error) in strays {
-                            self.give_away(stray, error);
-                        },
-                        Err(error) => return End::Lost(error.to_string()),
+                    let mut strays = Vec::new();
+                    let handed =
+                        read.and_then(|()| flight.hand_out(inbox, &self.crew, &mut strays));
+                    for (stray, error) in strays {
+                        self.give_away(stray, error);
+                    }
+                    if let Err(error) = handed {
+                        return End::Lost(error.to_string());
                     }
                 }
                 count = self.queue.recv_many(&mut batch, BATCH), if self.stopping.is_empty() => {

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     Error, Settings, TokenDescription,
     latch::Latch,
-    wire::{self, Answer, Boot, Done, Inbox, Op, Request, Stage},
+    wire::{self, Amiss, Answer, Boot, Done, Inbox, Op, Request, Stage},
 };
 
 /// How many keys a worker is asked to load at a time.
@@ -74,6 +74,10 @@ impl Worker {
                 keys,
             }),
             Err(error) => {
+                if let Error::Token { function, code } = &error {
+                    let (function, code) = (function.clone(), code.clone());
+                    crew.meters.note_amiss(vec![Amiss { function, code }]);
+                }
                 drop(stream);
                 process.kill();
                 let how = process.ended().await;
@@ -173,6 +177,7 @@ async fn load(
             };
             let answer = timeout_at(by, next::<Answer>(stream, inbox)).await;
             let answer = answer.unwrap_or_else(late)?;
+            crew.meters.note_amiss(answer.amiss);
             let outcome = match answer.done {
                 Some(Done::Good(_)) => Ok(()),
                 Some(Done::Problem(problem)) => Err(problem.into()),

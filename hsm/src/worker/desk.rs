@@ -69,42 +69,46 @@ impl<'a> Desk<'a> {
     /// trouble is done again as long as the key's canary opens; if that does not, either, on
     /// another session, then the token is in trouble.
     ///
-    /// Does not return if the worker must go.
-    pub(super) fn perform(&mut self, op: &Op) -> Done {
+    /// `None` if the worker must go.
+    pub(super) fn perform(&mut self, op: &Op) -> Option<Done> {
         if let Op::Rewrap(Rewrap { from, to, context }) = op {
-            return match self.perform(&Op::Reveal(from.clone())) {
+            return match self.perform(&Op::Reveal(from.clone()))? {
                 Done::Revealed(dek) => self.perform(&Op::Protect(Protect {
                     gmk: to.clone(),
                     dek,
                     context: context.clone(),
                 })),
-                problem => problem,
+                problem => Some(problem),
             };
         }
         let (mut replaced, mut tries) = (false, 0);
         loop {
             tries += 1;
             let fault = match self.attempt(op) {
-                Ok(done) => return done,
+                Ok(done) => return Some(done),
                 Err(fault) => fault,
             };
-            if let Fault::Token(error) = &fault {
-                self.amiss.push(recovery::amiss(error));
-            }
+            self.note(&fault);
             match self.judge(op, fault, tries) {
                 Verdict::Again => {}
-                Verdict::Answer(error) => return Done::Problem((&error).into()),
+                Verdict::Answer(error) => return Some(Done::Problem((&error).into())),
                 Verdict::Session(error) if !replaced => {
-                    self.replace_session(&error);
+                    self.replace_session(&error)?;
                     replaced = true;
                 }
-                Verdict::Session(error) => leave(&recovery::token_error(&error)),
-                Verdict::Worker(error) => leave(&error),
+                Verdict::Session(error) => return lost(&recovery::token_error(&error)),
+                Verdict::Worker(error) => return lost(&error),
             }
         }
     }
 
-    fn judge(&self, op: &Op, fault: Fault, tries: usize) -> Verdict {
+    fn note(&mut self, fault: &Fault) {
+        if let Fault::Token(error) = fault {
+            self.amiss.push(recovery::amiss(error));
+        }
+    }
+
+    fn judge(&mut self, op: &Op, fault: Fault, tries: usize) -> Verdict {
         let (error, remedy, may_pass) = match fault {
             Fault::Answer(error) => return Verdict::Answer(error),
             Fault::Odd(what) => {
@@ -127,7 +131,7 @@ impl<'a> Desk<'a> {
     }
 
     /// Whether it is the data or the token that `error` tells of.
-    fn ask_canary(&self, op: &Op, error: Error, may_pass: bool) -> Verdict {
+    fn ask_canary(&mut self, op: &Op, error: Error, may_pass: bool) -> Verdict {
         let gmk = match op {
             Op::Protect(Protect { gmk, .. })
             | Op::Reveal(Reveal { gmk, .. })
@@ -137,7 +141,11 @@ impl<'a> Desk<'a> {
             }
             _ => return Verdict::Worker(error),
         };
-        match self.open_canary(gmk) {
+        let opened = self.open_canary(gmk);
+        if let Err(fault) = &opened {
+            self.note(fault);
+        }
+        match opened {
             Ok(_) if may_pass => Verdict::Again,
             Ok(gmk) if matches!(op, Op::Reveal(_)) => Verdict::Answer(Error::DoesNotOpen { gmk }),
             Ok(_) => Verdict::Answer(error),
@@ -273,7 +281,7 @@ impl<'a> Desk<'a> {
 
     /// Opens a session in place of one that is dead or stuck. Only one that is stuck is
     /// closed: the number of a dead one may be another session's by now.
-    fn replace_session(&mut self, error: &CkError) {
+    fn replace_session(&mut self, error: &CkError) -> Option<()> {
         tracing::warn!(error = %recovery::describe(error), "a session is replaced");
         match self.token.open_session() {
             Ok(fresh) => {
@@ -286,16 +294,20 @@ impl<'a> Desk<'a> {
                     let error = recovery::describe(&error);
                     tracing::warn!(%error, "a stuck session cannot be closed");
                 }
+                Some(())
             }
-            Err(error) => leave(&recovery::token_error(&error)),
+            Err(error) => {
+                self.amiss.push(recovery::amiss(&error));
+                lost(&recovery::token_error(&error))
+            }
         }
     }
 }
 
-/// Ends the worker, so that its parent starts another.
-fn leave(error: &Error) -> ! {
+/// The worker is to end, so that its parent starts another.
+fn lost<T>(error: &Error) -> Option<T> {
     tracing::error!(%error, "the worker has lost its token and ends");
-    process::exit(1)
+    None
 }
 
 fn key_id(bytes: &[u8]) -> Result<KeyId, Error> {

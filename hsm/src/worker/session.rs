@@ -83,16 +83,21 @@ impl Counter {
                     return;
                 }
             }
+            let mut is_lost = false;
             for Request { id, op } in requests.drain(..) {
                 let Some(op) = op else {
                     tracing::error!("a request asks for nothing that is known");
                     return;
                 };
-                let done = Some(desk.perform(&op));
+                let done = desk.perform(&op);
+                is_lost = done.is_none();
                 let amiss = desk.take_amiss();
                 if let Err(error) = wire::put(&mut out, &Answer { id, done, amiss }) {
                     tracing::error!(%error, "an answer cannot be sent");
                     return;
+                }
+                if is_lost {
+                    break;
                 }
             }
             let mut output = self.output.lock().unwrap_or_else(PoisonError::into_inner);
@@ -101,6 +106,9 @@ impl Counter {
             out.zeroize();
             if let Err(error) = written {
                 tracing::error!(%error, "the parent cannot be answered");
+                return;
+            }
+            if is_lost {
                 return;
             }
         }
