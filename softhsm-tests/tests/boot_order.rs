@@ -118,9 +118,7 @@ fn a_library_that_does_not_come_up_is_waited_for() {
         ("C_FindObjectsInit", "CKR_DEVICE_REMOVED"),
         ("C_DecryptInit", "CKR_DEVICE_ERROR"),
     ] {
-        let site = Site::without_init();
-        site.configure_faulty("longest-wait = \"500ms\"\n");
-        assert!(site.init().output().unwrap().status.success());
+        let site = Site::faulty("longest-wait = \"500ms\"\n");
         furnished(&site);
         site.fault(answering(function, code));
         let daemon = waiting(&site);

@@ -8,7 +8,6 @@ use faulty_pkcs11::{Code, Fault, code::CODES};
 use softhsm_tests::{
     Site,
     load::{fetch, put, runtime},
-    text,
 };
 
 const CONTENT: &[u8] = b"the content of the secret";
@@ -63,10 +62,7 @@ impl Oracle {
 }
 
 fn every_code_from(function: &str) {
-    let site = Site::without_init();
-    site.configure_faulty("deadline = \"2s\"\nlongest-wait = \"100ms\"\n");
-    let output = site.init().output().unwrap();
-    assert!(output.status.success(), "{}", text(&output));
+    let site = Site::faulty("deadline = \"2s\"\nlongest-wait = \"100ms\"\n");
     let daemon = site.start();
     site.furnish(CONTENT);
     let runtime = runtime();

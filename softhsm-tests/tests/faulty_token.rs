@@ -32,12 +32,7 @@ const KWP: u64 = 0x210a;
 const UNAVAILABLE: Option<i32> = Some(6);
 
 fn site() -> Site {
-    let site = Site::without_init();
-    site.configure_faulty("");
-    let output = site.init().output().unwrap();
-    assert!(output.status.success(), "{}", text(&output));
-    site.configure_faulty("deadline = \"2s\"\n");
-    site
+    Site::faulty("deadline = \"2s\"\n")
 }
 
 /// What it says when it does not start.
@@ -45,10 +40,6 @@ fn refusal_to_start(site: &Site) -> String {
     let (status, log) = site.refused_start();
     assert!(!status.success());
     log
-}
-
-fn token(site: &Site) -> Value {
-    site.ctl_json(&["status"])["token"].clone()
 }
 
 fn is_served(site: &Site) {
@@ -63,7 +54,7 @@ fn all_is_well(site: &Site, daemon: Daemon<'_>) {
     let put = site.put("web/later", b"written later");
     assert!(put.status.success(), "{}", text(&put));
     assert_eq!(site.fetch("web/later").stdout, b"written later");
-    assert_eq!(token(site)["state"], "serving");
+    assert_eq!(site.token()["state"], "serving");
     assert!(!site.path("state/pin-refused").exists());
     daemon.stop_unharmed();
 }
@@ -399,9 +390,9 @@ fn a_token_that_dies_unused_is_found_out_and_that_it_is_back_too() {
     site.configure_faulty("longest-wait = \"100ms\"\ncanary-interval = \"50ms\"\n");
     let daemon = site.start();
     site.furnish(CONTENT);
-    let first = canary(&token(&site));
+    let first = canary(&site.token());
     until("a canary opens without a request", || {
-        (canary(&token(&site)) > first).then_some(())
+        (canary(&site.token()) > first).then_some(())
     });
     let group = site.ctl_json(&["group", "show", "web"]);
     let of_key = canary(&group["master_keys"][0]);
@@ -412,11 +403,11 @@ fn a_token_that_dies_unused_is_found_out_and_that_it_is_back_too() {
 
     site.fault(answering("C_DecryptInit", "CKR_DEVICE_REMOVED"));
     until("nobody asked, and yet it is known", || {
-        (token(&site)["state"] != "serving").then_some(())
+        (site.token()["state"] != "serving").then_some(())
     });
     site.mend();
     until("nobody asked, and yet it is back", || {
-        let token = token(&site);
+        let token = site.token();
         (token["state"] == "serving" && token["canary_problem"].is_null()).then_some(())
     });
     assert!(site.entries("allow").is_empty());
@@ -441,7 +432,7 @@ fn a_token_that_makes_nonces_itself_wraps_in_another_way() {
         site.misbehave(|control| control.token.gcm_nonce = nonce);
         kill(daemon.worker(), Signal::SIGKILL).unwrap();
         until("a successor serves", || {
-            (token(&site)["worker_generation"] == 2 && token(&site)["state"] == "serving")
+            (site.token()["worker_generation"] == 2 && site.token()["state"] == "serving")
                 .then_some(())
         });
         assert_eq!(wrapping(&site, "web"), "aes-kwp", "{nonce:?}");

@@ -7,11 +7,7 @@ use softhsm_tests::{Site, kind::Kind, text};
 const CONTENT: &[u8] = b"the content of the secret";
 
 fn site() -> Site {
-    let site = Site::without_init();
-    site.configure_faulty("deadline = \"2s\"\n");
-    let output = site.init().output().unwrap();
-    assert!(output.status.success(), "{}", text(&output));
-    site
+    Site::faulty("deadline = \"2s\"\n")
 }
 
 #[test]

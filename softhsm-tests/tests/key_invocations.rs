@@ -91,11 +91,7 @@ fn a_key_is_replaced_before_it_has_encrypted_as_often_as_it_may() {
 
 #[test]
 fn a_key_that_cannot_be_replaced_encrypts_no_more_and_goes_on_revealing() {
-    let site = Site::without_init();
-    site.configure_faulty("");
-    let output = site.init().output().unwrap();
-    assert!(output.status.success(), "{}", text(&output));
-    site.configure_faulty(&limits());
+    let site = Site::faulty(&limits());
     let daemon = site.start();
     furnish(&site);
     site.fault(answering("C_GenerateKey", "CKR_DEVICE_MEMORY"));

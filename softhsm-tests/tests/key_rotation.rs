@@ -348,9 +348,7 @@ fn a_key_that_the_token_would_not_destroy_goes_when_it_does() {
 #[test]
 fn an_outage_interrupts_the_moves_and_loses_nothing() {
     const SECRETS: usize = 40;
-    let site = Site::without_init();
-    site.configure_faulty(&limits(5));
-    assert!(site.init().output().unwrap().status.success());
+    let site = Site::faulty(&limits(5));
     let daemon = site.start();
     furnish(&site, SECRETS);
     site.fault(answering("C_Encrypt", "CKR_DEVICE_ERROR"));

@@ -4,7 +4,7 @@
 
 use client::{Error, Manager, v1};
 use faulty_pkcs11::Function;
-use softhsm_tests::{Site, daemon::Daemon, disk::limit_files, load::runtime, pki, text};
+use softhsm_tests::{Site, daemon::Daemon, disk::limit_files, load::runtime, pki};
 
 /// How often the token was asked to open anything.
 fn opened(site: &Site) -> u64 {
@@ -65,10 +65,7 @@ fn admitted(site: &Site, operation: &str) -> usize {
 
 #[test]
 fn nothing_is_opened_for_an_operator_unless_that_is_on_record() {
-    let site = Site::without_init();
-    site.configure_faulty("");
-    let output = site.init().output().unwrap();
-    assert!(output.status.success(), "{}", text(&output));
+    let site = Site::faulty("");
     let daemon = site.start();
     site.ctl(&["group", "create", "web"]);
     let bench = site.bench("authority");

@@ -36,20 +36,16 @@ const UNAVAILABLE: Option<i32> = Some(6);
 /// The daemon's, for a PIN that was refused.
 const REFUSED: Option<i32> = Some(77);
 
-fn token(site: &Site) -> Value {
-    site.ctl_json(&["status"])["token"].clone()
-}
-
 fn until_serving(site: &Site, generation: u64) -> Value {
     until("a successor serves", || {
-        let token = token(site);
+        let token = site.token();
         let serves = token["state"] == "serving";
         (serves && token["worker_generation"].as_u64().unwrap() >= generation).then_some(token)
     })
 }
 
 fn generation(site: &Site) -> u64 {
-    token(site)["worker_generation"].as_u64().unwrap()
+    site.token()["worker_generation"].as_u64().unwrap()
 }
 
 /// The PIN was not refused, and no login is in doubt.
@@ -134,7 +130,7 @@ fn under_load(signal: Signal, times: usize) {
     }
     assert_eq!(children(daemon.pid(), "hsm-worker").len(), 1);
     no_login_is_in_doubt(&site);
-    let token = token(&site);
+    let token = site.token();
     assert_eq!(token["state"], "serving");
     assert!(token["worker_generation"].as_u64().unwrap() > times as u64);
     assert!(
@@ -288,7 +284,7 @@ fn a_token_that_goes_away_and_comes_back_is_found_again() {
     fs::rename(site.path("tokens"), site.path("elsewhere")).unwrap();
     kill(daemon.worker(), Signal::SIGKILL).unwrap();
     let token = until("it is seen to be gone", || {
-        Some(token(&site)).filter(|token| token["state"] == "failed")
+        Some(site.token()).filter(|token| token["state"] == "failed")
     });
     assert!(
         token["problem"]
@@ -332,7 +328,7 @@ fn a_worker_that_is_lost_on_a_full_disk_is_replaced_once_there_is_room() {
         // It cannot note down that it is about to log in, so it does not.
         kill(daemon.worker(), Signal::SIGKILL).unwrap();
         until("it is seen to be gone", || {
-            (token(&site)["state"] == "failed").then_some(())
+            (site.token()["state"] == "failed").then_some(())
         });
         let output = site.fetch("web/key");
         assert_eq!(output.status.code(), UNAVAILABLE, "{}", text(&output));
@@ -396,7 +392,7 @@ fn a_pin_that_is_changed_under_a_running_daemon_is_tried_once() {
     });
     let tried = token_files(&site);
     until("that is said", || {
-        let token = token(&site);
+        let token = site.token();
         let problem = token["problem"].as_str().unwrap_or_default().to_owned();
         problem.contains("pin-refused").then_some(())
     });

@@ -32,14 +32,10 @@ fn site() -> Site {
     site
 }
 
-fn token(site: &Site) -> Value {
-    site.ctl_json(&["status"])["token"].clone()
-}
-
 /// The numbers of the workers, once both serve and there have been as many as `generation`.
 fn until_both_serve(site: &Site, generation: u64) -> Vec<u64> {
     until("both workers serve", || {
-        let token = token(site);
+        let token = site.token();
         let workers = token["workers"].as_array().unwrap();
         let serve = workers.iter().all(|worker| worker["state"] == "serving");
         let there = token["worker_generation"].as_u64() == Some(generation);
@@ -128,11 +124,7 @@ fn a_command_that_is_soon_over_logs_in_once() {
 
 #[test]
 fn a_wrong_pin_is_tried_once_by_two_workers_that_start_at_a_time() {
-    let site = Site::without_init();
-    site.configure_faulty("");
-    let output = site.init().output().unwrap();
-    assert!(output.status.success(), "{}", text(&output));
-    site.configure_faulty("workers = 2\n");
+    let site = Site::faulty("workers = 2\n");
     let daemon = site.start();
     until_both_serve(&site, 2);
     fs::write(site.path("pin"), "wrong").unwrap();
@@ -147,7 +139,7 @@ fn a_wrong_pin_is_tried_once_by_two_workers_that_start_at_a_time() {
         kill(worker, Signal::SIGKILL).unwrap();
     }
     until("both have given up", || {
-        let token = token(&site);
+        let token = site.token();
         let workers = token["workers"].as_array().unwrap();
         let failed = workers.iter().all(|worker| worker["state"] == "failed");
         failed.then_some(())
@@ -157,12 +149,8 @@ fn a_wrong_pin_is_tried_once_by_two_workers_that_start_at_a_time() {
 
 #[test]
 fn a_key_that_workers_lacked_when_they_started_is_in_use_once_the_token_behaves() {
-    let site = Site::without_init();
-    site.configure_faulty("");
-    let output = site.init().output().unwrap();
-    assert!(output.status.success(), "{}", text(&output));
     // No canary is opened meanwhile.
-    site.configure_faulty("workers = 2\nlongest-wait = \"200ms\"\ncanary-interval = \"10m\"\n");
+    let site = Site::faulty("workers = 2\nlongest-wait = \"200ms\"\ncanary-interval = \"10m\"\n");
     let daemon = site.start();
     site.furnish(CONTENT);
     let mut generation = 2;
@@ -218,7 +206,7 @@ fn a_reload_with_a_wrong_pin_leaves_the_workers_as_they_are() {
     fs::write(site.path("pin"), "wrong").unwrap();
     daemon.signal(Signal::SIGHUP);
     let token = until("both say why they were not replaced", || {
-        let token = token(&site);
+        let token = site.token();
         let workers = token["workers"].as_array().unwrap();
         let told = workers.iter().all(|worker| worker["problem"].is_string());
         told.then(|| token.clone())
@@ -285,7 +273,7 @@ fn requests_are_refused_at_once_while_no_worker_can_be_started() {
         kill(worker, Signal::SIGKILL).unwrap();
     }
     until("the breaker opens", || {
-        (token(&site)["breaker"] == "open").then_some(())
+        (site.token()["breaker"] == "open").then_some(())
     });
     let begun = std::time::Instant::now();
     let fetched = site.fetch("web/key");
@@ -298,7 +286,7 @@ fn requests_are_refused_at_once_while_no_worker_can_be_started() {
     fs::remove_dir(&there).unwrap();
     fs::rename(&away, &there).unwrap();
     until("it is closed again", || {
-        (token(&site)["breaker"] == "closed").then_some(())
+        (site.token()["breaker"] == "closed").then_some(())
     });
     assert_eq!(site.fetch("web/key").stdout, CONTENT);
     daemon.stop_unharmed();

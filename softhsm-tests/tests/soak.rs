@@ -20,7 +20,6 @@ use faulty_pkcs11::{Act, Code, Delay, Fault, code::CODES};
 use softhsm_tests::{
     Site,
     load::{fetch, number, put, random_time, runtime},
-    text,
 };
 use tokio::task::JoinSet;
 
@@ -182,10 +181,7 @@ fn whatever_the_token_does_for_however_long() {
     let seconds = std::env::var("CUSTODYD_SOAK_SECONDS");
     let seconds = seconds.map_or(60, |text| text.parse().expect("a number of seconds"));
     let end = Instant::now() + Duration::from_secs(seconds);
-    let site = Site::without_init();
-    site.configure_faulty("workers = 2\ndeadline = \"1s\"\nlongest-wait = \"200ms\"\n");
-    let output = site.init().output().unwrap();
-    assert!(output.status.success(), "{}", text(&output));
+    let site = Site::faulty("workers = 2\ndeadline = \"1s\"\nlongest-wait = \"200ms\"\n");
     let daemon = site.start();
     site.furnish(b"content");
     let tally = Arc::new(Tally::default());

@@ -286,11 +286,8 @@ fn many_are_tried_side_by_side() {
 
 #[test]
 fn a_token_in_trouble_is_asked_again_and_not_taken_for_a_loss() {
-    let site = Site::without_init();
-    let settings = "deadline = \"2s\"\nstart-deadline = \"4s\"\nlongest-wait = \"500ms\"\n";
-    site.configure_faulty(settings);
-    let made = site.init().output().unwrap();
-    assert!(made.status.success(), "{}", text(&made));
+    let site =
+        Site::faulty("deadline = \"2s\"\nstart-deadline = \"4s\"\nlongest-wait = \"500ms\"\n");
     let daemon = site.start();
     site.ctl(&["group", "create", "web"]);
     runtime().block_on(fill(&site, 100, 100));
