@@ -6,7 +6,7 @@ use crate::{
     compliance::rules::Adopted,
     envelope::Content,
     group::{Group, MasterKey},
-    journal::chain::Head,
+    journal::{chain::Head, change::Settled},
     name::{GroupName, KeyId, RuleId, SecretId, SecretName},
     policy::rule::Rule,
     role::Assignment,
@@ -118,6 +118,14 @@ impl State {
     /// The digest of this state, if `change` was the last to change it.
     pub fn digest(&self, change: u64) -> Digest {
         self.key.digest(&self.set, change)
+    }
+
+    /// This state as the journal knows it, if `change` was the last to change it.
+    pub fn settled_at(&self, change: u64) -> Settled {
+        Settled {
+            number: change,
+            state: hex::encode(self.digest(change).as_bytes()),
+        }
     }
 
     /// The fingerprint of `content` in the secret `id`.

@@ -13,7 +13,6 @@ use clap::Args;
 use custody::{
     backup::Sealed,
     drill::{Case, Trial},
-    group::{KeyState, MasterKey},
     name::{GroupName, KeyId, VersionId},
     state::{State, view::GroupView},
     store::Store as _,
@@ -180,8 +179,7 @@ impl Drill {
     ) -> Result<Group, Failure> {
         let name = &group.row().name;
         let mut keys = Vec::new();
-        let living = |key: &&MasterKey| key.state != KeyState::Destroyed;
-        for key in group.keys().filter(living) {
+        for key in group.living_keys() {
             let problem = self.token.load(prove::group_key(key)).await?;
             keys.push(Key::of_group(key, problem));
         }

@@ -6,7 +6,7 @@ use super::{InGroup, InSecret, InVersion, State};
 use crate::{
     change,
     compliance::rules::Adopted,
-    group::{Group, MasterKey},
+    group::{Group, KeyState, MasterKey},
     name::{GroupName, KeyId, RuleId, SecretId, SecretName},
     policy::rule::Rule,
     release::Locked,
@@ -74,7 +74,12 @@ impl<'a> GroupView<'a> {
         self.0.keys.values().map(|held| &held.row)
     }
 
-    /// The one of those that is called `id`.
+    /// Those that are not destroyed.
+    pub fn living_keys(self) -> impl Iterator<Item = &'a MasterKey> {
+        self.keys().filter(|key| key.state != KeyState::Destroyed)
+    }
+
+    /// The one of them all that is called `id`.
     pub fn key(self, id: &KeyId) -> Option<&'a MasterKey> {
         self.0.key(id)
     }

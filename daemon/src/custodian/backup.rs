@@ -38,9 +38,8 @@ impl Custodian {
                 // Whoever has it knows that every change is in the database and on record.
                 let _writer = this.writer().await?;
                 let pinned = blocking(|| source.pin()).await?;
-                let number = pinned.change();
-                let state = hex::encode(this.state().digest(number).as_bytes());
-                (pinned, Settled { number, state }, this.journal.position())
+                let settled = this.state().settled_at(pinned.change());
+                (pinned, settled, this.journal.position())
             };
             let journal = this.journal.clone();
             let copied = blocking(move || pinned.copy(&journal, end, &told)).await?;

@@ -3,8 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use custody::{
-    group::{KeyState, MasterKey},
-    journal::{Event, Journal as _},
+    journal::{Event, Journal as _, change::Settled},
     state::State,
     store::Store as _,
 };
@@ -115,9 +114,7 @@ async fn settle(
     changes: &Changes,
     newest: u64,
 ) -> Result<u64, Failure> {
-    let reached = |settled: &custody::journal::change::Settled| {
-        hex::encode(state.digest(settled.number).as_bytes()) == settled.state
-    };
+    let reached = |settled: &Settled| state.settled_at(settled.number) == *settled;
     if let Some(pending) = &changes.pending {
         let number = pending.number;
         let event = if reached(pending) {
@@ -157,8 +154,7 @@ fn rolled_back(newest: u64, settled: u64) -> Failure {
 /// A key that is refused takes its own group out of service, and no other.
 async fn load_group_keys(hsm: &hsm::Client, state: &State) {
     for group in state.groups() {
-        let living = |key: &&MasterKey| key.state != KeyState::Destroyed;
-        for key in group.keys().filter(living) {
+        for key in group.living_keys() {
             if let Err(error) = hsm.load(group_key(key)).await {
                 tracing::error!(
                     group = %key.group,

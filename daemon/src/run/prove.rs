@@ -127,7 +127,7 @@ fn found_wrong(error: store::Error) -> Failure {
 
 /// Makes sure that `state` is what the journal knows as `settled`.
 pub(crate) fn is_at(state: &State, settled: &Settled) -> Result<(), Failure> {
-    match hex::encode(state.digest(settled.number).as_bytes()) == settled.state {
+    match state.settled_at(settled.number) == *settled {
         true => Ok(()),
         false => Err(Failure::Tampered(
             "the rows of the database are not those of the change that the journal ends at"
