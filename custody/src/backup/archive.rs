@@ -2,6 +2,8 @@
 
 use std::io;
 
+use tar::{EntryType, Header};
+
 use super::{Manifest, Member, message};
 use crate::journal::chain::Hash;
 
@@ -13,9 +15,6 @@ const MANIFEST: &str = "manifest.json";
 
 /// Name of its signature: r ‖ s in hexadecimal, and a newline.
 const SIGNATURE: &str = "manifest.sig";
-
-/// Where a header has the length of its file.
-pub(super) const SIZE: std::ops::Range<usize> = 124..136;
 
 /// Length of an ECDSA signature on P-256.
 pub(super) const SIGNATURE_LEN: usize = 64;
@@ -187,35 +186,21 @@ pub(super) fn padding(size: u64) -> usize {
 
 /// The header of a file that only its owner may read and write.
 fn header(name: &str, size: u64) -> [u8; BLOCK] {
-    let mut header = [0; BLOCK];
-    let mut put = |at: usize, text: &str| {
-        header[at..][..text.len()].copy_from_slice(text.as_bytes());
-    };
-    put(0, name);
-    put(100, "0000600\0");
-    put(108, "0000000\0");
-    put(116, "0000000\0");
-    put(136, "00000000000\0");
-    // Counts as blanks while it is summed.
-    put(148, "        ");
-    put(156, "0");
-    put(257, "ustar\x0000");
-    header[SIZE].copy_from_slice(&size_field(size));
-    let sum: u32 = header.iter().copied().map(u32::from).sum();
-    header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    let mut header = Header::new_ustar();
+    header.set_entry_type(EntryType::Regular);
     header
+        .set_path(name)
+        .expect("our names are short and relative");
+    header.set_mode(0o600);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_size(size);
+    header.set_cksum();
+    *header.as_bytes()
 }
 
-/// Octal, as in POSIX; from 8 GiB on as a number of 88 bits after a set bit, which GNU tar
-/// and others read.
-fn size_field(size: u64) -> [u8; 12] {
-    let mut field = [0; 12];
-    let octal = format!("{size:011o}");
-    if octal.len() < field.len() {
-        field[..octal.len()].copy_from_slice(octal.as_bytes());
-    } else {
-        field[0] = 0x80;
-        field[4..].copy_from_slice(&size.to_be_bytes());
-    }
-    field
+/// How long the file is that `header` is of.
+pub(super) fn length(header: &[u8]) -> Option<u64> {
+    let header = Header::from_byte_slice(header.get(..BLOCK)?);
+    header.entry_size().ok()
 }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::{
     FORMAT, Manifest, Member, MemberName, Part, Sealed, Sum, Unsigned,
-    archive::{BLOCK, SIGNATURE_LEN, SIZE, padding},
+    archive::{self, BLOCK, SIGNATURE_LEN, padding},
     message,
 };
 use crate::journal::{
@@ -206,8 +206,7 @@ impl<R: Read> Archive<R> {
 
 /// The manifest's length, from its header.
 fn length(header: &[u8]) -> Option<usize> {
-    let digits = header[SIZE].strip_suffix(&[0])?;
-    let length = usize::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok()?;
+    let length = usize::try_from(archive::length(header)?).ok()?;
     (1..=LONGEST_MANIFEST).contains(&length).then_some(length)
 }
 
