@@ -1,6 +1,7 @@
 //! What is done about an error of the token: by its class, which [`code`] has, or the profile.
 
 use cryptoki::error::{Error as CkError, RvError};
+use custody::invocation;
 
 use crate::{
     Error,
@@ -79,6 +80,9 @@ impl Codes {
 /// fails now and then, when a canary opens after each failure: if one call of five fails,
 /// two or three of a million are held so wrongly.
 pub(super) const TRIES: usize = 8;
+
+/// Two workers may each try a wrap so often, and open the session anew once.
+const _: () = assert!(2 * (TRIES as u64 + 1) <= invocation::PER_WRAP);
 
 /// Whether a login that ended so says nothing about the PIN.
 pub(super) fn is_outage(error: &CkError) -> bool {
