@@ -138,6 +138,8 @@ impl Life {
                 id: version.clone(),
                 size: 1,
                 sealed: sealed.digest(),
+                dek_generation: 1,
+                exposed: None,
                 fingerprint: Fingerprint::from_bytes([0; 32]),
                 properties: Vec::new(),
                 state: VersionState::Enabled,

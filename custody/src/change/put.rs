@@ -44,6 +44,7 @@ pub struct Place {
     pub version: VersionId,
     /// The master key to wrap its data key with.
     pub gmk: KeyId,
+    generation: u32,
     kind: Kind,
     before: Option<Secret>,
 }
@@ -97,6 +98,7 @@ pub fn next_version(
             number,
         },
         gmk: key.id,
+        generation: key.generation,
         kind,
         before: secret.map(|secret| secret.row().clone()),
     })
@@ -194,6 +196,8 @@ pub fn put_secret(
         id: id.clone(),
         size: written.accepted.size,
         sealed: written.sealed.digest(),
+        dek_generation: place.generation,
+        exposed: None,
         fingerprint: written.fingerprint,
         properties: written.accepted.properties.clone(),
         state: match terms.is_request {
@@ -215,7 +219,7 @@ pub fn put_secret(
             Row::Version(version),
             Row::Wrap(wrap),
         ],
-        content: Some((id.clone(), written.sealed)),
+        content: vec![(id.clone(), written.sealed)],
         ..Edit::default()
     };
     let mut retired = Vec::new();

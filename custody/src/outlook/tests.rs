@@ -112,6 +112,8 @@ fn version(
         },
         size: 1,
         sealed: SealedDigest::from_bytes([1; 32]),
+        dek_generation: 1,
+        exposed: None,
         fingerprint: Fingerprint::from_bytes([1; 32]),
         properties: vec![("alg".into(), "ES256".into()), ("exp".into(), exp.into())],
         state,

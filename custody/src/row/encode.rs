@@ -62,6 +62,8 @@ impl Row {
             Self::Version(version) => version_id(start("version"), &version.id)
                 .u64(version.size)
                 .bytes(version.sealed.as_bytes())
+                .u32(version.dek_generation)
+                .optional(version.exposed, Encoder::u32)
                 .bytes(version.fingerprint.as_bytes())
                 .list(&version.properties, |encoder, (name, value)| {
                     encoder.text(name).text(value)

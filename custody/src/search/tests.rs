@@ -60,6 +60,8 @@ fn version(at: &str, number: u32, properties: &[(&str, &str)]) -> Row {
         },
         size: 0,
         sealed: SealedDigest::from_bytes([0; 32]),
+        dek_generation: 1,
+        exposed: None,
         fingerprint: Fingerprint::from_bytes([0; 32]),
         properties: pairs.map(|(a, b)| ((*a).into(), (*b).into())).collect(),
         state: VersionState::Enabled,

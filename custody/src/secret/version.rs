@@ -119,6 +119,12 @@ pub struct Version {
     pub size: u64,
     /// The sealed content that belongs to it.
     pub sealed: SealedDigest,
+    /// Generation of the master key that protected when its data key was made.
+    pub dek_generation: u32,
+    /// The newest generation of a compromised master key that an earlier data key of it was made
+    /// Generation of the compromised master key because of which that took the place of an earlier
+    /// one: the content may be known.
+    pub exposed: Option<u32>,
     /// Tells whether other content is the same.
     pub fingerprint: Fingerprint,
     /// What anyone may know of the content.

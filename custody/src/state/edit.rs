@@ -15,10 +15,10 @@ pub struct Edit {
     pub puts: Vec<Row>,
     /// Rows to remove, children first.
     pub deletes: Vec<RowId>,
-    /// Content to write.
-    pub content: Option<(VersionId, SealedContent)>,
     /// Versions whose content goes, while what is stored about them stays.
     pub shreds: Vec<VersionId>,
+    /// Content to write, of versions that have none by then.
+    pub content: Vec<(VersionId, SealedContent)>,
 }
 
 /// An edit that is ready to be written: authenticated, numbered, and with the digest of
@@ -31,10 +31,10 @@ pub struct Plan {
     pub rows: Vec<Tagged>,
     /// Rows to remove, children first.
     pub deletes: Vec<RowId>,
-    /// Content to write.
-    pub content: Option<(VersionId, SealedContent)>,
     /// Versions whose content goes.
     pub shreds: Vec<VersionId>,
+    /// Content to write, of versions that have none by then.
+    pub content: Vec<(VersionId, SealedContent)>,
     /// The digest of the state after it.
     pub digest: Digest,
     pub(super) set: SetHash,

@@ -50,7 +50,7 @@ pub fn keeps<S: Store<Error: Debug>>(mut store: S) {
         Edit {
             puts: rows,
             deletes: Vec::new(),
-            content: Some((version(), sealed.clone())),
+            content: vec![(version(), sealed.clone())],
             shreds: Vec::new(),
         },
         1,
@@ -85,12 +85,20 @@ pub fn keeps<S: Store<Error: Debug>>(mut store: S) {
     state.adopt(&second);
     assert_eq!(reload(&mut store).digest(2), state.digest(2));
 
+    // Content takes the place of other content, with all that belongs to it.
+    let renewed = state.plan(renewal(), 3);
+    store.apply(&renewed).expect("apply");
+    state.adopt(&renewed);
+    let (_, after) = renewal().content.swap_remove(0);
+    assert_eq!(store.content(&version()).expect("read"), Some(after));
+    assert_eq!(reload(&mut store).digest(3), state.digest(3));
+
     // A version that is shredded keeps its row, and loses its content.
-    let shredded = state.plan(shredding(), 3);
+    let shredded = state.plan(shredding(), 4);
     store.apply(&shredded).expect("apply");
     state.adopt(&shredded);
     assert_eq!(store.content(&version()).expect("read"), None);
-    assert_eq!(reload(&mut store).digest(3), state.digest(3));
+    assert_eq!(reload(&mut store).digest(4), state.digest(4));
 
     let wrap = RowId::Wrap(version(), key_id());
     let deletes: Vec<RowId> = ids.into_iter().rev().filter(|id| *id != wrap).collect();
@@ -99,16 +107,16 @@ pub fn keeps<S: Store<Error: Debug>>(mut store: S) {
             deletes,
             ..Edit::default()
         },
-        4,
+        5,
     );
     store.apply(&third).expect("apply");
     state.adopt(&third);
     assert_eq!(store.content(&version()).expect("read"), None);
     assert_eq!(
-        reload(&mut store).digest(4),
-        State::empty(row_key()).digest(4)
+        reload(&mut store).digest(5),
+        State::empty(row_key()).digest(5)
     );
-    assert_eq!(store.change().expect("read"), 4);
+    assert_eq!(store.change().expect("read"), 5);
 }
 
 fn reload<S: Store<Error: Debug>>(store: &mut S) -> State {
@@ -261,12 +269,39 @@ fn version_row(state: VersionState) -> Version {
         id: version(),
         size: 3,
         sealed: SealedDigest::from_bytes([6; 32]),
+        dek_generation: 1,
+        exposed: None,
         properties: vec![("a".into(), "b".into()), ("c".into(), "\"".into())],
         state,
         valid_until: Some(9),
         fingerprint: Fingerprint::from_bytes([6; 32]),
         created: 1,
         created_by: 0,
+    }
+}
+
+/// Puts other content, another data key and what belongs to them in the place of the version's.
+fn renewal() -> Edit {
+    let renewed = Version {
+        sealed: SealedDigest::from_bytes([8; 32]),
+        dek_generation: 2,
+        exposed: Some(1),
+        ..version_row(VersionState::Enabled)
+    };
+    let wrap = Wrap {
+        version: version(),
+        gmk: key_id(),
+        wrapped: WrappedDek::from_blob([6; 60]),
+    };
+    let sealed = SealedContent {
+        nonce: [8; 12],
+        ciphertext: vec![1],
+    };
+    Edit {
+        puts: vec![Row::Version(renewed), Row::Wrap(wrap)],
+        shreds: vec![version()],
+        content: vec![(version(), sealed)],
+        ..Edit::default()
     }
 }
 

@@ -194,6 +194,8 @@ fn secret(
             id: id.clone(),
             size: 0,
             sealed: sealed.digest(),
+            dek_generation: 1,
+            exposed: None,
             properties: Vec::new(),
             fingerprint: Fingerprint::from_bytes([0; 32]),
             state: *state,

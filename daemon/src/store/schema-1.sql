@@ -73,6 +73,8 @@ CREATE TABLE version (
     number INTEGER NOT NULL,
     size INTEGER NOT NULL,
     sealed BLOB NOT NULL,
+    dek_generation INTEGER NOT NULL,
+    exposed INTEGER,
     fingerprint BLOB NOT NULL,
     properties TEXT NOT NULL,
     state TEXT NOT NULL,

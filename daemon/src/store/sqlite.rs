@@ -185,7 +185,7 @@ impl Store for Sqlite {
         for id in &plan.shreds {
             write::shred(&transaction, id)?;
         }
-        if let Some((id, sealed)) = &plan.content {
+        for (id, sealed) in &plan.content {
             write::content(&transaction, id, sealed)?;
         }
         transaction

@@ -77,6 +77,8 @@ fn version(number: u32, properties: Properties, written: Millis, state: VersionS
         },
         size: 1,
         sealed: sealed().digest(),
+        dek_generation: 1,
+        exposed: None,
         fingerprint: Fingerprint::from_bytes([1; 32]),
         properties,
         state,

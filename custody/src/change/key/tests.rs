@@ -79,6 +79,8 @@ impl World {
                     id: version(secret, number),
                     size: 0,
                     sealed: SealedDigest::from_bytes([0; 32]),
+                    dek_generation: 1,
+                    exposed: None,
                     fingerprint: Fingerprint::from_bytes([0; 32]),
                     properties: Vec::new(),
                     state: VersionState::Enabled,

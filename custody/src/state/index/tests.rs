@@ -145,6 +145,8 @@ fn version(secret: &SecretId, number: u32, state: VersionState) -> Row {
         },
         size: 1,
         sealed: SealedDigest::from_bytes([1; 32]),
+        dek_generation: 1,
+        exposed: None,
         fingerprint: Fingerprint::from_bytes([1; 32]),
         properties: Vec::new(),
         state,

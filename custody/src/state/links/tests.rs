@@ -13,6 +13,8 @@ fn version(name: &str, state: VersionState) -> Version {
         },
         size: 0,
         sealed: SealedDigest::from_bytes([0; 32]),
+        dek_generation: 1,
+        exposed: None,
         fingerprint: Fingerprint::from_bytes([0; 32]),
         properties: vec![("keystore".into(), "custody:web/key".into())],
         state,

@@ -243,8 +243,8 @@ pub(in crate::store) fn versions(
     connection: &Connection,
     each: &mut dyn FnMut(Tagged),
 ) -> Result<(), Error> {
-    let query = r#"SELECT "group", name, number, size, sealed, fingerprint, properties,
-            state, doom, valid_until, created, created_by, change, tag
+    let query = r#"SELECT "group", name, number, size, sealed, dek_generation, exposed, fingerprint,
+            properties, state, doom, valid_until, created, created_by, change, tag
         FROM version
         ORDER BY "group", name, number"#;
     read(connection, "version", query, each, |columns| {
@@ -254,6 +254,8 @@ pub(in crate::store) fn versions(
             sealed: columns.bytes("sealed", |bytes| {
                 bytes.try_into().ok().map(SealedDigest::from_bytes)
             })?,
+            dek_generation: columns.take()?,
+            exposed: columns.take()?,
             fingerprint: columns.bytes("fingerprint", |bytes| {
                 bytes.try_into().ok().map(Fingerprint::from_bytes)
             })?,

@@ -112,10 +112,13 @@ pub(in crate::store) fn row(connection: &Connection, tagged: &Tagged) -> Result<
             ],
         ),
         Row::Version(version) => run(
-            r#"INSERT INTO version ("group", name, number, size, sealed, fingerprint,
-                properties, state, doom, valid_until, created, created_by, change, tag)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
-            ON CONFLICT DO UPDATE SET state = excluded.state, doom = excluded.doom,
+            r#"INSERT INTO version ("group", name, number, size, sealed, dek_generation,
+                exposed, fingerprint, properties, state, doom, valid_until, created, created_by,
+                change, tag)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
+            ON CONFLICT DO UPDATE SET sealed = excluded.sealed,
+                dek_generation = excluded.dek_generation, exposed = excluded.exposed,
+                state = excluded.state, doom = excluded.doom,
                 valid_until = excluded.valid_until, change = excluded.change,
                 tag = excluded.tag"#,
             params![
@@ -124,6 +127,8 @@ pub(in crate::store) fn row(connection: &Connection, tagged: &Tagged) -> Result<
                 version.id.number,
                 version.size,
                 version.sealed.as_bytes(),
+                version.dek_generation,
+                version.exposed,
                 version.fingerprint.as_bytes(),
                 to_json(&version.properties),
                 version.state.name(),
@@ -137,7 +142,9 @@ pub(in crate::store) fn row(connection: &Connection, tagged: &Tagged) -> Result<
         ),
         Row::Wrap(wrap) => run(
             r#"INSERT INTO wrap ("group", name, number, gmk, wrapped, change, tag)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"#,
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+            ON CONFLICT DO UPDATE SET wrapped = excluded.wrapped, change = excluded.change,
+                tag = excluded.tag"#,
             params![
                 wrap.version.secret.group.as_str(),
                 wrap.version.secret.name.as_str(),
