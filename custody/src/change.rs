@@ -19,6 +19,7 @@ mod compliance;
 pub mod key;
 pub mod life;
 pub mod put;
+pub mod renew;
 pub mod rotate;
 
 pub use about::{update_group, update_secret};
@@ -110,7 +111,7 @@ pub enum Error {
     #[error(
         "the master key of generation {generation} of group {group} is {is} and wraps {wraps} \
          versions: it cannot be {wanted}{}",
-        way_out(*is, *wraps)
+        way_out(*is, *wraps, *renewals)
     )]
     KeyLife {
         /// The group.
@@ -121,6 +122,8 @@ pub enum Error {
         is: KeyState,
         /// How many versions are wrapped under it.
         wraps: u64,
+        /// How many versions are to be renewed because of it.
+        renewals: u64,
         /// What was wanted.
         wanted: &'static str,
     },
@@ -230,11 +233,19 @@ pub enum Error {
 }
 
 /// What brings a master key nearer to its end.
-fn way_out(is: KeyState, wraps: u64) -> &'static str {
+fn way_out(is: KeyState, wraps: u64, renewals: u64) -> String {
     match is {
-        KeyState::Active => " before another has taken its place (custodyctl group rotate)",
-        _ if is.is_left() && wraps > 0 => " before they are moved, which happens in the background",
-        _ => "",
+        KeyState::Active => {
+            " before another has taken its place (custodyctl group rotate)".to_owned()
+        }
+        _ if is.is_left() && renewals > 0 => format!(
+            " before the {renewals} versions that it may have given away are renewed, which happens \
+             in the background"
+        ),
+        _ if is.is_left() && wraps > 0 => {
+            " before they are moved, which happens in the background".to_owned()
+        }
+        _ => String::new(),
     }
 }
 

@@ -41,6 +41,7 @@ pub mod policy;
 pub mod random;
 pub mod reference;
 pub mod release;
+pub mod renew;
 pub mod rewrap;
 pub mod role;
 pub mod row;

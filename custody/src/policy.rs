@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 use crate::{
     caller::{Caller, Evidence},
-    envelope::SealedContent,
+    envelope::{SealedContent, SealedDigest},
     group::{KeyState, Millis},
     journal::Receipt,
     name::{GroupName, SecretId, SecretName, VersionId},
@@ -312,6 +312,8 @@ pub struct Tampered {
     pub version: VersionId,
     /// What is wrong with it.
     pub what: Wrong,
+    /// What the version's row said of it.
+    pub expected: SealedDigest,
 }
 
 /// What is wrong with stored content.

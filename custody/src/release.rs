@@ -86,6 +86,7 @@ impl Locked {
         let tampered = |what| Tampered {
             version: self.version.clone(),
             what,
+            expected: self.sealed,
         };
         let content = stored.ok_or_else(|| tampered(Wrong::Missing))?;
         match content.digest() == self.sealed {

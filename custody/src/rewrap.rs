@@ -5,7 +5,7 @@
 
 use crate::{
     envelope::{Context, WrappedDek},
-    group::{KeyState, MasterKey},
+    group::MasterKey,
     name::{GroupName, KeyId, SecretName, VersionId},
     secret::Kind,
     state::{State, view::GroupView},
@@ -120,7 +120,7 @@ impl State {
     /// The master keys that are destroyed, and may still be in their token.
     pub fn destroyed(&self) -> Vec<Destroyed> {
         let keys = self.groups().flat_map(GroupView::keys);
-        let destroyed = keys.filter(|key| key.state == KeyState::Destroyed);
+        let destroyed = keys.filter(|key| key.state.is_destroyed());
         destroyed.map(|key| Destroyed(key.id)).collect()
     }
 

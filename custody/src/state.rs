@@ -254,12 +254,13 @@ impl State {
                 }
             }
             Row::Version(row) => {
-                let secret = self.groups.get_mut(&row.id.secret.group)?;
-                let secret = secret.secrets.get_mut(&row.id.secret.name)?;
+                let group = self.groups.get_mut(&row.id.secret.group)?;
+                let secret = group.secrets.get_mut(&row.id.secret.name)?;
                 self.referrers.follow(secret.secret.row.kind, &row);
                 let before = secret.version(row.id.number);
                 let before = before.map(|before| &before.version.row);
                 self.doomed.follow(before, &row);
+                group.wrapped.follow_dek(before, &row);
                 let versions = &mut secret.versions;
                 let version = Held { row, tag };
                 match place(versions, version.row.id.number) {
@@ -306,8 +307,8 @@ impl State {
             RowId::Secret(id) => {
                 let group = self.groups.get_mut(&id.group)?;
                 let removed = group.secrets.remove(&id.name)?;
-                let wraps = removed.versions.iter().flat_map(|version| &version.wraps);
-                wraps.for_each(|wrap| group.wrapped.forget(&wrap.row));
+                let versions = removed.versions.iter();
+                versions.for_each(|version| group.wrapped.forget_version(version));
                 self.forget_secret(&removed);
             }
             RowId::Version(id) => {
@@ -315,8 +316,7 @@ impl State {
                 let secret = group.secrets.get_mut(&id.secret.name)?;
                 let at = place(&secret.versions, id.number).ok()?;
                 let removed = secret.versions.remove(at);
-                let wraps = removed.wraps.iter();
-                wraps.for_each(|wrap| group.wrapped.forget(&wrap.row));
+                group.wrapped.forget_version(&removed);
                 let kind = secret.secret.row.kind;
                 self.forget_version(kind, &removed.version.row);
             }

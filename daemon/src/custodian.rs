@@ -46,6 +46,7 @@ mod keys;
 mod look;
 mod mill;
 mod outlook;
+mod renew;
 mod rewrap;
 mod rotate;
 mod secrets;

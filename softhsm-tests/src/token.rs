@@ -2,6 +2,10 @@
 
 use std::process::Command;
 
+use custody::{
+    envelope::{Context, PlaintextDek},
+    name::{KeyId, SecretId, VersionId},
+};
 use serde_json::Value;
 
 use crate::{PIN, Site, command, module, text};
@@ -26,6 +30,29 @@ impl Site {
     pub fn replace_key(&self, id: &str, label: &str, flaw: &str) {
         self.intrude(&["destroy", id]);
         self.intrude(&["forge", id, label, flaw]);
+    }
+
+    /// The data key of the version `GROUP/NAME@NUMBER` of a blob that is `wrapped` under `gmk`, as
+    /// whoever has the token's files and the PIN can unwrap it.
+    pub fn data_key(&self, version: &str, gmk: &str, wrapped: &str) -> Vec<u8> {
+        let version = version_id(version).expect("a version");
+        let id = hex::decode(gmk).ok().and_then(|id| KeyId::from_bytes(&id));
+        let context = Context::Dek {
+            version: &version,
+            kind: "blob",
+            gmk: &id.expect("the name of a key"),
+        };
+        let (variable, file) = self.module_environment();
+        let output = Command::new(command("unwrap"))
+            .env(variable, file)
+            .arg(module())
+            .args([PIN, gmk, wrapped, &hex::encode(context.encode())])
+            .output()
+            .expect("unwrap runs");
+        assert!(output.status.success(), "{}", text(&output));
+        let key = hex::decode(String::from_utf8_lossy(&output.stdout).trim()).expect("a key");
+        assert_eq!(key.len(), PlaintextDek::LEN);
+        key
     }
 
     /// Takes the token out of SoftHSM.
@@ -53,4 +80,17 @@ impl Site {
     fn one(&self, query: &str) -> String {
         self.sqlite(query).trim().to_owned()
     }
+}
+
+/// The version that `text` names as `GROUP/NAME@NUMBER`.
+pub fn version_id(text: &str) -> Option<VersionId> {
+    let (secret, number) = text.split_once('@')?;
+    let (group, name) = secret.split_once('/')?;
+    Some(VersionId {
+        secret: SecretId {
+            group: group.parse().ok()?,
+            name: name.parse().ok()?,
+        },
+        number: number.parse().ok()?,
+    })
 }

@@ -10,10 +10,6 @@ use std::{
     time::Duration,
 };
 
-use custody::{
-    envelope::Context,
-    name::{KeyId, SecretId, VersionId},
-};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -169,30 +165,7 @@ fn data_key(site: &Site, name: &str) -> Vec<u8> {
     let [number, gmk, wrapped] = columns[..] else {
         panic!("{row}")
     };
-    let version = VersionId {
-        secret: SecretId {
-            group: "web".parse().unwrap(),
-            name: name.parse().unwrap(),
-        },
-        number: number.parse().unwrap(),
-    };
-    let id = KeyId::from_bytes(&hex::decode(gmk).unwrap()).unwrap();
-    let context = Context::Dek {
-        version: &version,
-        kind: "blob",
-        gmk: &id,
-    };
-    let (variable, file) = site.module_environment();
-    let output = Command::new(env!("CARGO_BIN_EXE_unwrap"))
-        .env(variable, file)
-        .arg(softhsm_tests::module())
-        .args([PIN, gmk, wrapped, &hex::encode(context.encode())])
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", text(&output));
-    let key = hex::decode(String::from_utf8(output.stdout).unwrap().trim()).unwrap();
-    assert_eq!(key.len(), 32);
-    key
+    site.data_key(&format!("web/{name}@{number}"), gmk, wrapped)
 }
 
 /// Fails if what is forbidden is in the memory of `process`, a moment after the last

@@ -19,6 +19,8 @@ pub const MAX_GRACE: Millis = 366 * DAY;
 /// What may be done to a master key whose time is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deed {
+    /// Say that someone may have it, or have had it before it was destroyed.
+    Compromise,
     /// Destroy it after so many milliseconds, in which it can be spared.
     Destroy(Millis),
     /// Take back that it is to be destroyed.
@@ -158,13 +160,13 @@ pub fn worn(state: &State, worn: impl Fn(&MasterKey) -> bool) -> Vec<GroupName> 
     due.map(|group| group.row().name.clone()).collect()
 }
 
-/// Says of the master keys whose time is over and that nothing is wrapped under any more that
-/// this is so. `None` if there is none.
+/// Says of the master keys whose time is over and that nothing is wrapped under any more, nor to
+/// be renewed because of them, that this is so. `None` if there is none.
 pub fn empty(state: &State, name: &GroupName, now: Millis) -> Option<(Edit, Change)> {
     let group = state.group(name)?;
     let mut emptied = group
         .keys()
-        .filter(|key| group.wraps(&key.id) == 0)
+        .filter(|key| !group.has_left(key))
         .filter_map(|key| with(key, key.state.without_rest(now)));
     let key = emptied.next()?;
     let change = fate(&key, KeyFate::Emptied);
@@ -191,6 +193,11 @@ pub fn live(
         generation,
     })?;
     let (after, fate_of_it, wanted) = match deed {
+        Deed::Compromise => {
+            let over = (!key.state.protects()).then_some(key.state);
+            let after = over.and_then(KeyState::compromised);
+            (after, KeyFate::Compromised, "called compromised")
+        }
         Deed::Destroy(grace) if grace > MAX_GRACE => return Err(Error::LongKeyGrace),
         Deed::Destroy(grace) => {
             let at = now.saturating_add(grace);
@@ -203,6 +210,7 @@ pub fn live(
         generation,
         is: key.state,
         wraps: group.wraps(&key.id),
+        renewals: group.renewals(key),
         wanted,
     })?;
     let change = fate(&after, fate_of_it);
@@ -222,7 +230,7 @@ pub fn destroy(state: &State, name: &GroupName, now: Millis) -> Option<(Edit, Ch
     let group = state.group(name)?;
     let mut destroyed = group
         .keys()
-        .filter(|key| group.wraps(&key.id) == 0)
+        .filter(|key| !group.has_left(key))
         .filter_map(|key| with(key, key.state.destroyed(now)));
     let key = destroyed.next()?;
     let change = fate(&key, KeyFate::Destroyed);

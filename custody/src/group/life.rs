@@ -18,16 +18,18 @@ pub enum KeyState {
     Suspended,
     /// Its time to protect is over; reveals what it protected.
     Deactivated(Rest),
-    /// Someone may have it. Reveals, so that what it protected can be moved.
+    /// Someone may have it. Reveals, so that what it protected can be renewed.
     Compromised(Rest),
     /// The key is gone.
     Destroyed,
+    /// The key is gone, and someone may have had it.
+    DestroyedCompromised,
 }
 
 /// What is left of what a key protected that protects no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Rest {
-    /// Versions are wrapped under it.
+    /// Versions are wrapped under it, or are to be renewed because of it.
     Some,
     /// Nothing has been, since that time.
     Nothing(Millis),
@@ -53,13 +55,14 @@ impl Rest {
 
 impl KeyState {
     /// Every state, without what may be left.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::PreActive,
         Self::Active,
         Self::Suspended,
         Self::Deactivated(Rest::Some),
         Self::Compromised(Rest::Some),
         Self::Destroyed,
+        Self::DestroyedCompromised,
     ];
 
     /// Whether new data keys may be wrapped.
@@ -73,6 +76,16 @@ impl KeyState {
             self,
             Self::Active | Self::Deactivated(_) | Self::Compromised(_)
         )
+    }
+
+    /// Whether someone may have it, or have had it.
+    pub fn is_compromised(self) -> bool {
+        matches!(self, Self::Compromised(_) | Self::DestroyedCompromised)
+    }
+
+    /// Whether it is gone.
+    pub fn is_destroyed(self) -> bool {
+        matches!(self, Self::Destroyed | Self::DestroyedCompromised)
     }
 
     /// Whether what it protected is to be moved to another key.
@@ -120,17 +133,19 @@ impl KeyState {
         }
     }
 
-    /// After someone may have got it.
+    /// After someone may have got it. What was moved from it before is left again, to be renewed.
     #[must_use]
     pub fn compromised(self) -> Option<Self> {
         match self {
-            Self::Destroyed | Self::Compromised(_) => None,
-            Self::Deactivated(rest) => Some(Self::Compromised(rest)),
-            Self::PreActive | Self::Active | Self::Suspended => Some(Self::Compromised(Rest::Some)),
+            Self::Compromised(_) | Self::DestroyedCompromised => None,
+            Self::Destroyed => Some(Self::DestroyedCompromised),
+            Self::PreActive | Self::Active | Self::Suspended | Self::Deactivated(_) => {
+                Some(Self::Compromised(Rest::Some))
+            }
         }
     }
 
-    /// After the last of what it protected was moved.
+    /// After the last of what it protected was moved, or renewed.
     #[must_use]
     pub fn without_rest(self, now: Millis) -> Option<Self> {
         match self.rest()? {
@@ -158,7 +173,11 @@ impl KeyState {
     /// After it was destroyed, if its time has come.
     #[must_use]
     pub fn destroyed(self, now: Millis) -> Option<Self> {
-        (self.doom()? <= now).then_some(Self::Destroyed)
+        let destroyed = match self.is_compromised() {
+            true => Self::DestroyedCompromised,
+            false => Self::Destroyed,
+        };
+        (self.doom()? <= now).then_some(destroyed)
     }
 
     /// The name that is stored and shown.
@@ -170,6 +189,7 @@ impl KeyState {
             Self::Deactivated(_) => "deactivated",
             Self::Compromised(_) => "compromised",
             Self::Destroyed => "destroyed",
+            Self::DestroyedCompromised => "destroyed-compromised",
         }
     }
 
@@ -234,6 +254,7 @@ mod tests {
             KeyState::PreActive,
             KeyState::Suspended,
             KeyState::Destroyed,
+            KeyState::DestroyedCompromised,
         ] {
             assert!(!state.reveals(), "{state}");
         }
@@ -269,14 +290,31 @@ mod tests {
             ];
             let next: Vec<_> = next.into_iter().flatten().collect();
             assert!(next.iter().all(|next| !next.protects()), "{state:?}");
-            let is_compromised =
-                |state: &KeyState| matches!(state, KeyState::Compromised(_) | KeyState::Destroyed);
-            assert!(
-                !is_compromised(&state) || next.iter().all(is_compromised),
-                "{state:?}"
-            );
-            if state == KeyState::Destroyed {
-                assert!(next.is_empty());
+            let is_gone = |state: &KeyState| state.is_destroyed();
+            assert!(!is_gone(&state) || next.iter().all(is_gone), "{state:?}");
+        }
+    }
+
+    #[test]
+    fn a_compromise_is_not_forgotten_and_asks_again_what_is_left() {
+        for state in reachable() {
+            let compromised = state.compromised();
+            assert_eq!(compromised.is_none(), state.is_compromised(), "{state:?}");
+            if let Some(compromised) = compromised {
+                assert!(compromised.is_compromised(), "{state:?}");
+                assert_eq!(compromised.is_destroyed(), state.is_destroyed());
+                assert_eq!(compromised.emptied(), None, "{state:?}");
+                assert_eq!(compromised.doom(), None, "{state:?}");
+            }
+            let next = [
+                state.deactivated(),
+                state.without_rest(NOW),
+                state.doomed(NOW),
+                state.spared(),
+                state.destroyed(NOW),
+            ];
+            for next in next.into_iter().flatten() {
+                assert_eq!(next.is_compromised(), state.is_compromised(), "{state:?}");
             }
         }
     }

@@ -1,6 +1,6 @@
 //! What the journal says of changes to the database.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -62,6 +62,13 @@ pub enum Change {
         group: GroupName,
         master_key: KeyId,
         versions: BTreeMap<SecretName, Vec<u32>>,
+    },
+    /// Versions whose content is sealed under a fresh data key from now on, which those master
+    /// keys wrap and no others.
+    Renew {
+        group: GroupName,
+        master_keys: Vec<KeyId>,
+        versions: BTreeMap<SecretName, BTreeSet<u32>>,
     },
     /// What becomes of a master key whose time is over.
     MasterKeyFate {
@@ -195,7 +202,9 @@ pub enum Fate {
 #[serde(tag = "fate", rename_all = "kebab-case")]
 #[allow(missing_docs, reason = "as the states of a master key")]
 pub enum KeyFate {
-    /// No version is wrapped under it any more.
+    /// Someone may have it, or have had it: what it may have wrapped is to be renewed.
+    Compromised,
+    /// No version is wrapped under it any more, nor to be renewed because of it.
     Emptied,
     /// It will be destroyed.
     Doomed {

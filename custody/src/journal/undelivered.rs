@@ -33,7 +33,7 @@ pub enum Undelivered {
         /// Why not.
         problem: String,
     },
-    /// The version was destroyed, or its secret deleted, meanwhile.
+    /// The version was destroyed, its content renewed, or its secret deleted, meanwhile.
     Overtaken,
     /// Too many others waited to have theirs written in a format.
     Busy,

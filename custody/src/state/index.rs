@@ -3,14 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{InGroup, InSecret, State, view::GroupView};
+use super::{InGroup, InSecret, InVersion, State, view::GroupView};
 use crate::{
     group::Millis,
     name::{GroupName, KeyId, RuleId, SecretId, VersionId},
     policy::rule::Rule,
     secret::{
         Kind,
-        version::{Version, Wrap},
+        version::{Version, VersionState, Wrap},
     },
 };
 
@@ -50,18 +50,52 @@ impl Owners {
     }
 }
 
-/// By master key of a group, how many versions are wrapped under it.
+/// By master key of a group, how many versions are wrapped under it; by generation, how many
+/// with content have a data key that was made under it.
 #[derive(Debug, Default)]
-pub(super) struct Wrapped(BTreeMap<KeyId, u64>);
+pub(super) struct Wrapped {
+    under: BTreeMap<KeyId, u64>,
+    made: BTreeMap<u32, u64>,
+}
 
 impl Wrapped {
     pub(super) fn follow(&mut self, wrap: &Wrap) {
-        *self.0.entry(wrap.gmk).or_default() += 1;
+        *self.under.entry(wrap.gmk).or_default() += 1;
     }
 
     pub(super) fn forget(&mut self, wrap: &Wrap) {
-        if let Some(count) = self.0.get_mut(&wrap.gmk) {
-            *count = count.saturating_sub(1);
+        less(&mut self.under, &wrap.gmk);
+    }
+
+    /// Follows the data key of `version`, from that of `before`.
+    pub(super) fn follow_dek(&mut self, before: Option<&Version>, version: &Version) {
+        if let Some(before) = before {
+            self.forget_dek(before);
+        }
+        if version.state != VersionState::Destroyed {
+            *self.made.entry(version.dek_generation).or_default() += 1;
+        }
+    }
+
+    fn forget_dek(&mut self, version: &Version) {
+        if version.state != VersionState::Destroyed {
+            less(&mut self.made, &version.dek_generation);
+        }
+    }
+
+    /// Follows a version that goes, with its wraps.
+    pub(super) fn forget_version(&mut self, version: &InVersion) {
+        version.wraps.iter().for_each(|wrap| self.forget(&wrap.row));
+        self.forget_dek(&version.version.row);
+    }
+}
+
+/// Takes one from a count, and forgets it with the last.
+fn less<K: Ord>(counts: &mut BTreeMap<K, u64>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            counts.remove(key);
         }
     }
 }
@@ -69,7 +103,14 @@ impl Wrapped {
 impl GroupView<'_> {
     /// How many versions are wrapped under the master key called `id`.
     pub fn wraps(self, id: &KeyId) -> u64 {
-        self.0.wrapped.0.get(id).copied().unwrap_or(0)
+        self.0.wrapped.under.get(id).copied().unwrap_or(0)
+    }
+
+    /// How many versions have content, and a data key that was made under that generation of the
+    /// master key or one before.
+    pub(crate) fn made_until(self, generation: u32) -> u64 {
+        let made = self.0.wrapped.made.range(..=generation);
+        made.map(|(_, count)| count).sum()
     }
 }
 

@@ -6,7 +6,7 @@ use super::{InGroup, InSecret, InVersion, State};
 use crate::{
     change,
     compliance::rules::Adopted,
-    group::{Group, KeyState, MasterKey},
+    group::{Group, MasterKey},
     name::{GroupName, KeyId, RuleId, SecretId, SecretName},
     policy::rule::Rule,
     release::Locked,
@@ -76,7 +76,7 @@ impl<'a> GroupView<'a> {
 
     /// Those that are not destroyed.
     pub fn living_keys(self) -> impl Iterator<Item = &'a MasterKey> {
-        self.keys().filter(|key| key.state != KeyState::Destroyed)
+        self.keys().filter(|key| !key.state.is_destroyed())
     }
 
     /// The one of them all that is called `id`.

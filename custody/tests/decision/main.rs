@@ -72,8 +72,8 @@ fn is_there(wanted: &Wanted, reveals: bool) -> bool {
         4..=7 => false,
         // Outlived in a moment.
         8 => true,
-        // Under a master key that is pre-active, suspended, destroyed.
-        9 | 11 | 14 => !reveals,
+        // Under a master key that is pre-active, suspended, destroyed, destroyed and compromised.
+        9 | 11 | 14 | 15 => !reveals,
         // Active, deactivated, compromised.
         10 | 12 | 13 => true,
         _ => false,
@@ -211,7 +211,7 @@ fn two_grants_to_different_callers_give_what_either_does() {
 
 #[test]
 fn a_version_is_given_by_its_state_and_that_of_its_master_key() {
-    let numbers = (0..=15).map(Which::Number);
+    let numbers = (0..=16).map(Which::Number);
     let parts = [Which::Current, Which::Previous, Which::Pending];
     let mut wishes = Vec::new();
     for version in parts.into_iter().chain(numbers) {

@@ -150,7 +150,7 @@ impl Provider {
         let order = Order {
             wanted: wanted(group, name, which, fields)?,
             depth: depth(*unresolved),
-            rendering: rendering(format.as_deref(), password.as_ref())?,
+            rendering: rendering(format.as_deref(), password.as_ref())?.map(Arc::new),
         };
         let delivered = self.custodian.deliver(peer, order).await?;
         let mut response = FetchResponse::default();

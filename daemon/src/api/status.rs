@@ -126,6 +126,7 @@ fn known(surface: Surface, error: &Error) -> (Code, String) {
         | Error::Unreadable(_)
         | Error::Database(_)
         | Error::Overtaken(_)
+        | Error::Renewed(_)
         | Error::Busy(_)
         | Error::Stopping => fixed(Code::Unavailable, LATER),
         Error::WornOut(_) if surface == Surface::Manager => (Code::Unavailable, error.to_string()),

@@ -204,6 +204,7 @@ fn master_key(group: GroupView<'_>, key: &MasterKey, custodian: &Custodian) -> v
         emptied: key.state.emptied().map(timestamp),
         doom: key.state.doom().map(timestamp),
         invocations: key.reserved,
+        renewals: group.renewals(key),
     }
 }
 

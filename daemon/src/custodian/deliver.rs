@@ -22,13 +22,17 @@ use super::{
 };
 use crate::{attest::Peer, store::Failed};
 
+/// How often a request is decided again because content was renewed meanwhile. A version is renewed
+/// once for a compromise.
+const TRIES: usize = 3;
+
 /// What a service asks for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Order {
     pub(crate) wanted: Wanted,
     pub(crate) depth: Depth,
     /// How to write what can be written so; as it is stored otherwise.
-    pub(crate) rendering: Option<Rendering>,
+    pub(crate) rendering: Option<Arc<Rendering>>,
 }
 
 /// One secret of a delivery.
@@ -51,7 +55,8 @@ impl Custodian {
     /// written as is refused before: nothing is released by it.
     ///
     /// Dropping this future is harmless: what has been decided is carried to its end, so
-    /// that it is on record if the caller has gone meanwhile.
+    /// that it is on record if the caller has gone meanwhile. What could not be delivered since
+    /// its content was renewed meanwhile is decided, and recorded, again.
     pub(crate) async fn deliver(
         self: &Arc<Self>,
         peer: &Arc<Peer>,
@@ -60,7 +65,16 @@ impl Custodian {
         let Order { wanted, depth, .. } = &order;
         let caller = self.caller(peer, wanted, *depth, Deliver::NAME).await?;
         let (this, peer) = (Arc::clone(self), Arc::clone(peer));
-        to_its_end(async move { this.decide(&peer, caller, order).await }).await
+        to_its_end(async move {
+            for _ in 1..TRIES {
+                match this.decide(&peer, caller.clone(), order.clone()).await {
+                    Err(Error::Renewed(_)) => {}
+                    decided => return decided,
+                }
+            }
+            this.decide(&peer, caller, order).await
+        })
+        .await
     }
 
     async fn decide(
@@ -150,10 +164,8 @@ impl Custodian {
         rendering: Option<Arc<Rendering>>,
     ) -> Result<Written, Error> {
         let claim = match permit.claim(stored) {
-            Err(tampered) if self.is_gone(&tampered).await => {
-                return Err(Error::Overtaken(tampered.version));
-            }
-            claim => claim?,
+            Err(tampered) => return Err(self.overtaken(tampered).await),
+            Ok(claim) => claim,
         };
         let released = self.hsm.unwrap_dek(claim).await.map_err(Error::Hsm)?;
         let written = match rendering {
@@ -163,18 +175,25 @@ impl Custodian {
         Ok(written?)
     }
 
-    /// Whether content is missing because a change that came after the decision removed it.
-    async fn is_gone(&self, tampered: &Tampered) -> bool {
+    /// Why content is not what it should be: a change that came after the decision removed or
+    /// renewed it, or somebody tampered with it.
+    pub(super) async fn overtaken(&self, tampered: Tampered) -> Error {
         // A change is in the database before it is in the state, unless there is none now.
-        let settled = match tampered.what {
-            Wrong::Missing => self.writer().await,
-            Wrong::Other => return false,
-        };
+        let settled = self.writer().await;
+        if let Err(error) = settled {
+            return error;
+        }
         let VersionId { secret, number } = &tampered.version;
         let state = self.state();
         let version = state.secret(secret).ok().and_then(|it| it.version(*number));
-        let is_there = version.is_some_and(|it| it.row().state != VersionState::Destroyed);
-        settled.is_ok() && !is_there
+        let there = version.filter(|it| it.row().state != VersionState::Destroyed);
+        match there {
+            Some(version) if version.row().sealed != tampered.expected => {
+                Error::Renewed(tampered.version)
+            }
+            None if tampered.what == Wrong::Missing => Error::Overtaken(tampered.version),
+            _ => tampered.into(),
+        }
     }
 
     /// Tells which versions `peer` would get, if grants say so, after that is on record.
@@ -209,10 +228,10 @@ impl Custodian {
 
 /// Which of what is granted is written in the format that was asked for: all that could be.
 fn assign(
-    rendering: Option<Rendering>,
+    rendering: Option<Arc<Rendering>>,
     grants: &[Grant<Deliver>],
 ) -> Result<Vec<Option<Arc<Rendering>>>, Refused> {
-    let Some(rendering) = rendering.map(Arc::new) else {
+    let Some(rendering) = rendering else {
         return Ok(vec![None; grants.len()]);
     };
     let mut refused = None;

@@ -39,6 +39,8 @@ pub(crate) enum Error {
     Tampered(#[from] Tampered),
     #[error("{0} was destroyed, or its secret deleted, while it was being delivered")]
     Overtaken(VersionId),
+    #[error("the content of {0} was renewed while it was being delivered")]
+    Renewed(VersionId),
     #[error("the caller changed while it was being served")]
     Drift(#[source] Drift),
     #[error(transparent)]
@@ -91,6 +93,18 @@ pub(crate) enum Error {
     Stopping,
 }
 
+impl Error {
+    /// Whether what is stored is at fault, and nothing that comes back.
+    pub(super) fn is_bad_data(&self) -> bool {
+        match self {
+            Self::Tampered(_) => true,
+            Self::Database(error) => error.is_bad_data(),
+            Self::Hsm(error) => error.is_bad_data(),
+            _ => false,
+        }
+    }
+}
+
 impl Custodian {
     /// Puts on record that nothing of what those entries allowed was delivered.
     pub(super) async fn undelivered(&self, allowed: &[Receipt], error: &Error) {
@@ -110,7 +124,7 @@ impl Custodian {
             Error::Format(refused) => Undelivered::Format {
                 problem: refused.to_string(),
             },
-            Error::Overtaken(_) => Undelivered::Overtaken,
+            Error::Overtaken(_) | Error::Renewed(_) => Undelivered::Overtaken,
             Error::Busy(_) => Undelivered::Busy,
             _ => Undelivered::Database { problem: problem() },
         };

@@ -1,5 +1,5 @@
 //! Emptying master keys whose time is over, and destroying them when that was said: in the
-//! background, a little at a time.
+//! background, a little at a time. What someone may know the data keys of is renewed first.
 
 use std::{
     collections::HashSet,
@@ -39,7 +39,7 @@ impl Moving {
 }
 
 /// Sees to it that the token is busy with moves for no more than a share of the time.
-struct Pace<F> {
+pub(super) struct Pace<F> {
     /// Percent, 1 to 100.
     share: F,
     owed: Duration,
@@ -47,11 +47,18 @@ struct Pace<F> {
 
 impl<F: Fn() -> u32> Pace<F> {
     /// The rest that is due after the token was busy for `took`.
-    fn rest(&mut self, took: Duration) -> Option<Duration> {
+    fn due(&mut self, took: Duration) -> Option<Duration> {
         let share = (self.share)();
         self.owed += took * (100 - share) / share;
         let is_due = self.owed >= SHORTEST_REST;
         is_due.then(|| std::mem::take(&mut self.owed))
+    }
+
+    /// Takes that rest.
+    pub(super) async fn rest(&mut self, took: Duration) {
+        if let Some(rest) = self.due(took) {
+            tokio::time::sleep(rest).await;
+        }
     }
 }
 
@@ -94,15 +101,13 @@ impl Custodian {
     ) -> Result<(), Error> {
         self.replace_worn_keys().await?;
         let mut refused = None;
+        let unrenewed = self.state().unrenewed();
+        for group in unrenewed {
+            refused = refused.or(of_one_key(self.renew_group(&group, pace).await)?);
+        }
         let unmoved = self.state().unmoved();
         for group in unmoved {
-            match self.move_group(&group, pace).await {
-                // The keys of other groups are not affected.
-                Err(Error::Hsm(error)) if error.is_of_one_key() => {
-                    refused.get_or_insert(Error::Hsm(error));
-                }
-                moved => moved?,
-            }
+            refused = refused.or(of_one_key(self.move_group(&group, pace).await)?);
             while self.change_of_key(&group, change::key::empty).await? {}
         }
         let due = change::key::due(&self.state(), now());
@@ -152,9 +157,7 @@ impl Custodian {
                         break;
                     }
                 }
-                if let Some(rest) = pace.rest(began.elapsed()) {
-                    tokio::time::sleep(rest).await;
-                }
+                pace.rest(began.elapsed()).await;
             }
             self.write_moves(group, moved).await?;
             if let Some(error) = failed {
@@ -214,6 +217,14 @@ impl Custodian {
     }
 }
 
+/// What went wrong for a key of one group, which does not affect those of others.
+fn of_one_key(done: Result<(), Error>) -> Result<Option<Error>, Error> {
+    match done {
+        Err(Error::Hsm(error)) if error.is_of_one_key() => Ok(Some(Error::Hsm(error))),
+        done => done.map(|()| None),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -226,7 +237,7 @@ mod tests {
                 share: move || share,
                 owed: Duration::ZERO,
             };
-            let rested: Duration = (0..100).filter_map(|_| pace.rest(busy)).sum();
+            let rested: Duration = (0..100).filter_map(|_| pace.due(busy)).sum();
             // What is too short to rest for is still owed.
             assert_eq!(rested + pace.owed, Duration::from_millis(rests), "{share}");
             assert!(pace.owed < SHORTEST_REST, "{share}");

@@ -87,11 +87,11 @@ pub(crate) enum Command {
         /// Rotate only if this generation is the newest.
         #[arg(long, value_name = "GENERATION")]
         expect: Option<u32>,
-        /// Someone may have the former keys: say so in the journal, and list who used what they
-        /// protect.
+        /// Someone may have the former keys: say so in the journal, have the content that they
+        /// protected sealed under fresh data keys, and list who used it.
         #[arg(long)]
         compromised: bool,
-        /// Wait until everything is moved.
+        /// Wait until everything is moved, or renewed.
         #[arg(long)]
         wait: bool,
     },

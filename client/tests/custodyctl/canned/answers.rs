@@ -73,6 +73,7 @@ pub(super) fn group() -> v1::Group {
             canary_problem: None,
             wraps: 2,
             invocations: 67_108_864,
+            renewals: 0,
             emptied: None,
             doom: None,
         }],
@@ -85,7 +86,7 @@ pub(super) fn group() -> v1::Group {
     }
 }
 
-/// The group after its key was rotated: one of three is empty and to be destroyed.
+/// The group after its key was rotated: the first of three is empty and to be destroyed.
 pub(super) fn rotated(compromised: bool) -> v1::Group {
     let mut group = group();
     let key = group.master_keys.remove(0);
@@ -105,11 +106,13 @@ pub(super) fn rotated(compromised: bool) -> v1::Group {
         doom: time(),
         ..of(1, over, 0)
     };
-    let emptied = v1::MasterKey {
-        emptied: time(),
+    // Nothing is wrapped under it; but what someone may know is yet to be renewed.
+    let second = v1::MasterKey {
+        emptied: if compromised { None } else { time() },
+        renewals: if compromised { 2 } else { 0 },
         ..of(2, over, 0)
     };
-    group.master_keys = vec![doomed, emptied, of(3, "active", 2)];
+    group.master_keys = vec![doomed, second, of(3, "active", 2)];
     group
 }
 

@@ -80,15 +80,15 @@ pub(super) async fn rotate(
     output::show(global.output, &Rotated { group, used_by })
 }
 
-/// Waits until nothing is left under a key that protects no more.
+/// Waits until nothing is left under a key that protects no more, nor to be renewed because of it.
 async fn emptied(manager: &Manager, mut group: v1::Group) -> Result<v1::Group, Failure> {
     let bar = output::bar(left(&group));
     loop {
         let left = left(&group);
         let done = bar.length().unwrap_or(0).saturating_sub(left as u64);
         bar.set_position(done);
-        let mut over = group.master_keys.iter().filter(|key| is_over(key));
-        if over.all(|key| key.emptied.is_some()) {
+        let mut keys = group.master_keys.iter();
+        if keys.all(|key| key.renewals == 0 && (key.emptied.is_some() || !is_over(key))) {
             bar.finish_and_clear();
             return Ok(group);
         }
@@ -104,7 +104,10 @@ fn is_over(key: &v1::MasterKey) -> bool {
 
 fn left(group: &v1::Group) -> usize {
     let over = group.master_keys.iter().filter(|key| is_over(key));
-    usize::try_from(over.map(|key| key.wraps).sum::<u64>()).unwrap_or(usize::MAX)
+    let wraps: u64 = over.map(|key| key.wraps).sum();
+    // What is to be renewed because of one key may be so because of another.
+    let renewals = group.master_keys.iter().map(|key| key.renewals).max();
+    usize::try_from(wraps.max(renewals.unwrap_or(0))).unwrap_or(usize::MAX)
 }
 
 async fn used_by(manager: &Manager, group: String) -> UsedBy {

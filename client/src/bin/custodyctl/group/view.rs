@@ -41,6 +41,7 @@ pub(super) struct MasterKey {
     emptied: Option<String>,
     doom: Option<String>,
     invocations: u64,
+    renewals: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -85,6 +86,7 @@ impl From<v1::MasterKey> for MasterKey {
             emptied: time(key.emptied.as_ref()),
             doom: time(key.doom.as_ref()),
             invocations: key.invocations,
+            renewals: key.renewals,
         }
     }
 }
@@ -125,6 +127,7 @@ impl View for Group {
                 "GENERATION",
                 "STATE",
                 "VERSIONS",
+                "TO RENEW",
                 "WRAPPING",
                 "TOKEN",
                 "MASTER KEY",
@@ -134,6 +137,7 @@ impl View for Group {
                     key.generation.to_string(),
                     key.standing(),
                     key.wraps.to_string(),
+                    key.renewals.to_string(),
                     key.wrapping.clone(),
                     format!("{} ({})", key.token_label, key.token_serial),
                     key.id.clone(),

@@ -1,0 +1,408 @@
+//! Somebody may have a master key, and an old copy of the database: what they know opens nothing
+//! that is stored any more, and everything goes on meanwhile.
+#![allow(clippy::unwrap_used, reason = "a test says so by failing")]
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use custody::envelope::Context;
+use serde_json::Value;
+use softhsm_tests::{
+    Site,
+    daemon::Daemon,
+    fault::answering,
+    load::{fetch, put, random_time, rounds, runtime},
+    text,
+    token::version_id,
+    until,
+};
+use tokio::task::JoinSet;
+
+const CONFLICT: Option<i32> = Some(5);
+
+fn name(number: usize) -> String {
+    format!("s{number}")
+}
+
+fn content(number: usize) -> Vec<u8> {
+    format!("content of {number}").into_bytes()
+}
+
+fn limits(share: u32) -> String {
+    format!(
+        "[limits]\nconnections-per-uid = 1024\nrequests-per-second = 1000000\n\
+         burst = 1000000\nrewrap-share = {share}\n"
+    )
+}
+
+fn site(share: u32) -> Site {
+    let site = Site::new();
+    site.configure(&limits(share));
+    site
+}
+
+/// Puts so many secrets into `web`, all granted to whoever runs the test.
+fn furnish(site: &Site, secrets: usize, content: impl Fn(usize) -> Vec<u8>) {
+    site.furnish(b"content");
+    runtime().block_on(async {
+        let manager = site.manager().await;
+        for number in 0..secrets {
+            put(&manager, &name(number), &content(number))
+                .await
+                .unwrap();
+        }
+    });
+}
+
+/// All of these are delivered as they were written.
+fn all_open(site: &Site, secrets: usize) {
+    runtime().block_on(async {
+        let provider = site.provider().await;
+        for number in 0..secrets {
+            let (found, _) = fetch(&provider, &name(number)).await.unwrap();
+            assert_eq!(found, content(number), "{number}");
+        }
+    });
+}
+
+/// What is stored for a version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Stored {
+    nonce: Vec<u8>,
+    ciphertext: Vec<u8>,
+    gmk: String,
+    wrapped: String,
+}
+
+impl Stored {
+    /// Whether a data key opens it, as the content of `version`.
+    fn opens(&self, version: &str, key: &[u8]) -> bool {
+        let context = Context::Content {
+            version: &version_id(version).unwrap(),
+            kind: "blob",
+        };
+        let nonce = Nonce::try_assume_unique_for_key(&self.nonce).unwrap();
+        let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).unwrap());
+        let mut ciphertext = self.ciphertext.clone();
+        let opened = key.open_in_place(nonce, Aad::from(context.encode()), &mut ciphertext);
+        opened.is_ok()
+    }
+}
+
+/// Everything that is stored in `web`, by version.
+fn stored(site: &Site) -> BTreeMap<String, Stored> {
+    let rows = site.sqlite(
+        "SELECT name, number, hex(nonce), hex(ciphertext), lower(hex(gmk)), lower(hex(wrapped))
+         FROM content JOIN wrap USING (\"group\", name, number)",
+    );
+    let rows = rows.lines().map(|row| {
+        let columns: Vec<_> = row.split('|').collect();
+        let [name, number, nonce, ciphertext, gmk, wrapped] = columns[..] else {
+            panic!("{row}")
+        };
+        let stored = Stored {
+            nonce: hex::decode(nonce).unwrap(),
+            ciphertext: hex::decode(ciphertext).unwrap(),
+            gmk: gmk.to_owned(),
+            wrapped: wrapped.to_owned(),
+        };
+        (format!("web/{name}@{number}"), stored)
+    });
+    rows.collect()
+}
+
+fn keys(site: &Site) -> Vec<Value> {
+    let group = site.ctl_json(&["group", "show", "web"]);
+    group["master_keys"].as_array().unwrap().clone()
+}
+
+/// How many versions are to be renewed because of the first master key of `web`, and whether
+/// nothing is left of it.
+fn left(site: &Site) -> (u64, bool) {
+    let first = keys(site).swap_remove(0);
+    (
+        first["renewals"].as_u64().unwrap(),
+        first["emptied"].is_string(),
+    )
+}
+
+fn is_over(site: &Site) {
+    until("all is renewed", || left(site).1.then_some(()));
+    assert_eq!(left(site).0, 0);
+}
+
+/// How often each version was renewed, by the journal.
+fn renewals(site: &Site) -> BTreeMap<String, usize> {
+    let mut renewals = BTreeMap::new();
+    let settled = site.entries("commit");
+    let settled: Vec<_> = settled.iter().map(|entry| &entry["number"]).collect();
+    for entry in site.entries("prepare") {
+        if entry["change"]["change"] != "renew" || !settled.contains(&&entry["number"]) {
+            continue;
+        }
+        for (secret, numbers) in entry["change"]["versions"].as_object().unwrap() {
+            for number in numbers.as_array().unwrap() {
+                *renewals
+                    .entry(format!("web/{secret}@{number}"))
+                    .or_default() += 1;
+            }
+        }
+    }
+    renewals
+}
+
+/// Nothing that is stored now is what was stored then, or opens under what wrapped it then; and
+/// all of it was renewed once.
+fn all_is_other(site: &Site, then: &BTreeMap<String, Stored>) {
+    let now = stored(site);
+    let renewed = renewals(site);
+    assert!(renewed.values().all(|times| *times == 1), "{renewed:?}");
+    for (version, then) in then {
+        let now = &now[version];
+        assert_ne!(now.ciphertext, then.ciphertext, "{version}");
+        assert_ne!(now.wrapped, then.wrapped, "{version}");
+        assert!(renewed.contains_key(version), "{version}");
+    }
+}
+
+fn verified(site: &Site, daemon: Daemon<'_>) {
+    daemon.stop();
+    let verified = site.verify_journal();
+    assert!(verified.status.success(), "{}", text(&verified));
+}
+
+fn contains(file: &[u8], bytes: &[u8]) -> bool {
+    file.windows(bytes.len()).any(|window| window == bytes)
+}
+
+#[test]
+fn what_someone_knows_who_had_the_key_and_a_copy_of_the_database_opens_nothing_any_more() {
+    const SECRETS: usize = 20;
+    let site = site(100);
+    let daemon = site.start();
+    furnish(&site, SECRETS, content);
+    for destroyed in ["two", "three"] {
+        assert!(site.put("web/s0", destroyed.as_bytes()).status.success());
+    }
+    site.ctl(&["secret", "activate", "web/s0@1"]);
+    site.ctl(&["secret", "destroy", "web/s0@3", "--yes", "--now", "--force"]);
+    daemon.stop();
+    let daemon = site.start();
+    until("the version is destroyed", || {
+        (!stored(&site).contains_key("web/s0@3")).then_some(())
+    });
+
+    let then = stored(&site);
+    assert_eq!(then.len(), SECRETS + 2);
+    let versions = site.ctl_json(&["secret", "versions", "web/s0"]);
+    let key_of = |version: &str, then: &Stored| site.data_key(version, &then.gmk, &then.wrapped);
+    let known: BTreeMap<_, _> = then
+        .iter()
+        .map(|(version, then)| (version, key_of(version, then)))
+        .collect();
+    assert!(
+        then.iter()
+            .all(|(version, then)| then.opens(version, &known[version]))
+    );
+
+    let old = site.gmk("web");
+    site.ctl(&["group", "rotate", "web", "--compromised", "--wait"]);
+    assert_eq!(left(&site), (0, true));
+    all_is_other(&site, &then);
+    let now = stored(&site);
+    assert_eq!(now.len(), then.len());
+    for (version, now) in &now {
+        assert!(!now.opens(version, &known[version]), "{version}");
+        assert!(now.opens(version, &key_of(version, now)), "{version}");
+        assert_ne!(now.gmk, old);
+    }
+    // What is known of the versions is as it was, but for what says that they were renewed.
+    let mut after = site.ctl_json(&["secret", "versions", "web/s0"]);
+    let renewed = versions["versions"].as_array().unwrap().iter().enumerate();
+    for (nth, before) in renewed {
+        let after = &mut after["versions"][nth];
+        for changed in ["master_keys", "generation"] {
+            after[changed] = before[changed].clone();
+        }
+        assert_eq!(after, before);
+    }
+    all_open(&site, SECRETS);
+    daemon.stop();
+    // Whoever closes the database last moves what is in its log into the file.
+    site.sqlite("SELECT count(*) FROM head");
+    let file = std::fs::read(site.path("state/custody.db")).unwrap();
+    for (version, then) in &then {
+        assert!(contains(&file, &now[version].ciphertext), "{version}");
+        assert!(!contains(&file, &then.ciphertext), "{version}");
+        assert!(!contains(&file, &hex::decode(&then.wrapped).unwrap()));
+    }
+    let daemon = site.start();
+    all_open(&site, SECRETS);
+    site.ctl(&["group", "destroy-key", "web", "1", "--yes", "--now"]);
+    until("the key is gone", || {
+        (keys(&site)[0]["state"] == "destroyed-compromised").then_some(())
+    });
+    all_open(&site, SECRETS);
+    verified(&site, daemon);
+}
+
+#[test]
+fn a_renewal_that_is_killed_goes_on_where_it_was() {
+    const SECRETS: usize = 200;
+    let site = site(10);
+    let mut daemon = site.start();
+    furnish(&site, SECRETS, content);
+    let then = stored(&site);
+    site.ctl(&["group", "rotate", "web", "--compromised"]);
+    for _ in 0..rounds(3) {
+        let before = left(&site).0;
+        until("something is renewed", || {
+            let (renewals, is_over) = left(&site);
+            (renewals < before || is_over).then_some(())
+        });
+        std::thread::sleep(random_time(0, 30));
+        daemon.kill();
+        daemon = site.start();
+    }
+    let early = site.try_ctl(&["group", "destroy-key", "web", "1", "--yes", "--now"]);
+    assert_eq!(early.status.code(), CONFLICT, "{}", text(&early));
+    assert!(text(&early).contains("are renewed"), "{}", text(&early));
+    daemon.kill();
+    site.configure(&limits(100));
+    let daemon = site.start();
+    is_over(&site);
+    all_open(&site, SECRETS);
+    all_is_other(&site, &then);
+    assert_eq!(renewals(&site).len(), SECRETS + 1);
+    verified(&site, daemon);
+}
+
+#[test]
+fn services_fetch_and_operators_write_while_all_is_renewed() {
+    const SECRETS: usize = 40;
+    const SIZE: usize = 300_000;
+    const SERVICES: usize = 12;
+    let large = |number: usize| vec![u8::try_from(number).unwrap(); SIZE];
+    let site = site(100);
+    let daemon = site.start();
+    furnish(&site, SECRETS, large);
+    let then = stored(&site);
+    let is_done = Arc::new(AtomicBool::new(false));
+    runtime().block_on(async {
+        let (provider, manager) = (site.provider().await, site.manager().await);
+        let mut services = JoinSet::new();
+        for service in 0..SERVICES {
+            let (provider, is_done) = (provider.clone(), Arc::clone(&is_done));
+            services.spawn(async move {
+                let mut number = service;
+                while !is_done.load(Ordering::Relaxed) {
+                    let (found, _) = fetch(&provider, &name(number % SECRETS)).await.unwrap();
+                    assert!(found == large(number % SECRETS), "{number}");
+                    number += 1;
+                }
+            });
+        }
+        let writes = async {
+            while !is_done.load(Ordering::Relaxed) {
+                put(&manager, "short", b"short").await.unwrap();
+                let delete = client::v1::DeleteSecretRequest {
+                    group: "web".into(),
+                    name: "short".into(),
+                    force: true,
+                };
+                manager.delete_secret(delete).await.unwrap();
+            }
+        };
+        let rotates = async {
+            // Every key is lost again as soon as it protects.
+            for newest in 1..=3 {
+                let request = client::v1::RotateGroupRequest {
+                    group: "web".into(),
+                    expected: Some(newest),
+                    compromised: true,
+                };
+                manager.rotate_group(request).await.unwrap();
+                loop {
+                    let request = client::v1::GetGroupRequest { name: "web".into() };
+                    let group = manager.get_group(request).await.unwrap();
+                    let (_, former) = group.master_keys.split_last().unwrap();
+                    if former.iter().all(|key| key.emptied.is_some()) {
+                        break;
+                    }
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            }
+            is_done.store(true, Ordering::Relaxed);
+        };
+        let all = Box::pin(async { tokio::join!(services.join_all(), writes, rotates) });
+        let all = tokio::time::timeout(Duration::from_secs(120), all).await;
+        all.expect("everything is renewed");
+    });
+    let now = stored(&site);
+    for (version, then) in &then {
+        assert!(now[version].ciphertext != then.ciphertext, "{version}");
+    }
+    // Whatever was overtaken was decided again.
+    for entry in site.entries("undelivered") {
+        assert_eq!(entry["reason"]["cause"], "overtaken", "{entry}");
+    }
+    assert!(!site.log().contains("refused"), "{}", site.log());
+    verified(&site, daemon);
+}
+
+#[test]
+fn an_outage_interrupts_a_renewal_and_loses_nothing() {
+    const SECRETS: usize = 40;
+    let site = Site::faulty(&limits(5));
+    let daemon = site.start();
+    furnish(&site, SECRETS, content);
+    let then = stored(&site);
+    site.ctl(&["group", "rotate", "web", "--compromised"]);
+    site.fault(answering("C_DecryptInit", "CKR_DEVICE_ERROR"));
+    until("the work is interrupted", || {
+        site.log().contains("is interrupted").then_some(())
+    });
+    let (renewals, is_over_already) = left(&site);
+    assert!(renewals > 0 && !is_over_already, "{renewals}");
+    site.mend();
+    is_over(&site);
+    all_open(&site, SECRETS);
+    all_is_other(&site, &then);
+    verified(&site, daemon);
+}
+
+#[test]
+fn content_that_was_tampered_with_is_not_renewed_and_keeps_the_key() {
+    let site = site(1);
+    let daemon = site.start();
+    furnish(&site, 30, content);
+    let then = stored(&site);
+    site.ctl(&["group", "rotate", "web", "--compromised"]);
+    daemon.kill();
+    let is_left = stored(&site)["web/s9@1"] == then["web/s9@1"];
+    assert!(is_left, "the last of all is renewed last");
+    site.sqlite("UPDATE content SET ciphertext = zeroblob(30) WHERE name = 's9'");
+    site.configure(&limits(100));
+    let daemon = site.start();
+    until("all others are renewed", || {
+        (left(&site) == (1, false)).then_some(())
+    });
+    until("it is told", || {
+        site.log()
+            .contains("content cannot be renewed")
+            .then_some(())
+    });
+    assert_eq!(stored(&site)["web/s9@1"].ciphertext, vec![0; 30]);
+    let refused = site.try_ctl(&["group", "destroy-key", "web", "1", "--yes", "--now"]);
+    assert_eq!(refused.status.code(), CONFLICT, "{}", text(&refused));
+    assert_eq!(renewals(&site).len(), 30);
+    all_open(&site, 9);
+    verified(&site, daemon);
+}
