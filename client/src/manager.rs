@@ -186,6 +186,8 @@ calls! {
         "Says what else a group is for; what is missing stays as it is.";
     write rotate_group(RotateGroupRequest) -> Group:
         "Makes the next generation of a group's master key, which protects from now on.";
+    write compromise_master_key(CompromiseMasterKeyRequest) -> Group:
+        "Says of a master key that someone may have it; what it may have wrapped is renewed.";
     write destroy_master_key(DestroyMasterKeyRequest) -> Group:
         "Destroys a former master key, which nothing is left under, after some time.";
     write spare_master_key(SpareMasterKeyRequest) -> Group:

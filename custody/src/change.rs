@@ -127,6 +127,17 @@ pub enum Error {
         /// What was wanted.
         wanted: &'static str,
     },
+    /// It was said already that someone may have the master key.
+    #[error(
+        "the master key of generation {generation} of group {group} is called compromised already \
+         (custodyctl group show {group} tells what is left to renew)"
+    )]
+    Compromised {
+        /// The group.
+        group: GroupName,
+        /// The generation.
+        generation: u32,
+    },
     /// The time to spare a master key is too long.
     #[error("a master key is destroyed within {max} days at the latest", max = key::MAX_GRACE / DAY)]
     LongKeyGrace,

@@ -25,6 +25,7 @@ use softhsm_tests::{
 };
 use tokio::task::JoinSet;
 
+const NOT_FOUND: Option<i32> = Some(4);
 const CONFLICT: Option<i32> = Some(5);
 
 fn name(number: usize) -> String {
@@ -250,6 +251,76 @@ fn what_someone_knows_who_had_the_key_and_a_copy_of_the_database_opens_nothing_a
         (keys(&site)[0]["state"] == "destroyed-compromised").then_some(())
     });
     all_open(&site, SECRETS);
+    verified(&site, daemon);
+}
+
+#[test]
+fn a_key_can_be_called_compromised_long_after_it_was_replaced_and_even_destroyed() {
+    const SECRETS: usize = 5;
+    let site = site(100);
+    let daemon = site.start();
+    furnish(&site, SECRETS, content);
+    let compromise = |generation| site.try_ctl(&["group", "compromise-key", "web", generation]);
+    let unknown = compromise("2");
+    assert_eq!(unknown.status.code(), NOT_FOUND, "{}", text(&unknown));
+    site.ctl(&["group", "rotate", "web", "--wait"]);
+    assert!(site.put("web/later", b"later").status.success());
+    site.ctl(&["group", "rotate", "web", "--wait"]);
+    site.ctl(&["group", "destroy-key", "web", "1", "--yes", "--now"]);
+    until("the key is gone", || {
+        (keys(&site)[0]["state"] == "destroyed").then_some(())
+    });
+    assert!(renewals(&site).is_empty());
+
+    // What was written under a later key was never under this one.
+    let mut then = stored(&site);
+    let later = then.remove("web/later@1").unwrap();
+    site.ctl(&["group", "compromise-key", "web", "1", "--wait"]);
+    let states = |site: &Site| {
+        let states = keys(site).into_iter().map(|mut key| key["state"].take());
+        states.collect::<Vec<_>>()
+    };
+    let expected = ["destroyed-compromised", "deactivated", "active"];
+    assert_eq!(states(&site), expected);
+    all_is_other(&site, &then);
+    assert_eq!(stored(&site)["web/later@1"], later);
+    assert!(stored(&site).values().all(|now| now.gmk == later.gmk));
+    let again = compromise("1");
+    assert_eq!(again.status.code(), CONFLICT, "{}", text(&again));
+
+    // One that is empty is so no more until all is renewed, although nothing is wrapped under it.
+    daemon.kill();
+    site.configure(&limits(1));
+    let daemon = site.start();
+    let second = || keys(&site).swap_remove(1);
+    assert!(second()["emptied"].is_string());
+    assert!(compromise("2").status.success());
+    assert!(second()["emptied"].is_null() || second()["renewals"] == 0);
+    until("all is renewed", || {
+        second()["emptied"].is_string().then_some(())
+    });
+    // It had wrapped the later one and, before they were renewed, all others.
+    assert_ne!(stored(&site)["web/later@1"].ciphertext, later.ciphertext);
+    let fates = site
+        .entries("prepare")
+        .into_iter()
+        .filter(|entry| entry["change"]["fate"] == "compromised" && entry["operator"].is_object());
+    assert_eq!(fates.count(), 2);
+    all_open(&site, SECRETS);
+    verified(&site, daemon);
+}
+
+#[test]
+fn the_key_that_protects_is_replaced_when_it_is_called_compromised() {
+    let site = site(100);
+    let daemon = site.start();
+    furnish(&site, 3, content);
+    let then = stored(&site);
+    site.ctl(&["group", "compromise-key", "web", "1", "--wait"]);
+    let states: Vec<_> = keys(&site).iter().map(|key| key["state"].clone()).collect();
+    assert_eq!(states, ["compromised", "active"]);
+    all_is_other(&site, &then);
+    all_open(&site, 3);
     verified(&site, daemon);
 }
 

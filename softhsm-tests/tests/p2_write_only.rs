@@ -150,9 +150,15 @@ fn calls(planted: &Planted, made: &Made) -> Vec<(&'static str, Vec<u8>, Option<C
         environment: Some("test".into()),
         ..Default::default()
     };
+    // What is planted is renewed while the next calls are made.
     let rotate_group = v1::RotateGroupRequest {
         group: group(),
+        compromised: true,
         ..Default::default()
+    };
+    let compromise_key = v1::CompromiseMasterKeyRequest {
+        group: group(),
+        generation: u32::MAX,
     };
     let destroy_key = v1::DestroyMasterKeyRequest {
         group: group(),
@@ -270,6 +276,11 @@ fn calls(planted: &Planted, made: &Made) -> Vec<(&'static str, Vec<u8>, Option<C
         ),
         fine("UpdateGroup", update_group.encode_to_vec()),
         fine("RotateGroup", rotate_group.encode_to_vec()),
+        (
+            "CompromiseMasterKey",
+            compromise_key.encode_to_vec(),
+            Some(Code::NotFound),
+        ),
         (
             "DestroyMasterKey",
             destroy_key.encode_to_vec(),

@@ -69,6 +69,7 @@ pub(crate) struct Asked {
     pub(crate) create_group: Option<v1::CreateGroupRequest>,
     pub(crate) update_group: Option<v1::UpdateGroupRequest>,
     pub(crate) rotate_group: Option<v1::RotateGroupRequest>,
+    pub(crate) compromise_key: Option<v1::CompromiseMasterKeyRequest>,
     pub(crate) destroy_key: Option<v1::DestroyMasterKeyRequest>,
     pub(crate) list_groups: Option<v1::ListGroupsRequest>,
     pub(crate) list_secrets: Option<v1::ListSecretsRequest>,

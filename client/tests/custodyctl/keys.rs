@@ -19,6 +19,23 @@ fn every_flag_of_a_rotation_reaches_custodyd() {
 }
 
 #[test]
+fn a_key_is_called_compromised_and_it_is_asked_whom_to_tell() {
+    let daemon = Daemon::start();
+    assert!(
+        daemon
+            .run(["group", "compromise-key", "web", "2"])
+            .status
+            .success()
+    );
+    let wanted = v1::CompromiseMasterKeyRequest {
+        group: "web".into(),
+        generation: 2,
+    };
+    assert_eq!(daemon.asked().compromise_key, Some(wanted));
+    assert_eq!(daemon.calls(), ["compromise_master_key", "list_consumers"]);
+}
+
+#[test]
 fn a_key_is_not_destroyed_unasked_and_at_once_only_if_that_is_said() {
     let daemon = Daemon::start();
     let destroy = ["group", "destroy-key", "web", "1"];

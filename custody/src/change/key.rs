@@ -65,7 +65,7 @@ pub fn rotate_group(
     next_generation(state, &next.group, next.generation.checked_sub(1))?;
     let group = state.group(&next.group);
     let group = group.ok_or_else(|| Error::NoSuchGroup(next.group.clone()))?;
-    let over = group.keys().filter_map(|key| {
+    let over = group.living_keys().filter_map(|key| {
         let state = match is_compromised {
             true => key.state.compromised(),
             false => key.state.deactivated(),
@@ -193,6 +193,12 @@ pub fn live(
         generation,
     })?;
     let (after, fate_of_it, wanted) = match deed {
+        Deed::Compromise if key.state.is_compromised() => {
+            return Err(Error::Compromised {
+                group: name.clone(),
+                generation,
+            });
+        }
         Deed::Compromise => {
             let over = (!key.state.protects()).then_some(key.state);
             let after = over.and_then(KeyState::compromised);

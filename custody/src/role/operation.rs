@@ -16,6 +16,7 @@ pub enum Operation {
     GetGroup,
     UpdateGroup,
     RotateGroup,
+    CompromiseMasterKey,
     DestroyMasterKey,
     SpareMasterKey,
     PutSecret,
@@ -55,12 +56,13 @@ pub enum Operation {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 41] = [
         Self::CreateGroup,
         Self::ListGroups,
         Self::GetGroup,
         Self::UpdateGroup,
         Self::RotateGroup,
+        Self::CompromiseMasterKey,
         Self::DestroyMasterKey,
         Self::SpareMasterKey,
         Self::PutSecret,
@@ -104,6 +106,7 @@ impl Operation {
         Some(match self {
             Self::CreateGroup
             | Self::RotateGroup
+            | Self::CompromiseMasterKey
             | Self::DestroyMasterKey
             | Self::SpareMasterKey => &[CryptoOfficer],
             Self::ListGroups | Self::Status => &Role::ALL,
@@ -152,6 +155,7 @@ impl Operation {
             Self::GetGroup => "get-group",
             Self::UpdateGroup => "update-group",
             Self::RotateGroup => "rotate-group",
+            Self::CompromiseMasterKey => "compromise-master-key",
             Self::DestroyMasterKey => "destroy-master-key",
             Self::SpareMasterKey => "spare-master-key",
             Self::PutSecret => "put-secret",

@@ -103,6 +103,7 @@ methods! {
     get_group(v1::GetGroupRequest) -> v1::Group = GetGroup;
     update_group(v1::UpdateGroupRequest) -> v1::Group = UpdateGroup;
     rotate_group(v1::RotateGroupRequest) -> v1::Group = RotateGroup;
+    compromise_master_key(v1::CompromiseMasterKeyRequest) -> v1::Group = CompromiseMasterKey;
     destroy_master_key(v1::DestroyMasterKeyRequest) -> v1::Group = DestroyMasterKey;
     spare_master_key(v1::SpareMasterKeyRequest) -> v1::Group = SpareMasterKey;
     put_secret(v1::PutSecretRequest) -> v1::Version = PutSecret;

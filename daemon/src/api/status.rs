@@ -234,6 +234,7 @@ fn code_of(error: &change::Error) -> Code {
         | change::Error::NotProtecting(_)
         | change::Error::NotNewest { .. }
         | change::Error::KeyLife { .. }
+        | change::Error::Compromised { .. }
         | change::Error::Refers(_)
         | change::Error::ReferredTo { .. }
         | change::Error::LastCryptoOfficer(_)

@@ -4,9 +4,11 @@
 use std::{sync::Arc, time::Instant};
 
 use custody::{
-    change,
+    change::{self, key::Deed},
     name::GroupName,
     renew::{Renewal, Renewed},
+    role::Operator,
+    state::view::GroupView,
 };
 
 use super::{Custodian, Error, changes::to_its_end, rewrap::Pace};
@@ -16,6 +18,32 @@ const BATCH: usize = 32;
 const BYTES: u64 = 4 << 20;
 
 impl Custodian {
+    /// Says of a generation of a group's master key that someone may have it. Another takes its
+    /// place if it is the one that protects.
+    pub(crate) async fn compromise_key(
+        self: &Arc<Self>,
+        operator: Operator,
+        group: GroupName,
+        generation: u32,
+    ) -> Result<(), Error> {
+        let protects = {
+            let state = self.state();
+            let mut keys = state.group(&group).into_iter().flat_map(GroupView::keys);
+            keys.any(|key| key.generation == generation && key.state.protects())
+        };
+        match protects {
+            true => {
+                let expected = Some(generation);
+                self.rotate_group(Some(operator), group, expected, true)
+                    .await
+            }
+            false => {
+                self.live_key(operator, group, generation, Deed::Compromise)
+                    .await
+            }
+        }
+    }
+
     /// Renews everything in a group that someone may know the data key of, and that can be.
     pub(super) async fn renew_group(
         self: &Arc<Self>,

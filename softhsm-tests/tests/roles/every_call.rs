@@ -58,7 +58,7 @@ impl Holder {
             match call.method {
                 // It has no certificate to give.
                 "CertifySecret" if there => assert_eq!(code, INVALID_ARGUMENT, "{what}"),
-                "SuggestGrant" | "DestroyMasterKey" | "SpareMasterKey" => {
+                "SuggestGrant" | "CompromiseMasterKey" | "DestroyMasterKey" | "SpareMasterKey" => {
                     assert_eq!(code, NOT_FOUND, "{what}");
                 }
                 "RevokeGrant" | "RevokeRole" if call.group.is_none() && call.role.is_none() => {

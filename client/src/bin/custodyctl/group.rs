@@ -95,6 +95,21 @@ pub(crate) enum Command {
         #[arg(long)]
         wait: bool,
     },
+    /// Say that someone may have a master key, also long after it was replaced or destroyed.
+    ///
+    /// What it may have given away is renewed in the background, at the same share of the HSM's
+    /// time as a move: content is sealed under fresh data keys, and takes the place of what was
+    /// stored. If the key is the one that protects, another takes its place first, as with
+    /// 'custodyctl group rotate --compromised'. Lists who used what it protected.
+    CompromiseKey {
+        /// The group.
+        name: GroupName,
+        /// The key's generation, as 'custodyctl group show' tells it.
+        generation: u32,
+        /// Wait until everything is renewed.
+        #[arg(long)]
+        wait: bool,
+    },
     /// Destroy a former master key in the HSM, for good, after some time.
     ///
     /// Only a key that is empty can be destroyed.
@@ -166,6 +181,11 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
             };
             key::rotate(global, &manager, request, wait).await
         }
+        Command::CompromiseKey {
+            name,
+            generation,
+            wait,
+        } => key::compromise(global, &manager, name, generation, wait).await,
         Command::DestroyKey {
             name,
             generation,

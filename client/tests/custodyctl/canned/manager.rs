@@ -66,6 +66,10 @@ manager! {
         this.note(|asked| asked.rotate_group = Some(request));
         answers::rotated(compromised)
     }}
+    compromise_master_key(this, request => CompromiseMasterKeyRequest) -> Group {{
+        this.note(|asked| asked.compromise_key = Some(request));
+        answers::rotated(true)
+    }}
     destroy_master_key(this, request => DestroyMasterKeyRequest) -> Group {{
         this.note(|asked| asked.destroy_key = Some(request));
         answers::rotated(false)

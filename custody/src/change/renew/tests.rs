@@ -126,12 +126,34 @@ fn a_key_that_was_destroyed_can_still_be_called_compromised() {
     world.move_some(9);
     world.empty();
     assert!(world.destroy_key(1));
+    world.rotate(false);
+    let states = |world: &World| {
+        world
+            .group()
+            .keys()
+            .map(|key| key.state)
+            .collect::<Vec<_>>()
+    };
+    assert!(world.state.unrenewed().is_empty());
     assert!(world.compromise(1));
+    assert_eq!(states(&world)[0], KeyState::DestroyedCompromised);
     assert_eq!(world.state.unrenewed(), [name()]);
     let renewed = world.renewed(9);
     world.write(renewed).unwrap();
     assert!(world.state.unrenewed().is_empty());
     world.check();
+}
+
+#[test]
+fn a_rotation_says_nothing_of_keys_that_were_destroyed_before() {
+    let mut world = World::new();
+    world.rotate(false);
+    world.empty();
+    assert!(world.destroy_key(1));
+    world.rotate(true);
+    let states: Vec<_> = world.group().keys().map(|key| key.state).collect();
+    assert_eq!(states[0], KeyState::Destroyed);
+    assert!(states[1].is_compromised());
 }
 
 #[test]

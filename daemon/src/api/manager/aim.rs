@@ -53,7 +53,7 @@ macro_rules! about_group {
 about_group! {
     CreateGroupRequest.name GetGroupRequest.name UpdateGroupRequest.name AddGrantRequest.group
     SetRulesRequest.group RotateGroupRequest.group DestroyMasterKeyRequest.group
-    SpareMasterKeyRequest.group
+    SpareMasterKeyRequest.group CompromiseMasterKeyRequest.group
 }
 
 /// About a secret.

@@ -27,6 +27,18 @@ impl Call<'_> {
         self.manager.group(&name)
     }
 
+    pub(super) async fn compromise_master_key(
+        self,
+        request: v1::CompromiseMasterKeyRequest,
+    ) -> Result<v1::Group, Error> {
+        let name: GroupName = parse("group", &request.group)?;
+        self.manager
+            .custodian
+            .compromise_key(self.operator, name.clone(), request.generation)
+            .await?;
+        self.manager.group(&name)
+    }
+
     pub(super) async fn destroy_master_key(
         self,
         request: v1::DestroyMasterKeyRequest,

@@ -11,7 +11,11 @@ use softhsm_tests::raw;
 fn taken(method: &str) -> Option<&'static [Role]> {
     Some(match method {
         "WhoAmI" => return None,
-        "CreateGroup" | "RotateGroup" | "DestroyMasterKey" | "SpareMasterKey" => &[CryptoOfficer],
+        "CreateGroup"
+        | "RotateGroup"
+        | "CompromiseMasterKey"
+        | "DestroyMasterKey"
+        | "SpareMasterKey" => &[CryptoOfficer],
         "GetGroup" => &[CryptoOfficer, GroupAdministrator, Writer, Reader],
         "PutSecret" | "RotateSecret" | "RequestCertificate" | "CertifySecret"
         | "ActivateVersion" => &[Writer],
@@ -278,6 +282,10 @@ fn calls_about(there: &There) -> Vec<Call> {
         group: group(),
         ..Default::default()
     };
+    let compromise_key = v1::CompromiseMasterKeyRequest {
+        group: group(),
+        generation: u32::MAX,
+    };
     let destroy_key = v1::DestroyMasterKeyRequest {
         group: group(),
         generation: u32::MAX,
@@ -313,6 +321,7 @@ fn calls_about(there: &There) -> Vec<Call> {
         about("GetGroup", &|| get_group.encode_to_vec()),
         about("UpdateGroup", &|| update_group.encode_to_vec()),
         about("RotateGroup", &|| rotate_group.encode_to_vec()),
+        about("CompromiseMasterKey", &|| compromise_key.encode_to_vec()),
         about("DestroyMasterKey", &|| destroy_key.encode_to_vec()),
         about("SpareMasterKey", &|| spare_key.encode_to_vec()),
         about("PutSecret", &|| put.encode_to_vec()),

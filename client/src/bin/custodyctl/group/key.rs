@@ -1,4 +1,4 @@
-//! `custodyctl group rotate`, `destroy-key` and `spare-key`.
+//! `custodyctl group rotate`, `compromise-key`, `destroy-key` and `spare-key`.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::{
 /// How often it is asked how much is left.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// What `rotate` did.
+/// What `rotate` or `compromise-key` did.
 #[derive(Debug, Serialize)]
 struct Rotated {
     #[serde(flatten)]
@@ -66,14 +66,41 @@ pub(super) async fn rotate(
     request: v1::RotateGroupRequest,
     wait: bool,
 ) -> Result<(), Failure> {
-    let (name, compromised) = (request.group.clone(), request.compromised);
+    let compromised = request.compromised;
     let rotated = manager.rotate_group(request).await;
-    let mut group = rotated.map_err(Failure::Manager)?;
+    let rotated = rotated.map_err(Failure::Manager)?;
+    done(global, manager, rotated, compromised, wait).await
+}
+
+pub(super) async fn compromise(
+    global: &Global,
+    manager: &Manager,
+    name: GroupName,
+    generation: u32,
+    wait: bool,
+) -> Result<(), Failure> {
+    let request = v1::CompromiseMasterKeyRequest {
+        group: name.into(),
+        generation,
+    };
+    let group = manager.compromise_master_key(request).await;
+    let group = group.map_err(Failure::Manager)?;
+    done(global, manager, group, true, wait).await
+}
+
+/// Shows what a group has come to, once nothing is left to do if that is to be waited for.
+async fn done(
+    global: &Global,
+    manager: &Manager,
+    mut group: v1::Group,
+    compromised: bool,
+    wait: bool,
+) -> Result<(), Failure> {
     if wait {
         group = emptied(manager, group).await?;
     }
     let used_by = match compromised {
-        true => Some(used_by(manager, name).await),
+        true => Some(used_by(manager, group.name.clone()).await),
         false => None,
     };
     let group = group.into();
