@@ -236,6 +236,8 @@ calls! {
         "Drafts the selectors of a grant from a unit's running processes; adds nothing.";
     read list_consumers(ListConsumersRequest) -> ListConsumersResponse:
         "Who fetched what when, who watches, and which grants nobody ever used.";
+    read list_exposure(ListExposureRequest) -> ListExposureResponse:
+        "What may be known since someone got a master key, and who is to be told.";
     read list_references(ListReferencesRequest) -> ListReferencesResponse:
         "What a secret refers to, what refers to it, and who uses that.";
     read list_expiring(ListExpiringRequest) -> ListExpiringResponse:

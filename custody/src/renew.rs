@@ -251,6 +251,14 @@ impl<'a> GroupView<'a> {
         version.has_content() && self.compromised().is_some_and(|newest| made <= newest)
     }
 
+    /// The newest generation of a compromised master key because of which the content of `version`
+    /// may be known, also after it was renewed or destroyed.
+    pub fn exposed(self, version: VersionView<'_>) -> Option<u32> {
+        let row = version.row();
+        let newest = self.compromised().filter(|it| row.dek_generation <= *it);
+        newest.or(row.exposed)
+    }
+
     fn to_renew(self) -> u64 {
         self.compromised()
             .map_or(0, |newest| self.made_until(newest))

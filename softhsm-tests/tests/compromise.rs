@@ -324,6 +324,85 @@ fn the_key_that_protects_is_replaced_when_it_is_called_compromised() {
     verified(&site, daemon);
 }
 
+/// The secrets of `web` whose content may be known: of which versions, and whether it is in use.
+fn exposed(site: &Site) -> BTreeMap<String, (Vec<u64>, bool)> {
+    let exposure = site.ctl_json(&["group", "exposure", "web"]);
+    let secrets = exposure["secrets"].as_array().unwrap().iter();
+    let secrets = secrets.map(|secret| {
+        let versions = secret["versions"].as_array().unwrap().iter();
+        let numbers = versions.map(|version| version["number"].as_u64().unwrap());
+        let in_use = secret["in_use"].as_bool().unwrap();
+        (
+            secret["name"].as_str().unwrap().to_owned(),
+            (numbers.collect(), in_use),
+        )
+    });
+    secrets.collect()
+}
+
+#[test]
+fn what_may_be_known_is_told_until_it_is_rotated_and_to_whom_it_was_given() {
+    let site = site(100);
+    let daemon = site.start();
+    furnish(&site, 3, content);
+    let nothing = site.ctl(&["group", "exposure", "web"]);
+    assert!(nothing.contains("No master key of web"), "{nothing}");
+    assert!(exposed(&site).is_empty());
+    let other = [
+        "grant",
+        "add",
+        "--allow-weak",
+        "web",
+        "other",
+        "--uid",
+        "4711",
+    ];
+    site.ctl(&other);
+    assert!(site.fetch("web/s1").status.success());
+
+    let rotated = site.ctl_json(&["group", "rotate", "web", "--compromised", "--wait"]);
+    let exposure = site.ctl_json(&["group", "exposure", "web"]);
+    for what in ["secrets", "consumers", "grants"] {
+        assert_eq!(rotated["exposure"][what], exposure[what]);
+    }
+    let everything = ["key", "s0", "s1", "s2"].map(|name| (name.to_owned(), (vec![1], true)));
+    assert_eq!(exposed(&site), BTreeMap::from(everything.clone()));
+    let told = exposure["consumers"].as_array().unwrap();
+    assert_eq!(told.len(), 1, "{exposure}");
+    assert_eq!(
+        (&told[0]["name"], &told[0]["fetches"]),
+        (&"s1".into(), &1.into())
+    );
+    let grants = exposure["grants"].as_array().unwrap();
+    assert_eq!(
+        grants.len(),
+        1,
+        "what gives nothing of it is left out: {exposure}"
+    );
+    assert_eq!(exposure["master_keys"][0]["state"], "compromised");
+
+    // What was written later is not known, and what it takes the place of is.
+    for name in ["web/s1", "web/later"] {
+        assert!(site.put(name, b"other").status.success());
+    }
+    site.ctl(&["secret", "destroy", "web/s1@1", "--yes", "--now", "--force"]);
+    site.ctl(&["group", "destroy-key", "web", "1", "--yes", "--now"]);
+    daemon.kill();
+    let daemon = site.start();
+    until("the key is gone, and the version", || {
+        let is_gone = keys(&site)[0]["state"] == "destroyed-compromised";
+        (is_gone && !stored(&site).contains_key("web/s1@1")).then_some(())
+    });
+    let mut expected = BTreeMap::from(everything);
+    expected.insert("s1".to_owned(), (vec![1], false));
+    assert_eq!(exposed(&site), expected);
+    let text = site.ctl(&["group", "exposure", "web"]);
+    for part in ["web/s1", "1 (destroyed)", "3 of them"] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    verified(&site, daemon);
+}
+
 #[test]
 fn a_renewal_that_is_killed_goes_on_where_it_was() {
     const SECRETS: usize = 200;

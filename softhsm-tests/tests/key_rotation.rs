@@ -408,8 +408,8 @@ fn a_compromise_is_on_record_and_says_who_is_to_be_told() {
     furnish(&site, 2);
     all_open(&site, 2);
     let rotated = site.ctl_json(&["group", "rotate", "web", "--compromised", "--wait"]);
-    let used_by: Vec<_> = rotated["used_by"].as_array().unwrap().iter().collect();
-    assert_eq!(used_by.len(), 2, "{rotated}");
+    let told = rotated["exposure"]["consumers"].as_array().unwrap();
+    assert_eq!(told.len(), 2, "{rotated}");
     assert_eq!(keys(&site)[0]["state"], "compromised");
     let rotation = site.entries("prepare").into_iter();
     let mut rotation = rotation.filter(|entry| entry["change"]["change"] == "rotate-group");

@@ -228,6 +228,7 @@ fn calls(planted: &Planted, made: &Made) -> Vec<(&'static str, Vec<u8>, Option<C
         group: group(),
         name: None,
     };
+    let exposure = v1::ListExposureRequest { group: group() };
     let references = v1::ListReferencesRequest {
         group: group(),
         name: name(),
@@ -343,6 +344,7 @@ fn calls(planted: &Planted, made: &Made) -> Vec<(&'static str, Vec<u8>, Option<C
             .encode_to_vec(),
         ),
         fine("ListConsumers", consumers.encode_to_vec()),
+        fine("ListExposure", exposure.encode_to_vec()),
         fine("ListReferences", references.encode_to_vec()),
         fine("ListExpiring", expiring.encode_to_vec()),
         fine("SetRules", rules.encode_to_vec()),

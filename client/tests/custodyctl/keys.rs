@@ -15,7 +15,7 @@ fn every_flag_of_a_rotation_reaches_custodyd() {
         compromised: true,
     };
     assert_eq!(daemon.asked().rotate_group, Some(wanted));
-    assert_eq!(daemon.calls(), ["rotate_group", "list_consumers"]);
+    assert_eq!(daemon.calls(), ["rotate_group", "list_exposure"]);
 }
 
 #[test]
@@ -32,7 +32,7 @@ fn a_key_is_called_compromised_and_it_is_asked_whom_to_tell() {
         generation: 2,
     };
     assert_eq!(daemon.asked().compromise_key, Some(wanted));
-    assert_eq!(daemon.calls(), ["compromise_master_key", "list_consumers"]);
+    assert_eq!(daemon.calls(), ["compromise_master_key", "list_exposure"]);
 }
 
 #[test]

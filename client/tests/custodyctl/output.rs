@@ -9,6 +9,7 @@ const COMMANDS: &[&[&str]] = &[
     &["group", "rotate", "web", "--wait"],
     &["group", "rotate", "web", "--compromised"],
     &["group", "compromise-key", "web", "2"],
+    &["group", "exposure", "web"],
     &["group", "destroy-key", "web", "1", "--yes"],
     &["group", "spare-key", "web", "1"],
     &["secret", "put", "web/tls", "--type=password"],

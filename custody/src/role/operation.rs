@@ -41,6 +41,7 @@ pub enum Operation {
     ExplainGrant,
     SuggestGrant,
     ListConsumers,
+    ListExposure,
     ListReferences,
     ListExpiring,
     SetRules,
@@ -56,7 +57,7 @@ pub enum Operation {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 42] = [
         Self::CreateGroup,
         Self::ListGroups,
         Self::GetGroup,
@@ -87,6 +88,7 @@ impl Operation {
         Self::ExplainGrant,
         Self::SuggestGrant,
         Self::ListConsumers,
+        Self::ListExposure,
         Self::ListReferences,
         Self::ListExpiring,
         Self::SetRules,
@@ -130,7 +132,7 @@ impl Operation {
             | Self::AddGrant
             | Self::RevokeGrant
             | Self::SuggestGrant => &[GroupAdministrator],
-            Self::ListGrants | Self::LintGrants | Self::ListConsumers => {
+            Self::ListGrants | Self::LintGrants | Self::ListConsumers | Self::ListExposure => {
                 &[Reader, GroupAdministrator, Auditor]
             }
             Self::ListReferences => &[Reader, GroupAdministrator],
@@ -180,6 +182,7 @@ impl Operation {
             Self::ExplainGrant => "explain-grant",
             Self::SuggestGrant => "suggest-grant",
             Self::ListConsumers => "list-consumers",
+            Self::ListExposure => "list-exposure",
             Self::ListReferences => "list-references",
             Self::ListExpiring => "list-expiring",
             Self::SetRules => "set-rules",

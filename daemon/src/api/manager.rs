@@ -24,6 +24,7 @@ mod compliance;
 mod daemon;
 mod expiring;
 mod explain;
+mod exposure;
 mod grant;
 mod group;
 mod inventory;
@@ -128,6 +129,7 @@ methods! {
     explain_grant(v1::ExplainGrantRequest) -> v1::ExplainGrantResponse = ExplainGrant;
     suggest_grant(v1::SuggestGrantRequest) -> v1::SuggestGrantResponse = SuggestGrant;
     list_consumers(v1::ListConsumersRequest) -> v1::ListConsumersResponse = ListConsumers;
+    list_exposure(v1::ListExposureRequest) -> v1::ListExposureResponse = ListExposure;
     list_references(v1::ListReferencesRequest) -> v1::ListReferencesResponse = ListReferences;
     list_expiring(v1::ListExpiringRequest) -> v1::ListExpiringResponse = ListExpiring;
     set_rules(v1::SetRulesRequest) -> v1::SetRulesResponse = SetRules;

@@ -187,7 +187,11 @@ pub(super) fn moment(at: SystemTime) -> Timestamp {
     timestamp(Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX))
 }
 
-fn master_key(group: GroupView<'_>, key: &MasterKey, custodian: &Custodian) -> v1::MasterKey {
+pub(super) fn master_key(
+    group: GroupView<'_>,
+    key: &MasterKey,
+    custodian: &Custodian,
+) -> v1::MasterKey {
     let canary = custodian.hsm().canary(&key.id);
     v1::MasterKey {
         id: key.id.to_string(),

@@ -80,11 +80,25 @@ impl Consumer {
     }
 
     /// Who, and of which secret.
-    pub(crate) fn of_secret(&self) -> String {
+    fn of_secret(&self) -> String {
         format!("{} ({})", self.who(), self.name)
     }
 
-    fn version(&self) -> String {
+    /// The secret.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// When it fetched last.
+    pub(crate) fn last(&self) -> Option<&str> {
+        self.last.as_deref()
+    }
+
+    pub(crate) fn watches(&self) -> bool {
+        self.watching
+    }
+
+    pub(crate) fn version(&self) -> String {
         // One who only watches has fetched none.
         match (self.version, self.outdated) {
             (0, _) => "-".to_owned(),

@@ -1,5 +1,6 @@
 //! `custodyctl group`.
 
+mod exposure;
 mod key;
 mod view;
 
@@ -88,7 +89,7 @@ pub(crate) enum Command {
         #[arg(long, value_name = "GENERATION")]
         expect: Option<u32>,
         /// Someone may have the former keys: say so in the journal, have the content that they
-        /// protected sealed under fresh data keys, and list who used it.
+        /// protected sealed under fresh data keys, and list it with who used it.
         #[arg(long)]
         compromised: bool,
         /// Wait until everything is moved, or renewed.
@@ -100,7 +101,7 @@ pub(crate) enum Command {
     /// What it may have given away is renewed in the background, at the same share of the HSM's
     /// time as a move: content is sealed under fresh data keys, and takes the place of what was
     /// stored. If the key is the one that protects, another takes its place first, as with
-    /// 'custodyctl group rotate --compromised'. Lists who used what it protected.
+    /// 'custodyctl group rotate --compromised'. Lists what it protected, and who used that.
     CompromiseKey {
         /// The group.
         name: GroupName,
@@ -109,6 +110,14 @@ pub(crate) enum Command {
         /// Wait until everything is renewed.
         #[arg(long)]
         wait: bool,
+    },
+    /// List what may be known since a master key was called compromised, and who is to be told.
+    ///
+    /// A fresh data key does not make content unknown: a secret is listed until a version takes its
+    /// place that was written later, and after that for its older versions.
+    Exposure {
+        /// The group.
+        name: GroupName,
     },
     /// Destroy a former master key in the HSM, for good, after some time.
     ///
@@ -186,6 +195,7 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
             generation,
             wait,
         } => key::compromise(global, &manager, name, generation, wait).await,
+        Command::Exposure { name } => exposure::run(global, &manager, name).await,
         Command::DestroyKey {
             name,
             generation,

@@ -271,6 +271,40 @@ fn fetched(version: u32, last: Option<prost_types::Timestamp>) -> v1::FetchedVer
     v1::FetchedVersion { version, last }
 }
 
+/// One secret that is to be rotated, and one that was.
+pub(super) fn exposure() -> v1::ListExposureResponse {
+    let version = |number, state: &str, to_renew| v1::ExposedVersion {
+        number,
+        state: state.into(),
+        generation: 2,
+        to_renew,
+    };
+    let tls = v1::ExposedSecret {
+        name: "tls".into(),
+        r#type: "keystore".into(),
+        versions: vec![version(1, "destroyed", false), version(2, "enabled", true)],
+        in_use: true,
+    };
+    let pw = v1::ExposedSecret {
+        name: "pw".into(),
+        r#type: "password".into(),
+        versions: vec![version(1, "enabled", false)],
+        in_use: false,
+    };
+    let v1::ListConsumersResponse {
+        consumers, since, ..
+    } = consumers();
+    let mut master_keys = rotated(true).master_keys;
+    master_keys.retain(|key| key.state == "compromised");
+    v1::ListExposureResponse {
+        master_keys,
+        secrets: vec![pw, tls],
+        consumers,
+        grants: vec![grant()],
+        since,
+    }
+}
+
 pub(super) fn consumers() -> v1::ListConsumersResponse {
     let nginx = v1::Consumer {
         name: "tls".into(),

@@ -157,6 +157,7 @@ manager! {
         this.note(|asked| asked.consumers = Some(request));
         answers::consumers()
     }}
+    list_exposure(this, _ => ListExposureRequest) -> ListExposureResponse { answers::exposure() }
     list_references(this, _ => ListReferencesRequest) -> ListReferencesResponse {
         answers::references()
     }

@@ -54,6 +54,7 @@ about_group! {
     CreateGroupRequest.name GetGroupRequest.name UpdateGroupRequest.name AddGrantRequest.group
     SetRulesRequest.group RotateGroupRequest.group DestroyMasterKeyRequest.group
     SpareMasterKeyRequest.group CompromiseMasterKeyRequest.group
+    ListExposureRequest.group
 }
 
 /// About a secret.

@@ -48,13 +48,7 @@ impl Call<'_> {
             let uses = custodian.uses(&row.id).into_iter();
             consumers.extend(uses.map(|one| view::consumer(row, &one)));
         }
-        consumers.sort_by_key(|consumer| {
-            let last = consumer
-                .last
-                .as_ref()
-                .map(|last| (last.seconds, last.nanos));
-            std::cmp::Reverse((last.is_none(), last))
-        });
+        most_recent_first(&mut consumers);
         let usage = custodian.usage();
         let asked = name.as_ref().and_then(|name| view.secret(name));
         // Of one secret, those that could give it and did not; of a group, those that gave
@@ -74,4 +68,15 @@ impl Call<'_> {
             since: usage.since().seq,
         })
     }
+}
+
+/// Who only watches comes first.
+pub(super) fn most_recent_first(consumers: &mut [v1::Consumer]) {
+    consumers.sort_by_key(|consumer| {
+        let last = consumer
+            .last
+            .as_ref()
+            .map(|last| (last.seconds, last.nanos));
+        std::cmp::Reverse((last.is_none(), last))
+    });
 }

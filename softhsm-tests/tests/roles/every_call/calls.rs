@@ -27,7 +27,9 @@ fn taken(method: &str) -> Option<&'static [Role]> {
         "UpdateGroup" | "DeleteSecret" | "AddGrant" | "RevokeGrant" | "SuggestGrant" => {
             &[GroupAdministrator]
         }
-        "ListGrants" | "LintGrants" | "ListConsumers" => &[GroupAdministrator, Reader, Auditor],
+        "ListGrants" | "LintGrants" | "ListConsumers" | "ListExposure" => {
+            &[GroupAdministrator, Reader, Auditor]
+        }
         "ListReferences" => &[GroupAdministrator, Reader],
         "SetRules" => &[GroupAdministrator],
         "ListExpiring" | "ListFindings" => &[GroupAdministrator, Writer, Reader, Auditor],
@@ -247,6 +249,7 @@ fn calls_about(there: &There) -> Vec<Call> {
         group: group(),
         name: None,
     };
+    let exposure = v1::ListExposureRequest { group: group() };
     let references = v1::ListReferencesRequest {
         group: group(),
         name: name(),
@@ -343,6 +346,7 @@ fn calls_about(there: &There) -> Vec<Call> {
         about("LintGrants", &|| lint.encode_to_vec()),
         about("ExplainGrant", &|| explain.encode_to_vec()),
         about("ListConsumers", &|| consumers.encode_to_vec()),
+        about("ListExposure", &|| exposure.encode_to_vec()),
         about("ListReferences", &|| references.encode_to_vec()),
         about("ListExpiring", &|| expiring.encode_to_vec()),
         about("SetRules", &|| rules.encode_to_vec()),

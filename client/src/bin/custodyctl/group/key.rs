@@ -6,11 +6,10 @@ use client::{Manager, v1};
 use custody::name::GroupName;
 use serde::Serialize;
 
-use super::view::Group;
+use super::{exposure::Exposure, view::Group};
 use crate::{
     args::Global,
     confirm::confirm,
-    consumers::Consumer,
     failure::Failure,
     output::{self, View},
     when::Grace,
@@ -24,39 +23,32 @@ const LOOK: Duration = Duration::from_millis(500);
 struct Rotated {
     #[serde(flatten)]
     group: Group,
-    /// Who used what a compromised key protects; missing when nobody was looked for.
+    /// What may be known and who is to be told; missing when no key is compromised.
     #[serde(skip_serializing_if = "Option::is_none")]
-    used_by: Option<UsedBy>,
+    exposure: Option<Told>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-enum UsedBy {
-    Known(Vec<Consumer>),
+enum Told {
+    All(Box<Exposure>),
     /// The operator has no role that may know.
-    Unknown,
+    Nothing,
 }
 
 impl View for Rotated {
     fn text(&self) -> Option<String> {
         let group = self.group.text()?;
-        let told = match &self.used_by {
+        let told = match &self.exposure {
             None => return Some(group),
-            Some(UsedBy::Unknown) => format!(
-                "To be told: 'custodyctl consumers {}' tells a reader or auditor.",
+            Some(Told::All(exposure)) => exposure.text()?,
+            Some(Told::Nothing) => format!(
+                "The content may be known: 'custodyctl group exposure {}' tells a reader or auditor of \
+                 what, and whom to tell.",
                 self.group.name()
             ),
-            Some(UsedBy::Known(nobody)) if nobody.is_empty() => {
-                "To be told: nobody that custodyd knows of.".to_owned()
-            }
-            Some(UsedBy::Known(users)) => {
-                let users = users.iter().map(|one| format!("  {}", one.of_secret()));
-                let lines: Vec<_> = users.collect();
-                format!("To be told:\n{}", lines.join("\n"))
-            }
         };
-        let next = "The content may be known: rotate the secrets, too.";
-        Some(format!("{group}\n\n{}\n{next}", told))
+        Some(format!("{group}\n\n{told}"))
     }
 }
 
@@ -99,12 +91,12 @@ async fn done(
     if wait {
         group = emptied(manager, group).await?;
     }
-    let used_by = match compromised {
-        true => Some(used_by(manager, group.name.clone()).await),
+    let exposure = match compromised {
+        true => Some(told(manager, group.name.clone()).await),
         false => None,
     };
     let group = group.into();
-    output::show(global.output, &Rotated { group, used_by })
+    output::show(global.output, &Rotated { group, exposure })
 }
 
 /// Waits until nothing is left under a key that protects no more, nor to be renewed because of it.
@@ -137,12 +129,11 @@ fn left(group: &v1::Group) -> usize {
     usize::try_from(wraps.max(renewals.unwrap_or(0))).unwrap_or(usize::MAX)
 }
 
-async fn used_by(manager: &Manager, group: String) -> UsedBy {
-    let request = v1::ListConsumersRequest { group, name: None };
+async fn told(manager: &Manager, group: String) -> Told {
     // A crypto officer need not be a reader. The key is rotated all the same.
-    match manager.list_consumers(request).await {
-        Ok(answer) => UsedBy::Known(answer.consumers.into_iter().map(Into::into).collect()),
-        Err(_) => UsedBy::Unknown,
+    match Exposure::of(manager, group).await {
+        Ok(exposure) => Told::All(Box::new(exposure)),
+        Err(_) => Told::Nothing,
     }
 }
 
