@@ -17,13 +17,15 @@ use serde_json::Value;
 use softhsm_tests::{
     Site,
     daemon::Daemon,
-    fault::answering,
-    load::{fetch, put, random_time, rounds, runtime},
+    load::{fetch, put, runtime},
     text,
     token::version_id,
     until,
 };
 use tokio::task::JoinSet;
+
+mod interrupted;
+mod told;
 
 const NOT_FOUND: Option<i32> = Some(4);
 const CONFLICT: Option<i32> = Some(5);
@@ -255,186 +257,6 @@ fn what_someone_knows_who_had_the_key_and_a_copy_of_the_database_opens_nothing_a
 }
 
 #[test]
-fn a_key_can_be_called_compromised_long_after_it_was_replaced_and_even_destroyed() {
-    const SECRETS: usize = 5;
-    let site = site(100);
-    let daemon = site.start();
-    furnish(&site, SECRETS, content);
-    let compromise = |generation| site.try_ctl(&["group", "compromise-key", "web", generation]);
-    let unknown = compromise("2");
-    assert_eq!(unknown.status.code(), NOT_FOUND, "{}", text(&unknown));
-    site.ctl(&["group", "rotate", "web", "--wait"]);
-    assert!(site.put("web/later", b"later").status.success());
-    site.ctl(&["group", "rotate", "web", "--wait"]);
-    site.ctl(&["group", "destroy-key", "web", "1", "--yes", "--now"]);
-    until("the key is gone", || {
-        (keys(&site)[0]["state"] == "destroyed").then_some(())
-    });
-    assert!(renewals(&site).is_empty());
-
-    // What was written under a later key was never under this one.
-    let mut then = stored(&site);
-    let later = then.remove("web/later@1").unwrap();
-    site.ctl(&["group", "compromise-key", "web", "1", "--wait"]);
-    let states = |site: &Site| {
-        let states = keys(site).into_iter().map(|mut key| key["state"].take());
-        states.collect::<Vec<_>>()
-    };
-    let expected = ["destroyed-compromised", "deactivated", "active"];
-    assert_eq!(states(&site), expected);
-    all_is_other(&site, &then);
-    assert_eq!(stored(&site)["web/later@1"], later);
-    assert!(stored(&site).values().all(|now| now.gmk == later.gmk));
-    let again = compromise("1");
-    assert_eq!(again.status.code(), CONFLICT, "{}", text(&again));
-
-    // One that is empty is so no more until all is renewed, although nothing is wrapped under it.
-    daemon.kill();
-    site.configure(&limits(1));
-    let daemon = site.start();
-    let second = || keys(&site).swap_remove(1);
-    assert!(second()["emptied"].is_string());
-    assert!(compromise("2").status.success());
-    assert!(second()["emptied"].is_null() || second()["renewals"] == 0);
-    until("all is renewed", || {
-        second()["emptied"].is_string().then_some(())
-    });
-    // It had wrapped the later one and, before they were renewed, all others.
-    assert_ne!(stored(&site)["web/later@1"].ciphertext, later.ciphertext);
-    let fates = site
-        .entries("prepare")
-        .into_iter()
-        .filter(|entry| entry["change"]["fate"] == "compromised" && entry["operator"].is_object());
-    assert_eq!(fates.count(), 2);
-    all_open(&site, SECRETS);
-    verified(&site, daemon);
-}
-
-#[test]
-fn the_key_that_protects_is_replaced_when_it_is_called_compromised() {
-    let site = site(100);
-    let daemon = site.start();
-    furnish(&site, 3, content);
-    let then = stored(&site);
-    site.ctl(&["group", "compromise-key", "web", "1", "--wait"]);
-    let states: Vec<_> = keys(&site).iter().map(|key| key["state"].clone()).collect();
-    assert_eq!(states, ["compromised", "active"]);
-    all_is_other(&site, &then);
-    all_open(&site, 3);
-    verified(&site, daemon);
-}
-
-/// The secrets of `web` whose content may be known: of which versions, and whether it is in use.
-fn exposed(site: &Site) -> BTreeMap<String, (Vec<u64>, bool)> {
-    let exposure = site.ctl_json(&["group", "exposure", "web"]);
-    let secrets = exposure["secrets"].as_array().unwrap().iter();
-    let secrets = secrets.map(|secret| {
-        let versions = secret["versions"].as_array().unwrap().iter();
-        let numbers = versions.map(|version| version["number"].as_u64().unwrap());
-        let in_use = secret["in_use"].as_bool().unwrap();
-        (
-            secret["name"].as_str().unwrap().to_owned(),
-            (numbers.collect(), in_use),
-        )
-    });
-    secrets.collect()
-}
-
-#[test]
-fn what_may_be_known_is_told_until_it_is_rotated_and_to_whom_it_was_given() {
-    let site = site(100);
-    let daemon = site.start();
-    furnish(&site, 3, content);
-    let nothing = site.ctl(&["group", "exposure", "web"]);
-    assert!(nothing.contains("No master key of web"), "{nothing}");
-    assert!(exposed(&site).is_empty());
-    let other = [
-        "grant",
-        "add",
-        "--allow-weak",
-        "web",
-        "other",
-        "--uid",
-        "4711",
-    ];
-    site.ctl(&other);
-    assert!(site.fetch("web/s1").status.success());
-
-    let rotated = site.ctl_json(&["group", "rotate", "web", "--compromised", "--wait"]);
-    let exposure = site.ctl_json(&["group", "exposure", "web"]);
-    for what in ["secrets", "consumers", "grants"] {
-        assert_eq!(rotated["exposure"][what], exposure[what]);
-    }
-    let everything = ["key", "s0", "s1", "s2"].map(|name| (name.to_owned(), (vec![1], true)));
-    assert_eq!(exposed(&site), BTreeMap::from(everything.clone()));
-    let told = exposure["consumers"].as_array().unwrap();
-    assert_eq!(told.len(), 1, "{exposure}");
-    assert_eq!(
-        (&told[0]["name"], &told[0]["fetches"]),
-        (&"s1".into(), &1.into())
-    );
-    let grants = exposure["grants"].as_array().unwrap();
-    assert_eq!(
-        grants.len(),
-        1,
-        "what gives nothing of it is left out: {exposure}"
-    );
-    assert_eq!(exposure["master_keys"][0]["state"], "compromised");
-
-    // What was written later is not known, and what it takes the place of is.
-    for name in ["web/s1", "web/later"] {
-        assert!(site.put(name, b"other").status.success());
-    }
-    site.ctl(&["secret", "destroy", "web/s1@1", "--yes", "--now", "--force"]);
-    site.ctl(&["group", "destroy-key", "web", "1", "--yes", "--now"]);
-    daemon.kill();
-    let daemon = site.start();
-    until("the key is gone, and the version", || {
-        let is_gone = keys(&site)[0]["state"] == "destroyed-compromised";
-        (is_gone && !stored(&site).contains_key("web/s1@1")).then_some(())
-    });
-    let mut expected = BTreeMap::from(everything);
-    expected.insert("s1".to_owned(), (vec![1], false));
-    assert_eq!(exposed(&site), expected);
-    let text = site.ctl(&["group", "exposure", "web"]);
-    for part in ["web/s1", "1 (destroyed)", "3 of them"] {
-        assert!(text.contains(part), "{part}: {text}");
-    }
-    verified(&site, daemon);
-}
-
-#[test]
-fn a_renewal_that_is_killed_goes_on_where_it_was() {
-    const SECRETS: usize = 200;
-    let site = site(10);
-    let mut daemon = site.start();
-    furnish(&site, SECRETS, content);
-    let then = stored(&site);
-    site.ctl(&["group", "rotate", "web", "--compromised"]);
-    for _ in 0..rounds(3) {
-        let before = left(&site).0;
-        until("something is renewed", || {
-            let (renewals, is_over) = left(&site);
-            (renewals < before || is_over).then_some(())
-        });
-        std::thread::sleep(random_time(0, 30));
-        daemon.kill();
-        daemon = site.start();
-    }
-    let early = site.try_ctl(&["group", "destroy-key", "web", "1", "--yes", "--now"]);
-    assert_eq!(early.status.code(), CONFLICT, "{}", text(&early));
-    assert!(text(&early).contains("are renewed"), "{}", text(&early));
-    daemon.kill();
-    site.configure(&limits(100));
-    let daemon = site.start();
-    is_over(&site);
-    all_open(&site, SECRETS);
-    all_is_other(&site, &then);
-    assert_eq!(renewals(&site).len(), SECRETS + 1);
-    verified(&site, daemon);
-}
-
-#[test]
 fn services_fetch_and_operators_write_while_all_is_renewed() {
     const SECRETS: usize = 40;
     const SIZE: usize = 300_000;
@@ -504,55 +326,5 @@ fn services_fetch_and_operators_write_while_all_is_renewed() {
         assert_eq!(entry["reason"]["cause"], "overtaken", "{entry}");
     }
     assert!(!site.log().contains("refused"), "{}", site.log());
-    verified(&site, daemon);
-}
-
-#[test]
-fn an_outage_interrupts_a_renewal_and_loses_nothing() {
-    const SECRETS: usize = 40;
-    let site = Site::faulty(&limits(5));
-    let daemon = site.start();
-    furnish(&site, SECRETS, content);
-    let then = stored(&site);
-    site.ctl(&["group", "rotate", "web", "--compromised"]);
-    site.fault(answering("C_DecryptInit", "CKR_DEVICE_ERROR"));
-    until("the work is interrupted", || {
-        site.log().contains("is interrupted").then_some(())
-    });
-    let (renewals, is_over_already) = left(&site);
-    assert!(renewals > 0 && !is_over_already, "{renewals}");
-    site.mend();
-    is_over(&site);
-    all_open(&site, SECRETS);
-    all_is_other(&site, &then);
-    verified(&site, daemon);
-}
-
-#[test]
-fn content_that_was_tampered_with_is_not_renewed_and_keeps_the_key() {
-    let site = site(1);
-    let daemon = site.start();
-    furnish(&site, 30, content);
-    let then = stored(&site);
-    site.ctl(&["group", "rotate", "web", "--compromised"]);
-    daemon.kill();
-    let is_left = stored(&site)["web/s9@1"] == then["web/s9@1"];
-    assert!(is_left, "the last of all is renewed last");
-    site.sqlite("UPDATE content SET ciphertext = zeroblob(30) WHERE name = 's9'");
-    site.configure(&limits(100));
-    let daemon = site.start();
-    until("all others are renewed", || {
-        (left(&site) == (1, false)).then_some(())
-    });
-    until("it is told", || {
-        site.log()
-            .contains("content cannot be renewed")
-            .then_some(())
-    });
-    assert_eq!(stored(&site)["web/s9@1"].ciphertext, vec![0; 30]);
-    let refused = site.try_ctl(&["group", "destroy-key", "web", "1", "--yes", "--now"]);
-    assert_eq!(refused.status.code(), CONFLICT, "{}", text(&refused));
-    assert_eq!(renewals(&site).len(), 30);
-    all_open(&site, 9);
     verified(&site, daemon);
 }

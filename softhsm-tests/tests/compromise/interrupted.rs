@@ -1,0 +1,94 @@
+//! A renewal that is killed, cut off from its token, or cannot be made.
+
+use softhsm_tests::{
+    Site,
+    fault::answering,
+    load::{random_time, rounds},
+    text, until,
+};
+
+use crate::{
+    CONFLICT, all_is_other, all_open, content, furnish, is_over, left, limits, renewals, site,
+    stored, verified,
+};
+
+#[test]
+fn a_renewal_that_is_killed_goes_on_where_it_was() {
+    const SECRETS: usize = 200;
+    let site = site(10);
+    let mut daemon = site.start();
+    furnish(&site, SECRETS, content);
+    let then = stored(&site);
+    site.ctl(&["group", "rotate", "web", "--compromised"]);
+    for _ in 0..rounds(3) {
+        let before = left(&site).0;
+        until("something is renewed", || {
+            let (renewals, is_over) = left(&site);
+            (renewals < before || is_over).then_some(())
+        });
+        std::thread::sleep(random_time(0, 30));
+        daemon.kill();
+        daemon = site.start();
+    }
+    let early = site.try_ctl(&["group", "destroy-key", "web", "1", "--yes", "--now"]);
+    assert_eq!(early.status.code(), CONFLICT, "{}", text(&early));
+    assert!(text(&early).contains("are renewed"), "{}", text(&early));
+    daemon.kill();
+    site.configure(&limits(100));
+    let daemon = site.start();
+    is_over(&site);
+    all_open(&site, SECRETS);
+    all_is_other(&site, &then);
+    assert_eq!(renewals(&site).len(), SECRETS + 1);
+    verified(&site, daemon);
+}
+
+#[test]
+fn an_outage_interrupts_a_renewal_and_loses_nothing() {
+    const SECRETS: usize = 40;
+    let site = Site::faulty(&limits(5));
+    let daemon = site.start();
+    furnish(&site, SECRETS, content);
+    let then = stored(&site);
+    site.ctl(&["group", "rotate", "web", "--compromised"]);
+    site.fault(answering("C_DecryptInit", "CKR_DEVICE_ERROR"));
+    until("the work is interrupted", || {
+        site.log().contains("is interrupted").then_some(())
+    });
+    let (renewals, is_over_already) = left(&site);
+    assert!(renewals > 0 && !is_over_already, "{renewals}");
+    site.mend();
+    is_over(&site);
+    all_open(&site, SECRETS);
+    all_is_other(&site, &then);
+    verified(&site, daemon);
+}
+
+#[test]
+fn content_that_was_tampered_with_is_not_renewed_and_keeps_the_key() {
+    let site = site(1);
+    let daemon = site.start();
+    furnish(&site, 30, content);
+    let then = stored(&site);
+    site.ctl(&["group", "rotate", "web", "--compromised"]);
+    daemon.kill();
+    let is_left = stored(&site)["web/s9@1"] == then["web/s9@1"];
+    assert!(is_left, "the last of all is renewed last");
+    site.sqlite("UPDATE content SET ciphertext = zeroblob(30) WHERE name = 's9'");
+    site.configure(&limits(100));
+    let daemon = site.start();
+    until("all others are renewed", || {
+        (left(&site) == (1, false)).then_some(())
+    });
+    until("it is told", || {
+        site.log()
+            .contains("content cannot be renewed")
+            .then_some(())
+    });
+    assert_eq!(stored(&site)["web/s9@1"].ciphertext, vec![0; 30]);
+    let refused = site.try_ctl(&["group", "destroy-key", "web", "1", "--yes", "--now"]);
+    assert_eq!(refused.status.code(), CONFLICT, "{}", text(&refused));
+    assert_eq!(renewals(&site).len(), 30);
+    all_open(&site, 9);
+    verified(&site, daemon);
+}
