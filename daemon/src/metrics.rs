@@ -113,10 +113,25 @@ impl Collector for Standing {
 
 impl Standing {
     fn stored(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let counts = self.custodian.state().counts();
+        let (counts, left) = {
+            let state = self.custodian.state();
+            (state.counts(), state.left())
+        };
         gauge(encoder, "groups", "Groups", counts.groups)?;
         gauge(encoder, "secrets", "Secrets in all groups", counts.secrets)?;
-        gauge(encoder, "grants", "Grants in all groups", counts.rules)
+        gauge(encoder, "grants", "Grants in all groups", counts.rules)?;
+        gauge(
+            encoder,
+            "data_keys_to_move",
+            "Data keys that are to be wrapped by another master key",
+            left.moves,
+        )?;
+        gauge(
+            encoder,
+            "versions_to_renew",
+            "Versions whose content is to be sealed anew, since someone may know the data key",
+            left.renewals,
+        )
     }
 
     fn outlook(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {

@@ -122,6 +122,41 @@ fn what_happens_is_counted_and_how_things_stand_is_told() {
     daemon.stop();
 }
 
+#[test]
+fn what_is_left_to_do_in_the_background_is_told() {
+    let site = Site::new();
+    let socket = site.path("run/metrics.sock");
+    let slow = "[limits]\nrewrap-share = 1\n";
+    site.configure(&format!("{CONFIGURED}{socket:?}\n{slow}"));
+    let _daemon = site.start();
+    site.furnish(CONTENT);
+    for number in 0..10 {
+        let secret = format!("web/s{number}");
+        assert!(site.put(&secret, CONTENT).status.success());
+    }
+    let left = || {
+        let samples = scrape(&site);
+        let names = ["custodyd_data_keys_to_move", "custodyd_versions_to_renew"];
+        names.map(|name| samples[name])
+    };
+    assert_eq!(left(), [0.0, 0.0]);
+    site.ctl(&["group", "rotate", "web"]);
+    let [moves, renewals] = left();
+    assert!(moves > 0.0 && renewals == 0.0, "{moves} {renewals}");
+    until("all is moved", || (left() == [0.0, 0.0]).then_some(()));
+
+    // What does not open is not renewed; its data key can still be moved.
+    site.sqlite("UPDATE content SET ciphertext = zeroblob(30) WHERE name = 's9'");
+    site.ctl(&["group", "rotate", "web", "--compromised"]);
+    let [moves, renewals] = left();
+    assert!(moves > 0.0 && renewals > 0.0, "{moves} {renewals}");
+    until("all others are renewed", || {
+        (left() == [0.0, 1.0]).then_some(())
+    });
+    site.ctl(&["secret", "delete", "web/s9", "--yes", "--force"]);
+    assert_eq!(left(), [0.0, 0.0]);
+}
+
 /// How often the token answered `code` to `C_Decrypt`.
 fn answered(site: &Site, code: &str) -> Option<f64> {
     let labels = format!("{{function=\"C_Decrypt\",code=\"{code}\"}}");
