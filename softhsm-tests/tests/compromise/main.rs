@@ -187,7 +187,7 @@ fn contains(file: &[u8], bytes: &[u8]) -> bool {
 
 #[test]
 fn what_someone_knows_who_had_the_key_and_a_copy_of_the_database_opens_nothing_any_more() {
-    const SECRETS: usize = 20;
+    const SECRETS: usize = 100;
     let site = site(100);
     let daemon = site.start();
     furnish(&site, SECRETS, content);
