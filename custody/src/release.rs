@@ -110,8 +110,9 @@ impl Locked {
 }
 
 /// Something that the token unwraps a data key for: a [`Claim`] or the
-/// [`crate::inward::Claim`] of content that the daemon uses itself, which are on record, or a
-/// [`crate::drill::Trial`], which leaves nothing. There are no others.
+/// [`crate::inward::Claim`] of content that the daemon uses itself, which are on record; a
+/// [`crate::drill::Trial`], which leaves nothing; or a [`crate::renew::Claim`], which leaves sealed
+/// content. There are no others.
 pub trait Unlock: sealed::Sealed {
     /// What it opens to.
     type Opened;

@@ -199,7 +199,7 @@ impl Client {
     }
 
     /// Unwraps the data key of a version and opens the version's content with it. There
-    /// is no other way to content, and none without a release or use on record:
+    /// is no other way to content, and none to have it without a release or use on record:
     ///
     /// ```compile_fail,E0277
     /// use custody::policy::{Deliver, Grant};

@@ -136,6 +136,20 @@ fn what_may_be_known_is_told_until_it_is_rotated_and_to_whom_it_was_given() {
     );
     assert_eq!(exposure["master_keys"][0]["state"], "compromised");
 
+    // The same content is as known as before.
+    std::fs::write(site.path("same"), content(1)).unwrap();
+    let same = site.path("same");
+    let put = [
+        "secret",
+        "put",
+        "web/s1",
+        "--type",
+        "blob",
+        "--even-if-same",
+    ];
+    site.ctl(&[&put[..], &[same.to_str().unwrap()]].concat());
+    assert_eq!(exposed(&site)["s1"], (vec![1], true));
+
     // What was written later is not known, and what it takes the place of is.
     for name in ["web/s1", "web/later"] {
         assert!(site.put(name, b"other").status.success());

@@ -60,23 +60,26 @@ impl Call<'_> {
 
 /// What of a secret may be known, if anything may.
 fn exposed(group: GroupView<'_>, secret: SecretView<'_>) -> Option<v1::ExposedSecret> {
-    let versions = secret.versions().filter_map(|version| {
-        let generation = group.exposed(version)?;
-        Some(v1::ExposedVersion {
-            number: version.row().id.number,
-            state: version.row().state.name().to_owned(),
-            generation,
-            to_renew: group.is_to_renew(version),
-        })
-    });
-    let versions: Vec<_> = versions.collect();
+    let mut versions = Vec::new();
+    let mut known = Vec::new();
+    for version in secret.versions() {
+        if let Some(generation) = group.exposed(version) {
+            known.push(version.row().fingerprint);
+            versions.push(v1::ExposedVersion {
+                number: version.row().id.number,
+                state: version.row().state.name().to_owned(),
+                generation,
+                to_renew: group.is_to_renew(version),
+            });
+        }
+    }
     let row = secret.row();
-    let used = [row.current, row.pending];
-    let is_used = |version: &v1::ExposedVersion| used.contains(&Some(version.number));
+    let used = [row.current, row.pending].into_iter().flatten();
+    let mut used = used.filter_map(|number| secret.version(number));
     (!versions.is_empty()).then(|| v1::ExposedSecret {
         name: row.id.name.to_string(),
         r#type: row.kind.name().to_owned(),
-        in_use: versions.iter().any(is_used),
+        in_use: used.any(|version| known.contains(&version.row().fingerprint)),
         versions,
     })
 }
