@@ -134,6 +134,8 @@ fn what_is_left_to_do_in_the_background_is_told() {
         let secret = format!("web/s{number}");
         assert!(site.put(&secret, CONTENT).status.success());
     }
+    // What does not open is not renewed; its data key can still be moved.
+    site.sqlite("UPDATE content SET ciphertext = zeroblob(30) WHERE name = 's9'");
     let left = || {
         let samples = scrape(&site);
         let names = ["custodyd_data_keys_to_move", "custodyd_versions_to_renew"];
@@ -145,8 +147,6 @@ fn what_is_left_to_do_in_the_background_is_told() {
     assert!(moves > 0.0 && renewals == 0.0, "{moves} {renewals}");
     until("all is moved", || (left() == [0.0, 0.0]).then_some(()));
 
-    // What does not open is not renewed; its data key can still be moved.
-    site.sqlite("UPDATE content SET ciphertext = zeroblob(30) WHERE name = 's9'");
     site.ctl(&["group", "rotate", "web", "--compromised"]);
     let [moves, renewals] = left();
     assert!(moves > 0.0 && renewals > 0.0, "{moves} {renewals}");

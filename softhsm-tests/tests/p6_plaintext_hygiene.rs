@@ -24,6 +24,9 @@ use softhsm_tests::{
     text, until,
 };
 
+#[path = "p6_plaintext_hygiene/renewed.rs"]
+mod renewed;
+
 /// A text that is nowhere else, as long as a data key.
 fn canary() -> Vec<u8> {
     format!("canary{:016x}.{:09x}", number(), number() >> 28).into_bytes()
