@@ -171,3 +171,24 @@ fn what_may_be_known_is_told_until_it_is_rotated_and_to_whom_it_was_given() {
     }
     verified(&site, daemon);
 }
+
+#[test]
+fn a_crypto_officer_who_may_know_nothing_of_secrets_calls_a_key_compromised_all_the_same() {
+    let site = site(100);
+    let daemon = site.start();
+    furnish(&site, 3, content);
+    let roles = site.ctl_json(&["role", "list"]);
+    for role in roles["roles"].as_array().unwrap() {
+        if role["role"] != "crypto-officer" {
+            site.ctl(&["role", "revoke", role["id"].as_str().unwrap(), "--yes"]);
+        }
+    }
+    let denied = site.try_ctl(&["group", "exposure", "web"]);
+    assert!(!denied.status.success(), "{}", text(&denied));
+    let rotated = site.ctl(&["group", "rotate", "web", "--compromised", "--wait"]);
+    assert!(rotated.contains("group exposure web"), "{rotated}");
+    assert!(!rotated.contains("web/s1"), "{rotated}");
+    assert_eq!(renewals(&site).len(), 4);
+    all_open(&site, 3);
+    verified(&site, daemon);
+}
