@@ -35,6 +35,7 @@ pub(crate) mod process;
 mod renewal;
 mod rotation;
 mod start;
+mod together;
 
 use canary::Canary;
 use driver::{Crew, Driver};
@@ -44,6 +45,7 @@ use lanes::Lanes;
 use meters::Meters;
 use process::PinHandover;
 use start::Worker;
+use together::Together;
 
 /// No blob or public key of ours is longer; what the database gives may be.
 const MAX_BLOB: usize = 1024;
@@ -61,6 +63,7 @@ struct Shared {
     health: watch::Receiver<Health>,
     keys: Arc<Keys>,
     meters: Meters,
+    together: Together,
 }
 
 impl Client {
@@ -89,6 +92,7 @@ impl Client {
             health: watched,
             keys,
             meters,
+            together: Together::default(),
         });
         let (lanes, arrivals) = Lanes::new(&settings);
         let mut first = Some(first);
@@ -208,16 +212,21 @@ impl Client {
     /// }
     /// ```
     ///
+    /// Of claims of one wrap that come at the same time the token is asked once.
+    ///
     /// # Errors
     ///
     /// [`Error::is_bad_data`] if the wrap or the content is not what was stored; else if
     /// the key is not usable or the token does not answer.
     pub async fn unwrap_dek<T: Unlock>(&self, claim: T) -> Result<T::Opened, Error> {
-        let locked = claim.locked();
-        let dek = self
-            .reveal(locked.gmk(), locked.wrapped(), locked.context())
-            .await?;
-        claim.open(&dek).map_err(|_| Error::ContentDoesNotOpen)
+        let (locked, shared) = (claim.locked(), &self.shared);
+        let what = self.sealed(locked.gmk(), locked.wrapped(), locked.context())?;
+        let by = shared.by();
+        let ask = || self.reveal(what.clone(), by);
+        let unwrapped = shared.together.unwrap(&what, by, &shared.meters, ask);
+        let unwrapped = unwrapped.await;
+        let opened = claim.open(unwrapped.dek()?);
+        opened.map_err(|_| Error::ContentDoesNotOpen)
     }
 
     /// Unwraps the row key of an installation.
@@ -232,7 +241,8 @@ impl Client {
         wrapped: &WrappedDek,
     ) -> Result<PlaintextDek, Error> {
         let context = Context::RowKey { instance, gmk };
-        self.reveal(gmk, wrapped, context).await
+        let what = self.sealed(gmk, wrapped, context)?;
+        self.reveal(what, self.shared.by()).await
     }
 
     /// Random bytes from the token's generator, 256 at most.
@@ -302,14 +312,8 @@ impl Client {
         self.lanes.stop().await;
     }
 
-    async fn reveal(
-        &self,
-        gmk: &KeyId,
-        wrapped: &WrappedDek,
-        context: Context<'_>,
-    ) -> Result<PlaintextDek, Error> {
-        let request = self.sealed(gmk, wrapped, context)?;
-        match self.ask(Op::Reveal(request)).await? {
+    async fn reveal(&self, what: Reveal, by: Instant) -> Result<PlaintextDek, Error> {
+        match self.lanes.ask(Op::Reveal(what), by)?.wait().await? {
             Done::Revealed(mut secret) => {
                 PlaintextDek::take(&mut secret.bytes).ok_or_else(incomplete)
             }

@@ -142,7 +142,7 @@ pub(crate) struct Protect {
 }
 
 /// Unwrap a DEK.
-#[derive(Clone, Message)]
+#[derive(Clone, PartialEq, Eq, Hash, Message)]
 pub(crate) struct Reveal {
     #[prost(bytes = "vec", tag = "1")]
     pub(crate) gmk: Vec<u8>,

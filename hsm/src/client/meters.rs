@@ -22,6 +22,7 @@ type Labels<V> = [(&'static str, V); 2];
 pub struct Meters {
     seconds: Family<Labels<&'static str>, Histogram, fn() -> Histogram>,
     errors: Family<Labels<String>, Counter>,
+    shared: Counter,
 }
 
 impl Default for Meters {
@@ -29,6 +30,7 @@ impl Default for Meters {
         Self {
             seconds: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
             errors: Family::default(),
+            shared: Counter::default(),
         }
     }
 }
@@ -65,6 +67,16 @@ impl Meters {
         }
     }
 
+    /// An unwrap was not asked of the token, since another waited for the same.
+    pub(super) fn note_shared(&self) {
+        self.shared.inc();
+    }
+
+    #[cfg(test)]
+    pub(super) fn shared(&self) -> u64 {
+        self.shared.get()
+    }
+
     /// Has `registry` tell of them, with names that begin with `token_`.
     pub fn register(&self, registry: &mut Registry) {
         registry.register_with_unit(
@@ -78,6 +90,11 @@ impl Meters {
             "token_errors",
             "What the token answered other than CKR_OK, got over or not",
             self.errors.clone(),
+        );
+        registry.register(
+            "token_unwraps_shared",
+            "Unwraps for which the token was not asked, since it was being asked for the same",
+            self.shared.clone(),
         );
     }
 }
