@@ -4,153 +4,24 @@ use std::num::NonZeroU32;
 
 use custody::{
     compliance::rules::{Adopted, Rules},
-    envelope::{SealedContent, SealedDigest, WrappedDek, Wrapping},
-    group::{Group, KeyState, MasterKey, Purpose},
-    label::About,
-    name::{SecretId, VersionId},
+    envelope::{SealedContent, SealedDigest, Wrapping},
+    group::{Group, MasterKey, Purpose},
+    name::VersionId,
     policy::rule::Rule,
     role::Assignment,
     row::{Row, System, Tag, Tagged},
     secret::{
         Kind, Properties,
-        version::{Fingerprint, Secret, Version, VersionState, Wrap},
+        version::{Fingerprint, Secret, Version, Wrap},
     },
 };
-use rusqlite::{Connection, OptionalExtension as _, params, types::FromSql};
+use rusqlite::{Connection, OptionalExtension as _, params};
 use serde::de::DeserializeOwned;
 
 use super::super::Error;
+use columns::Columns;
 
-/// Takes the columns of one row, in order.
-struct Columns<'a, 'stmt> {
-    table: &'static str,
-    row: &'a rusqlite::Row<'stmt>,
-    next: usize,
-}
-
-impl Columns<'_, '_> {
-    fn take<T: FromSql>(&mut self) -> Result<T, Error> {
-        let value = self.row.get(self.next).map_err(|error| self.wrong(error))?;
-        self.next += 1;
-        Ok(value)
-    }
-
-    /// A value that no row of ours has is the row's fault, and not the database's.
-    fn wrong(&self, error: rusqlite::Error) -> Error {
-        match error {
-            rusqlite::Error::IntegralValueOutOfRange(..)
-            | rusqlite::Error::InvalidColumnType(..)
-            | rusqlite::Error::FromSqlConversionFailure(..) => {
-                let column = self.row.as_ref().column_name(self.next);
-                Error::Malformed {
-                    table: self.table,
-                    column: column.unwrap_or("a column").to_owned(),
-                }
-            }
-            error => error.into(),
-        }
-    }
-
-    fn parse<T>(
-        &mut self,
-        column: &'static str,
-        parse: impl FnOnce(&str) -> Option<T>,
-    ) -> Result<T, Error> {
-        let text: String = self.take()?;
-        parse(&text).ok_or(Error::Malformed {
-            table: self.table,
-            column: column.to_owned(),
-        })
-    }
-
-    fn name<T: std::str::FromStr>(&mut self, column: &'static str) -> Result<T, Error> {
-        self.parse(column, |text| text.parse().ok())
-    }
-
-    fn optional_name<T: std::str::FromStr>(
-        &mut self,
-        column: &'static str,
-    ) -> Result<Option<T>, Error> {
-        let text: Option<String> = self.take()?;
-        let malformed = || Error::Malformed {
-            table: self.table,
-            column: column.to_owned(),
-        };
-        text.map(|text| text.parse().map_err(|_| malformed()))
-            .transpose()
-    }
-
-    fn bytes<T>(
-        &mut self,
-        column: &'static str,
-        parse: impl FnOnce(&[u8]) -> Option<T>,
-    ) -> Result<T, Error> {
-        let bytes: Vec<u8> = self.take()?;
-        parse(&bytes).ok_or(Error::Malformed {
-            table: self.table,
-            column: column.to_owned(),
-        })
-    }
-
-    fn wrapped(&mut self) -> Result<WrappedDek, Error> {
-        self.take::<Vec<u8>>().map(WrappedDek::from_blob)
-    }
-
-    fn secret_id(&mut self) -> Result<SecretId, Error> {
-        Ok(SecretId {
-            group: self.name("group")?,
-            name: self.name("name")?,
-        })
-    }
-
-    fn version_id(&mut self) -> Result<VersionId, Error> {
-        Ok(VersionId {
-            secret: self.secret_id()?,
-            number: self.take()?,
-        })
-    }
-
-    /// The two columns of what is said about a thing.
-    fn about(&mut self) -> Result<About, Error> {
-        Ok(About {
-            description: self.name("description")?,
-            labels: self.parse("labels", from_json)?,
-        })
-    }
-
-    /// The two columns that a version's state is in.
-    fn state(&mut self) -> Result<VersionState, Error> {
-        let name: String = self.take()?;
-        let doom = self.take()?;
-        VersionState::from_parts(&name, doom).ok_or(Error::Malformed {
-            table: self.table,
-            column: "state".to_owned(),
-        })
-    }
-
-    /// The three columns that a master key's state is in.
-    fn key_state(&mut self) -> Result<KeyState, Error> {
-        let name: String = self.take()?;
-        let (emptied, doom) = (self.take()?, self.take()?);
-        KeyState::from_parts(&name, emptied, doom).ok_or(Error::Malformed {
-            table: self.table,
-            column: "state".to_owned(),
-        })
-    }
-
-    fn tag(&mut self) -> Result<Tag, Error> {
-        self.bytes("tag", |bytes| bytes.try_into().ok().map(Tag::from_bytes))
-    }
-
-    /// The two columns at the end of every row.
-    fn tagged(&mut self, row: Row) -> Result<Tagged, Error> {
-        Ok(Tagged {
-            row,
-            change: self.take()?,
-            tag: self.tag()?,
-        })
-    }
-}
+mod columns;
 
 fn read(
     connection: &Connection,
@@ -177,8 +48,8 @@ pub(in crate::store) fn groups(
     connection: &Connection,
     each: &mut dyn FnMut(Tagged),
 ) -> Result<(), Error> {
-    let query = r#"SELECT name, business_group, environment, description, labels, created,
-            created_by, change, tag
+    let query = r#"SELECT name, business_group, environment, description, labels,
+            created, created_by, change, tag
         FROM "group""#;
     read(connection, "group", query, each, |columns| {
         Ok(Row::Group(Group {
