@@ -182,6 +182,8 @@ calls! {
         "A page of the groups that the operator has a role for, by name; [`groups`](Self::groups) turns them.";
     read get_group(GetGroupRequest) -> Group:
         "One group with the generations of its master key.";
+    write set_cache(SetCacheRequest) -> Group:
+        "Has the data keys of a group kept for a while, or not.";
     write update_group(UpdateGroupRequest) -> Group:
         "Says what else a group is for; what is missing stays as it is.";
     write rotate_group(RotateGroupRequest) -> Group:

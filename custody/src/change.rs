@@ -15,6 +15,7 @@ use crate::{
 
 mod about;
 mod access;
+mod cache;
 mod compliance;
 pub mod key;
 pub mod life;
@@ -24,6 +25,7 @@ pub mod rotate;
 
 pub use about::{update_group, update_secret};
 pub use access::{add_grant, assign_role, revoke_grant, revoke_role};
+pub use cache::set_cache;
 pub use compliance::set_rules;
 
 /// Milliseconds of a day.

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::{
+    cache,
     envelope::{WrappedDek, Wrapping},
     label::{About, Line, Said},
     name::{GroupName, KeyId},
@@ -22,6 +23,8 @@ pub struct Group {
     pub name: GroupName,
     /// What it is for.
     pub purpose: Purpose,
+    /// How long its data keys are kept; none is if it is missing.
+    pub cache: Option<cache::Terms>,
     /// When it was made.
     pub created: Millis,
     /// User id of the operator who made it.

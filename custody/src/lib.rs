@@ -23,6 +23,7 @@
 #![forbid(unsafe_code)]
 
 pub mod backup;
+pub mod cache;
 pub mod caller;
 pub mod canonical;
 pub mod change;

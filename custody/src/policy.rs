@@ -5,12 +5,13 @@ use std::{collections::BTreeSet, fmt, marker::PhantomData};
 use serde::{Serialize, Serializer};
 
 use crate::{
+    cache::{Source, Terms},
     caller::{Caller, Evidence},
     envelope::{SealedContent, SealedDigest},
     group::{KeyState, Millis},
     journal::Receipt,
     name::{GroupName, SecretId, SecretName, VersionId},
-    release::{Claim, Locked},
+    release::{Claim, Claimed, Locked},
     secret::{Refused, format::Format, version::Which},
     usage::Usage,
 };
@@ -220,6 +221,8 @@ pub(crate) struct Found {
     /// All of them if empty.
     pub(crate) fields: BTreeSet<String>,
     pub(crate) locked: Locked,
+    /// The terms on which the data key may be kept.
+    pub(crate) cache: Option<Terms>,
 }
 
 /// Proof that policy allowed a caller to do `Op` to one version.
@@ -229,7 +232,7 @@ pub(crate) struct Found {
 /// ```compile_fail,E0451
 /// use custody::{caller::Caller, policy::{Deliver, Grant}};
 /// fn forge(caller: Caller) -> Grant<Deliver> {
-///     Grant { caller, found: todo!(), via: None, op: core::marker::PhantomData } // private
+///     Grant { caller, found: todo!(), via: None, source: todo!(), op: core::marker::PhantomData } // private
 /// }
 /// ```
 ///
@@ -247,6 +250,7 @@ pub struct Grant<Op> {
     pub(crate) caller: Caller,
     pub(crate) found: Found,
     pub(crate) via: Option<Via>,
+    pub(crate) source: Source,
     pub(crate) op: PhantomData<Op>,
 }
 
@@ -347,23 +351,25 @@ impl Grant<Deliver> {
 }
 
 impl Permit<Deliver> {
-    /// Joins the permit with the content stored for its version.
+    /// Joins the permit with the content stored for its version, to be opened with the data key
+    /// that is on record.
     ///
     /// # Errors
     ///
     /// If `stored` is missing, or not the content that the version was written with.
-    pub fn claim(self, stored: Option<SealedContent>) -> Result<Claim, Tampered> {
+    pub fn claim(self, stored: Option<SealedContent>) -> Result<Claimed, Tampered> {
         let Self { grant, receipt } = self;
         let Found { fields, locked, .. } = grant.found;
         let content = locked.check(stored)?;
-        Ok(Claim {
+        let claim = Claim {
             caller: grant.caller,
             via: grant.via,
             fields,
             locked,
             content,
             receipt,
-        })
+        };
+        Ok(Claimed::of(claim, grant.source))
     }
 }
 

@@ -17,6 +17,10 @@ use crate::{
     },
 };
 
+mod claimed;
+
+pub use claimed::{Claimed, Fresh, Keeping, Lent};
+
 /// A permit joined with the only ciphertext it is good for. The token unwraps a
 /// version's data key for this and for nothing else.
 ///
@@ -109,8 +113,8 @@ impl Locked {
     }
 }
 
-/// Something that the token unwraps a data key for: a [`Claim`] or the
-/// [`crate::inward::Claim`] of content that the daemon uses itself, which are on record; a
+/// Something that the token unwraps a data key for: a [`Claim`], [`Keeping`] its data key or not, or
+/// the [`crate::inward::Claim`] of content that the daemon uses itself, which are on record; a
 /// [`crate::drill::Trial`], which leaves nothing; or a [`crate::renew::Claim`], which leaves sealed
 /// content. There are no others.
 pub trait Unlock: sealed::Sealed {

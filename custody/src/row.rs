@@ -281,6 +281,35 @@ impl Row {
             Self::Assignment(held) => RowId::Assignment(held.id),
         }
     }
+
+    /// The group that it is of, or belongs to.
+    pub fn group(&self) -> Option<&GroupName> {
+        match self {
+            Self::Group(group) => Some(&group.name),
+            Self::MasterKey(key) => Some(&key.group),
+            Self::Secret(secret) => Some(&secret.id.group),
+            Self::Version(version) => Some(&version.id.secret.group),
+            Self::Wrap(wrap) => Some(&wrap.version.secret.group),
+            Self::Rule(rule) => Some(&rule.group),
+            Self::Compliance(adopted) => Some(&adopted.group),
+            Self::Assignment(_) => None,
+        }
+    }
+}
+
+impl RowId {
+    /// The group that it is of, or belongs to.
+    pub fn group(&self) -> Option<&GroupName> {
+        match self {
+            Self::Group(group)
+            | Self::MasterKey(group, _)
+            | Self::Rule(group, _)
+            | Self::Compliance(group) => Some(group),
+            Self::Secret(secret) => Some(&secret.group),
+            Self::Version(version) | Self::Wrap(version, _) => Some(&version.secret.group),
+            Self::Assignment(_) => None,
+        }
+    }
 }
 
 #[cfg(test)]

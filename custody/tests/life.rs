@@ -84,6 +84,7 @@ impl Life {
         let group = Group {
             name: id().group,
             purpose: custody::group::Purpose::default(),
+            cache: None,
             created: 0,
             created_by: 0,
         };

@@ -50,6 +50,7 @@ mod renew;
 mod rewrap;
 mod rotate;
 mod secrets;
+mod unwrap;
 
 pub(crate) use changes::{Writer, now};
 pub(crate) use consumers::{InUse, Use, Watching};
@@ -62,6 +63,7 @@ use consumers::Watchers;
 use judge::Tally;
 use outlook::News;
 use rewrap::Moving;
+use unwrap::DataKeys;
 
 /// How many changes a slow watcher may fall behind before it is told to look again.
 const BEHIND: usize = 256;
@@ -87,6 +89,7 @@ pub(crate) struct Custodian {
     shelf: Arc<Shelf>,
     moving: Moving,
     invocations: std::sync::Mutex<Invocations>,
+    data_keys: DataKeys,
 }
 
 /// What a custodian works with.
@@ -129,6 +132,7 @@ impl Custodian {
             shelf: Arc::new(parts.shelf),
             moving: Moving::default(),
             invocations: std::sync::Mutex::new(Invocations::up_to(parts.key_invocations)),
+            data_keys: DataKeys::none(),
         })
     }
 

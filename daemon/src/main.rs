@@ -31,6 +31,7 @@ mod store;
 mod threads;
 mod throttle;
 mod unpack;
+mod vault;
 
 /// Every block of memory is wiped when it is freed: buffers of tonic, prost and
 /// cryptoki, too, which no type of ours reaches.

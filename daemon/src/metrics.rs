@@ -95,6 +95,7 @@ impl Collector for Standing {
         self.stored(&mut encoder)?;
         self.outlook(&mut encoder)?;
         token::encode(self.custodian.hsm(), &mut encoder)?;
+        self.data_keys(&mut encoder)?;
         let position = self.custodian.journal().position();
         gauge(
             &mut encoder,
@@ -131,6 +132,22 @@ impl Standing {
             "versions_to_renew",
             "Versions whose content is to be sealed anew, since someone may know the data key",
             left.renewals,
+        )
+    }
+
+    fn data_keys(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let (kept, lent) = self.custodian.count_data_keys();
+        gauge(
+            encoder,
+            "cached_data_keys",
+            "Data keys that are kept, so that the token need not be asked",
+            kept as u64,
+        )?;
+        counter(
+            encoder,
+            "cached_deliveries",
+            "Deliveries whose data key was kept from an earlier one",
+            lent,
         )
     }
 

@@ -210,6 +210,10 @@ async fn serve(
         let custodian = Arc::clone(&custodian);
         async move { custodian.keep_looking_ahead().await }
     });
+    let forgetting = tokio::spawn({
+        let custodian = Arc::clone(&custodian);
+        async move { custodian.keep_forgetting().await }
+    });
     let (stop, stopping) = watch::channel(false);
     let about = Arc::new(about);
     let measuring = sockets.metrics.map(|socket| {
@@ -250,6 +254,8 @@ async fn serve(
     shredding.abort();
     moving.abort();
     looking.abort();
+    forgetting.abort();
+    custodian.forget_data_keys();
     if let Some(measuring) = measuring {
         measuring.abort();
         // What it holds must be gone before the journal can close.

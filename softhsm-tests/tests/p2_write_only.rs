@@ -150,6 +150,14 @@ fn calls(planted: &Planted, made: &Made) -> Vec<(&'static str, Vec<u8>, Option<C
         environment: Some("test".into()),
         ..Default::default()
     };
+    let set_cache = v1::SetCacheRequest {
+        group: group(),
+        cache: Some(v1::Cache {
+            seconds: 60,
+            uses: 1,
+            outage_seconds: 0,
+        }),
+    };
     // What is planted is renewed while the next calls are made.
     let rotate_group = v1::RotateGroupRequest {
         group: group(),
@@ -276,6 +284,7 @@ fn calls(planted: &Planted, made: &Made) -> Vec<(&'static str, Vec<u8>, Option<C
             v1::GetGroupRequest { name: group() }.encode_to_vec(),
         ),
         fine("UpdateGroup", update_group.encode_to_vec()),
+        fine("SetCache", set_cache.encode_to_vec()),
         fine("RotateGroup", rotate_group.encode_to_vec()),
         (
             "CompromiseMasterKey",

@@ -2,6 +2,9 @@
 //! file, and in no memory once they are done with.
 #![allow(clippy::unwrap_used, reason = "a test says so by failing")]
 
+#[path = "p6_plaintext_hygiene/cached.rs"]
+mod cached;
+
 use std::{
     fs,
     os::unix::fs::PermissionsExt as _,

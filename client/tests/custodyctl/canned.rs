@@ -68,6 +68,7 @@ struct Answers {
 pub(crate) struct Asked {
     pub(crate) create_group: Option<v1::CreateGroupRequest>,
     pub(crate) update_group: Option<v1::UpdateGroupRequest>,
+    pub(crate) cache: Option<v1::SetCacheRequest>,
     pub(crate) rotate_group: Option<v1::RotateGroupRequest>,
     pub(crate) compromise_key: Option<v1::CompromiseMasterKeyRequest>,
     pub(crate) destroy_key: Option<v1::DestroyMasterKeyRequest>,

@@ -3,6 +3,7 @@
 
 mod about;
 mod backup;
+mod cache;
 mod canned;
 mod compliance;
 mod context;

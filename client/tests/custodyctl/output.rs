@@ -6,6 +6,7 @@ const COMMANDS: &[&[&str]] = &[
     &["group", "create", "web"],
     &["group", "list"],
     &["group", "update", "web", "--environment=test"],
+    &["group", "cache", "web", "--off"],
     &["group", "rotate", "web", "--wait"],
     &["group", "rotate", "web", "--compromised"],
     &["group", "compromise-key", "web", "2"],

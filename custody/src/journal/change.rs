@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use crate::{
+    cache::Terms,
     compliance::rules::Rules,
     group::{Millis, Purpose, Repurposed},
     label::{About, Said},
     name::{GroupName, KeyId, RuleId, SecretName},
-    policy::rule::Terms,
+    policy::rule,
     role::{Assignment, Role},
 };
 
@@ -45,6 +46,12 @@ pub enum Change {
         group: GroupName,
         #[serde(flatten)]
         repurposed: Repurposed,
+    },
+    /// How long the data keys of a group are kept from now on; not at all if it is missing.
+    SetCache {
+        group: GroupName,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        cache: Option<Terms>,
     },
     /// A group's master key, in place of those there were.
     RotateGroup {
@@ -148,7 +155,7 @@ pub enum Change {
         patterns: Vec<String>,
         selectors: Vec<String>,
         #[serde(flatten)]
-        terms: Terms,
+        terms: rule::Terms,
         /// What was found weak about it and insisted on.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         weak: Vec<&'static str>,

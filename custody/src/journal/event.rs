@@ -68,6 +68,9 @@ pub enum Event {
         grant: RuleId,
         /// The master key that protects the version.
         master_key: KeyId,
+        /// Whether the data key was kept from an earlier delivery, and the token is not asked.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        cached: bool,
     },
     /// The daemon is about to use content itself, for an operator. None of it leaves.
     Use {
@@ -288,6 +291,7 @@ impl Event {
             via: grant.via.clone(),
             grant: grant.found.rule.id,
             master_key: grant.found.locked.gmk,
+            cached: grant.source.is_cache(),
         }
     }
 

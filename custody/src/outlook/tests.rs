@@ -35,6 +35,7 @@ impl World {
             Row::Group(Group {
                 name: name.parse().unwrap(),
                 purpose: crate::group::Purpose::default(),
+                cache: None,
                 created: 0,
                 created_by: 0,
             })

@@ -15,6 +15,7 @@ pub enum Operation {
     ListGroups,
     GetGroup,
     UpdateGroup,
+    SetCache,
     RotateGroup,
     CompromiseMasterKey,
     DestroyMasterKey,
@@ -57,11 +58,12 @@ pub enum Operation {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 43] = [
         Self::CreateGroup,
         Self::ListGroups,
         Self::GetGroup,
         Self::UpdateGroup,
+        Self::SetCache,
         Self::RotateGroup,
         Self::CompromiseMasterKey,
         Self::DestroyMasterKey,
@@ -107,6 +109,7 @@ impl Operation {
         use Role::{Auditor, CryptoOfficer, GroupAdministrator, Reader, Writer};
         Some(match self {
             Self::CreateGroup
+            | Self::SetCache
             | Self::RotateGroup
             | Self::CompromiseMasterKey
             | Self::DestroyMasterKey
@@ -156,6 +159,7 @@ impl Operation {
             Self::ListGroups => "list-groups",
             Self::GetGroup => "get-group",
             Self::UpdateGroup => "update-group",
+            Self::SetCache => "set-cache",
             Self::RotateGroup => "rotate-group",
             Self::CompromiseMasterKey => "compromise-master-key",
             Self::DestroyMasterKey => "destroy-master-key",

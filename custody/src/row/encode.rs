@@ -35,6 +35,12 @@ impl Row {
                 .text(group.purpose.business_group.as_str())
                 .text(group.purpose.environment.as_str())
                 .then(|encoder| about(encoder, &group.purpose.about))
+                .optional(group.cache, |encoder, terms| {
+                    encoder
+                        .u32(terms.seconds())
+                        .u32(terms.uses())
+                        .u32(terms.outage_seconds())
+                })
                 .u64(group.created)
                 .u32(group.created_by),
             Self::MasterKey(key) => start("master-key")

@@ -25,6 +25,7 @@ fn a_tag_binds_columns_number_and_key() {
                 },
                 ..Purpose::default()
             },
+            cache: None,
             created: 1,
             created_by: 2,
         })

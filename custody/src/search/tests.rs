@@ -24,6 +24,7 @@ fn group(name: &str, environment: &str, labels: &str) -> Row {
             about: about("", labels),
             ..Purpose::default()
         },
+        cache: None,
         created: 0,
         created_by: 0,
     })

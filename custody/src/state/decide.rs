@@ -4,6 +4,7 @@ use std::marker::PhantomData;
 
 use super::{InGroup, InVersion, State};
 use crate::{
+    cache::Source,
     caller::{Caller, Evidence, fact::Needs},
     group::{KeyState, MasterKey, Millis},
     inward::{Intent, Purpose},
@@ -69,6 +70,7 @@ impl State {
                 caller,
                 found,
                 via,
+                source: Source::Token,
                 op: PhantomData,
             }),
             Err(reason) => Err(Box::new(Denial {
@@ -174,6 +176,7 @@ impl State {
             rule: rule.clone(),
             fields: fields.clone(),
             locked: version.locked(secret.kind, wrap, key),
+            cache: group.group.row.cache,
         })
     }
 

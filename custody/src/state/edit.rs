@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     envelope::SealedContent,
-    name::{SecretId, VersionId},
+    name::{GroupName, SecretId, VersionId},
     row::{Digest, Row, RowId, SetHash, Tagged},
 };
 
@@ -41,6 +41,13 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// The groups of whose rows it writes or removes any.
+    pub fn groups(&self) -> BTreeSet<&GroupName> {
+        let written = self.rows.iter().filter_map(|tagged| tagged.row.group());
+        let removed = self.deletes.iter().filter_map(RowId::group);
+        written.chain(removed).collect()
+    }
+
     /// The secrets that it makes, changes or deletes, themselves or a version of them.
     pub fn secrets(&self) -> BTreeSet<&SecretId> {
         let written = self.rows.iter().filter_map(|tagged| match &tagged.row {

@@ -8,6 +8,7 @@ use std::{
 
 use super::Store;
 use crate::{
+    cache,
     compliance::rules::Adopted,
     envelope::{PlaintextDek, SealedContent, SealedDigest, WrappedDek, Wrapping},
     group::{Group, KeyState, MasterKey, Purpose},
@@ -161,6 +162,7 @@ fn group() -> Group {
     Group {
         name: "web".parse().expect("a name"),
         purpose: purpose("für alle"),
+        cache: cache::Terms::new(300, u32::MAX, 0).ok(),
         created: 1,
         created_by: 2,
     }

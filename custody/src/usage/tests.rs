@@ -177,6 +177,7 @@ fn a_replay_counts_the_same() {
     let group = Group {
         name: "web".parse().unwrap(),
         purpose: crate::group::Purpose::default(),
+        cache: None,
         created: 0,
         created_by: 0,
     };

@@ -112,6 +112,7 @@ pub(crate) fn state(rules: &[Rule]) -> State {
         puts.push(Row::Group(Group {
             name: group.parse().unwrap(),
             purpose: custody::group::Purpose::default(),
+            cache: None,
             created: 0,
             created_by: 0,
         }));

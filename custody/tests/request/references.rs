@@ -309,6 +309,7 @@ fn a_secret_of_another_group_is_referred_to_by_those_who_may_see_it_only() {
     let group = custody::group::Group {
         name: name("shop"),
         purpose: custody::group::Purpose::default(),
+        cache: None,
         created: 1,
         created_by: 0,
     };

@@ -22,6 +22,7 @@ use custody::{
         Deliver, Denial, Moment, Wanted,
         rule::{Patterns, Rule, Selectors, Terms},
     },
+    release::{Claim, Claimed},
     role::{Act, Assignment, Operation, Operator, Role},
     row::RowKey,
     secret::{Kind, fields::Fields, version::Which},
@@ -60,6 +61,14 @@ impl Journal for Paper {
         let first = lines.len() as u64 + 1;
         lines.extend(events.iter().map(|one| serde_json::to_string(one).unwrap()));
         Ok(Receipt::of_durable(first))
+    }
+}
+
+/// The claim, which is one that the token unwraps a data key for.
+pub(crate) fn at_token(claimed: Claimed) -> Claim {
+    match claimed {
+        Claimed::Token(claim) => claim,
+        other => panic!("{other:?}"),
     }
 }
 
@@ -148,6 +157,7 @@ pub(crate) fn world() -> World {
     let group = Group {
         name: name("web"),
         purpose: custody::group::Purpose::default(),
+        cache: None,
         created: 1,
         created_by: 0,
     };

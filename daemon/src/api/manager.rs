@@ -103,6 +103,7 @@ methods! {
     list_groups(v1::ListGroupsRequest) -> v1::ListGroupsResponse = ListGroups;
     get_group(v1::GetGroupRequest) -> v1::Group = GetGroup;
     update_group(v1::UpdateGroupRequest) -> v1::Group = UpdateGroup;
+    set_cache(v1::SetCacheRequest) -> v1::Group = SetCache;
     rotate_group(v1::RotateGroupRequest) -> v1::Group = RotateGroup;
     compromise_master_key(v1::CompromiseMasterKeyRequest) -> v1::Group = CompromiseMasterKey;
     destroy_master_key(v1::DestroyMasterKeyRequest) -> v1::Group = DestroyMasterKey;

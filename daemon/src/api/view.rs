@@ -155,6 +155,11 @@ pub(super) fn group(group: GroupView<'_>, custodian: &Custodian) -> v1::Group {
         secrets: group.secrets().len() as u64,
         grants: group.rules().len() as u64,
         rules: group.compliance().map(|adopted| rules(&adopted.rules)),
+        cache: row.cache.map(|terms| v1::Cache {
+            seconds: terms.seconds(),
+            uses: terms.uses(),
+            outage_seconds: terms.outage_seconds(),
+        }),
     }
 }
 

@@ -79,6 +79,7 @@ impl Custodian {
             let group = Group {
                 name,
                 purpose,
+                cache: None,
                 created: first.created,
                 created_by: operator.evidence().uid,
             };
@@ -152,6 +153,7 @@ impl Custodian {
     /// Follows a change that is in the database.
     fn adopt(&self, plan: &Plan) {
         self.state_mut().adopt(plan);
+        self.data_keys.follow(plan);
         self.look_ahead(plan);
     }
 

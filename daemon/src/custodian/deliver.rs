@@ -95,7 +95,8 @@ impl Custodian {
             Needs::default()
         };
         let at = now();
-        let decision = self
+        let seen = self.data_keys.seen();
+        let mut decision = self
             .tally
             .decide::<Deliver>(&self.state(), &caller, wanted, depth, at);
         let grants = decision.as_deref().unwrap_or_default();
@@ -115,6 +116,9 @@ impl Custodian {
             .zip(renderings)
             .map(|(reading, rendering)| Piece { reading, rendering })
             .collect();
+        if let Ok(grants) = &mut decision {
+            self.lend(grants, seen);
+        }
         let permits = match journal::record_all(decision, &self.journal).await {
             Ok(permits) => permits,
             Err(refusal) => {
@@ -167,7 +171,7 @@ impl Custodian {
             Err(tampered) => return Err(self.overtaken(tampered).await),
             Ok(claim) => claim,
         };
-        let released = self.hsm.unwrap_dek(claim).await.map_err(Error::Hsm)?;
+        let released = self.unwrap(claim).await?;
         let written = match rendering {
             None => released.as_stored(),
             Some(rendering) => self.mill.render(released, rendering).await?,

@@ -38,7 +38,8 @@ impl Told {
     }
 }
 
-/// Waits for SIGTERM or SIGINT; at each SIGHUP reads the configuration again.
+/// Waits for SIGTERM or SIGINT; at each SIGHUP forgets data keys and reads the
+/// configuration again.
 pub(super) async fn until_told(
     mut told: Told,
     config: &Config,
@@ -57,6 +58,7 @@ pub(super) async fn until_told(
                 if let Ok(now) = now {
                     notify(&[now]);
                 }
+                custodian.forget_data_keys();
                 reload(config, live, custodian, doors, &mut pin);
                 notify(&[NotifyState::Ready]);
             }

@@ -1,5 +1,6 @@
 //! `custodyctl group`.
 
+mod cache;
 mod exposure;
 mod key;
 mod view;
@@ -144,6 +145,19 @@ pub(crate) enum Command {
         /// The key's generation.
         generation: u32,
     },
+    /// Have the data keys of a group kept for a while, so that the HSM is not asked for every
+    /// delivery; or not, which is how a group begins.
+    ///
+    /// A kept key is used for the same version alone, and each delivery that uses one says so in
+    /// the journal. All keys of a group are forgotten when anything about the group changes. Set for
+    /// a group, this weighs against what the HSM is for: it no longer sees each delivery, and
+    /// custodyd's memory holds the keys meanwhile.
+    Cache {
+        /// The group.
+        name: GroupName,
+        #[command(flatten)]
+        terms: cache::Terms,
+    },
     /// Show what the secrets of a group have to comply with, or set it.
     ///
     /// The file is TOML; what is shown is one. All rules are optional: mode ("report" or
@@ -205,6 +219,17 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
         } => {
             let grace = Grace::new(grace, now);
             key::destroy(global, &manager, name, generation, grace, yes).await
+        }
+        Command::Cache { name, terms } => {
+            let request = v1::SetCacheRequest {
+                group: name.into(),
+                cache: terms.cache()?,
+            };
+            let group = manager.set_cache(request).await;
+            output::show(
+                global.output,
+                &Group::from(group.map_err(Failure::Manager)?),
+            )
         }
         Command::SpareKey { name, generation } => {
             key::spare(global, &manager, name, generation).await

@@ -80,6 +80,11 @@ pub(super) fn group() -> v1::Group {
         secrets: 1,
         grants: 1,
         rules: Some(rules()),
+        cache: Some(v1::Cache {
+            seconds: 300,
+            uses: 1000,
+            outage_seconds: 3600,
+        }),
         business_group: "payments".into(),
         environment: "production".into(),
         labels: labels(),

@@ -61,6 +61,10 @@ manager! {
         this.note(|asked| asked.update_group = Some(request));
         answers::group()
     }}
+    set_cache(this, request => SetCacheRequest) -> Group {{
+        this.note(|asked| asked.cache = Some(request.clone()));
+        v1::Group { cache: request.cache, ..answers::group() }
+    }}
     rotate_group(this, request => RotateGroupRequest) -> Group {{
         let compromised = request.compromised;
         this.note(|asked| asked.rotate_group = Some(request));

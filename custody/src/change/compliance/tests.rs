@@ -102,6 +102,7 @@ fn state(rules: Rules, properties: &Properties, written: Millis) -> State {
         Row::Group(Group {
             name: id().group,
             purpose: crate::group::Purpose::default(),
+            cache: None,
             created: 0,
             created_by: 0,
         }),

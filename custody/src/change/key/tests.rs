@@ -58,6 +58,7 @@ impl World {
         world.put(Row::Group(Group {
             name: name(),
             purpose: Purpose::default(),
+            cache: None,
             created: 0,
             created_by: 0,
         }));

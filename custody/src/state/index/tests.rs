@@ -118,6 +118,7 @@ fn group(name: GroupName) -> Row {
     Row::Group(Group {
         name,
         purpose: Purpose::default(),
+        cache: None,
         created: 0,
         created_by: 0,
     })

@@ -1,8 +1,9 @@
-//! What is said about groups and secrets.
+//! What is said about groups and secrets, and how long data keys are kept.
 
 use std::collections::BTreeMap;
 
 use custody::{
+    cache::Terms,
     group::{Purpose, Repurposed},
     label::{About, Key, Labels, Said},
     name::GroupName,
@@ -31,6 +32,27 @@ impl Call<'_> {
         manager
             .custodian
             .update_group(self.operator, name.clone(), repurposed)
+            .await?;
+        manager.group(&name)
+    }
+
+    pub(super) async fn set_cache(self, request: v1::SetCacheRequest) -> Result<v1::Group, Error> {
+        let name: GroupName = parse("group", &request.group)?;
+        let terms = request.cache.map(|given| {
+            let terms = Terms::new(given.seconds, given.uses, given.outage_seconds);
+            terms.map_err(|unfit| Error::Malformed {
+                field: "cache",
+                text: format!(
+                    "{} s, {} uses, {} s",
+                    given.seconds, given.uses, given.outage_seconds
+                ),
+                problem: unfit.to_string(),
+            })
+        });
+        let manager = self.manager;
+        manager
+            .custodian
+            .set_cache(self.operator, name.clone(), terms.transpose()?)
             .await?;
         manager.group(&name)
     }

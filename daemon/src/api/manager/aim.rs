@@ -52,7 +52,7 @@ macro_rules! about_group {
 
 about_group! {
     CreateGroupRequest.name GetGroupRequest.name UpdateGroupRequest.name AddGrantRequest.group
-    SetRulesRequest.group RotateGroupRequest.group DestroyMasterKeyRequest.group
+    SetRulesRequest.group SetCacheRequest.group RotateGroupRequest.group DestroyMasterKeyRequest.group
     SpareMasterKeyRequest.group CompromiseMasterKeyRequest.group
     ListExposureRequest.group
 }

@@ -49,7 +49,7 @@ pub(in crate::store) fn groups(
     each: &mut dyn FnMut(Tagged),
 ) -> Result<(), Error> {
     let query = r#"SELECT name, business_group, environment, description, labels,
-            created, created_by, change, tag
+            cache_seconds, cache_uses, cache_outage_seconds, created, created_by, change, tag
         FROM "group""#;
     read(connection, "group", query, each, |columns| {
         Ok(Row::Group(Group {
@@ -59,6 +59,7 @@ pub(in crate::store) fn groups(
                 environment: columns.name("environment")?,
                 about: columns.about()?,
             },
+            cache: columns.cache()?,
             created: columns.take()?,
             created_by: columns.take()?,
         }))

@@ -46,17 +46,23 @@ pub(in crate::store) fn row(connection: &Connection, tagged: &Tagged) -> Result<
     match &tagged.row {
         Row::Group(group) => run(
             r#"INSERT INTO "group" (name, business_group, environment, description, labels,
-                created, created_by, change, tag)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+                cache_seconds, cache_uses, cache_outage_seconds, created, created_by, change, tag)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
             ON CONFLICT DO UPDATE SET business_group = excluded.business_group,
                 environment = excluded.environment, description = excluded.description,
-                labels = excluded.labels, change = excluded.change, tag = excluded.tag"#,
+                labels = excluded.labels, cache_seconds = excluded.cache_seconds,
+                cache_uses = excluded.cache_uses,
+                cache_outage_seconds = excluded.cache_outage_seconds,
+                change = excluded.change, tag = excluded.tag"#,
             params![
                 group.name.as_str(),
                 group.purpose.business_group.as_str(),
                 group.purpose.environment.as_str(),
                 group.purpose.about.description.as_str(),
                 to_json(&group.purpose.about.labels),
+                group.cache.map(|terms| terms.seconds()),
+                group.cache.map(|terms| terms.uses()),
+                group.cache.map(|terms| terms.outage_seconds()),
                 group.created,
                 group.created_by,
                 change,

@@ -12,6 +12,7 @@ fn taken(method: &str) -> Option<&'static [Role]> {
     Some(match method {
         "WhoAmI" => return None,
         "CreateGroup"
+        | "SetCache"
         | "RotateGroup"
         | "CompromiseMasterKey"
         | "DestroyMasterKey"
@@ -255,6 +256,10 @@ fn calls_about(there: &There) -> Vec<Call> {
         name: name(),
     };
     let (some, id) = (|| Some(group()), |id: &String| id.clone());
+    let cache = v1::SetCacheRequest {
+        group: group(),
+        cache: None,
+    };
     let update_group = v1::UpdateGroupRequest {
         name: group(),
         environment: Some("test".into()),
@@ -322,6 +327,7 @@ fn calls_about(there: &There) -> Vec<Call> {
     let take = Call::new("RevokeRole", of_it, &take);
     vec![
         about("GetGroup", &|| get_group.encode_to_vec()),
+        about("SetCache", &|| cache.encode_to_vec()),
         about("UpdateGroup", &|| update_group.encode_to_vec()),
         about("RotateGroup", &|| rotate_group.encode_to_vec()),
         about("CompromiseMasterKey", &|| compromise_key.encode_to_vec()),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use client::v1;
 use serde::Serialize;
 
+use super::cache;
 use crate::{
     about::{lines, said},
     compliance,
@@ -23,6 +24,16 @@ pub(super) struct Group {
     secrets: u64,
     grants: u64,
     rules: Option<serde_json::Value>,
+    cache: Option<Cache>,
+}
+
+#[derive(Debug, Serialize)]
+struct Cache {
+    seconds: u32,
+    uses: u32,
+    outage_seconds: u32,
+    #[serde(skip)]
+    said: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -65,6 +76,12 @@ impl From<v1::Group> for Group {
             secrets: group.secrets,
             grants: group.grants,
             rules: group.rules.as_ref().map(compliance::document),
+            cache: group.cache.map(|cache| Cache {
+                seconds: cache.seconds,
+                uses: cache.uses,
+                outage_seconds: cache.outage_seconds,
+                said: cache::said(&cache),
+            }),
         }
     }
 }
@@ -121,6 +138,7 @@ impl View for Group {
             ("secrets", Some(self.secrets.to_string())),
             ("grants", Some(self.grants.to_string())),
             ("rules", self.rules.as_ref().and_then(compliance::lines)),
+            ("cache", self.cache.as_ref().map(|cache| cache.said.clone())),
         ])?;
         let keys = columns(
             [

@@ -95,6 +95,7 @@ impl World {
         let group = Group {
             name: name(),
             purpose: Purpose::default(),
+            cache: None,
             created: 0,
             created_by: 0,
         };

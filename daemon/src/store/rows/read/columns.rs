@@ -1,6 +1,7 @@
 //! The columns of one row, as the types of the rules.
 
 use custody::{
+    cache::Terms,
     envelope::WrappedDek,
     group::KeyState,
     label::About,
@@ -126,6 +127,19 @@ impl Columns<'_, '_> {
         KeyState::from_parts(&name, emptied, doom).ok_or(Error::Malformed {
             table: self.table,
             column: "state".to_owned(),
+        })
+    }
+
+    /// The three columns of how long data keys are kept.
+    pub(super) fn cache(&mut self) -> Result<Option<Terms>, Error> {
+        let terms = match (self.take()?, self.take()?, self.take()?) {
+            (None, None, None) => return Ok(None),
+            (Some(seconds), Some(uses), Some(outage)) => Terms::new(seconds, uses, outage).ok(),
+            _ => None,
+        };
+        terms.map(Some).ok_or_else(|| Error::Malformed {
+            table: self.table,
+            column: "cache_seconds".to_owned(),
         })
     }
 
