@@ -47,6 +47,16 @@ impl Claim {
     pub fn receipt(&self) -> Receipt {
         self.receipt
     }
+
+    /// Who it is for, as it was attested.
+    pub fn evidence(&self) -> &Evidence {
+        self.caller.evidence()
+    }
+
+    /// The version.
+    pub fn version(&self) -> &VersionId {
+        &self.locked.version
+    }
 }
 
 /// What it takes to open one version's content, but for the content and the token.

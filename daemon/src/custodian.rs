@@ -29,6 +29,7 @@ use crate::{
     journal::Journal,
     metrics::Requests,
     store::Database,
+    turns::Turns,
 };
 
 mod about;
@@ -90,6 +91,7 @@ pub(crate) struct Custodian {
     moving: Moving,
     invocations: std::sync::Mutex<Invocations>,
     data_keys: DataKeys,
+    turns: Arc<Turns>,
 }
 
 /// What a custodian works with.
@@ -113,6 +115,7 @@ pub(crate) struct Parts {
 
 impl Custodian {
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
+        let turns = Turns::new(parts.hsm.at_once(), parts.hsm.places());
         Arc::new(Self {
             attestor: parts.attestor,
             system: parts.system,
@@ -133,6 +136,7 @@ impl Custodian {
             moving: Moving::default(),
             invocations: std::sync::Mutex::new(Invocations::up_to(parts.key_invocations)),
             data_keys: DataKeys::none(),
+            turns,
         })
     }
 

@@ -143,6 +143,12 @@ impl Standing {
             "Data keys that are kept, so that the token need not be asked",
             kept as u64,
         )?;
+        gauge(
+            encoder,
+            "token_turns_waiting",
+            "Deliveries that wait for their turn at the token",
+            self.custodian.waiting_for_token() as u64,
+        )?;
         counter(
             encoder,
             "cached_deliveries",

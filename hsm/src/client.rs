@@ -1,6 +1,6 @@
 //! The face of a token that the daemon sees: async, with deadlines, over workers that come and go.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use custody::{
     envelope::{Context, PlaintextDek, WrappedDek},
@@ -129,6 +129,23 @@ impl Client {
     /// How many sessions a worker has that serves.
     pub fn sessions(&self) -> u64 {
         u64::try_from(self.shared.settings.sessions.get()).unwrap_or(u64::MAX)
+    }
+
+    /// How many requests the workers take at a time. More wait before they are given to one.
+    pub fn at_once(&self) -> usize {
+        let settings = &self.shared.settings;
+        let workers = settings.workers.get();
+        link::WINDOW * settings.sessions.get() * workers
+    }
+
+    /// How many requests may wait beyond those that are worked on.
+    pub fn places(&self) -> usize {
+        self.shared.settings.queue.get()
+    }
+
+    /// How long a request may take.
+    pub fn deadline(&self) -> Duration {
+        self.shared.settings.deadline
     }
 
     /// How many keys are known, and how many of them are refused.

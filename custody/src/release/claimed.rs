@@ -21,6 +21,15 @@ pub enum Claimed {
 }
 
 impl Claimed {
+    /// The claim itself.
+    pub fn claim(&self) -> &Claim {
+        match self {
+            Self::Token(claim) => claim,
+            Self::Fresh(fresh) => &fresh.claim,
+            Self::Cache(lent) => &lent.claim,
+        }
+    }
+
     pub(crate) fn of(claim: Claim, source: Source) -> Self {
         match source {
             Source::Token => Self::Token(claim),

@@ -23,7 +23,11 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::Notify;
 
 use super::{Custodian, Error, changes::to_its_end};
-use crate::vault::Memory;
+use crate::{
+    throttle::Asker,
+    turns::{Full, Turn},
+    vault::Memory,
+};
 
 /// The longest that it is not looked at which keys' time is over: a machine that sleeps holds up
 /// timers, and not that time.
@@ -77,6 +81,12 @@ impl Custodian {
 
     /// Opens content with the data key from where the record says that it comes from.
     pub(super) async fn unwrap(&self, claimed: Claimed) -> Result<Released, Error> {
+        let _turn = match &claimed {
+            Claimed::Cache(_) => None,
+            Claimed::Token(_) | Claimed::Fresh(_) => {
+                Some(self.turn(&claimed).await.map_err(Error::Hsm)?)
+            }
+        };
         let released = match claimed {
             Claimed::Token(claim) => self.hsm.unwrap_dek(claim).await,
             Claimed::Fresh(fresh) => {
@@ -91,6 +101,22 @@ impl Custodian {
             }
         };
         released.map_err(Error::Hsm)
+    }
+
+    /// Waits for a turn at the token, no longer than the token itself may take.
+    async fn turn(&self, claimed: &Claimed) -> Result<Turn, hsm::Error> {
+        let claim = claimed.claim();
+        let asker = Asker::from(claim.evidence());
+        let turn = self.turns.take(&claim.version().secret.group, &asker);
+        let turn = turn.map_err(|Full| hsm::Error::Busy)?;
+        let turn = tokio::time::timeout(self.hsm.deadline(), turn).await;
+        let turn = turn.map_err(|_| hsm::Error::Deadline)?;
+        turn.map_err(|_| hsm::Error::Stopped)
+    }
+
+    /// How many deliveries wait for their turn at the token.
+    pub(crate) fn waiting_for_token(&self) -> usize {
+        self.turns.waiting()
     }
 
     /// Has the data keys of a group kept on these terms, or not at all.
