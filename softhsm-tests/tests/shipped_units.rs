@@ -131,6 +131,8 @@ fn the_shipped_units_start_the_daemon_when_a_service_first_asks() {
         "active"
     );
     let main = machine.property("custodyd.service", "MainPID");
+    let cache = ["group", "cache", "web", "--for=1h", "--uses=9"];
+    machine.run("custodyctl", &cache);
     let unit = [
         "grant",
         "add",
@@ -153,6 +155,9 @@ fn the_shipped_units_start_the_daemon_when_a_service_first_asks() {
     is_denied(&machine.told("other.service", fetch, "User=stranger"));
     let answer = machine.told("nginx.service", fetch, "User=stranger");
     is_delivered(&answer);
+    // The sandbox does not keep its data key out of memory that nobody else reads.
+    let memory = machine.run("cat", &[&format!("/proc/{main}/maps")]);
+    assert!(memory.contains("secretmem"), "{memory}");
     let sandboxed = "User=stranger\nPrivateTmp=yes";
     is_denied(&machine.told("nginx.service", fetch, sandboxed));
 
