@@ -190,6 +190,8 @@ calls! {
         "Makes the next generation of a group's master key, which protects from now on.";
     write compromise_master_key(CompromiseMasterKeyRequest) -> Group:
         "Says of a master key that someone may have it; what it may have wrapped is renewed.";
+    write hold_group(HoldGroupRequest) -> Group:
+        "Has other tokens hold a group, or has writes need more or fewer of them.";
     write destroy_master_key(DestroyMasterKeyRequest) -> Group:
         "Destroys a former master key, which nothing is left under, after some time.";
     write spare_master_key(SpareMasterKeyRequest) -> Group:

@@ -11,10 +11,10 @@ use std::{
 use serde::Serialize;
 
 use crate::{
-    envelope::{PlaintextDek, WrappedDek},
+    envelope::PlaintextDek,
     name::{GroupName, KeyId, VersionId},
     policy::{Deliver, Grant},
-    release::Locked,
+    release::{Lock, Locked},
 };
 
 /// How long, and how often, the data keys of a group are used without asking the token. A group
@@ -124,8 +124,7 @@ pub struct Cache {
 
 #[derive(Debug)]
 struct Kept {
-    gmk: KeyId,
-    wrapped: WrappedDek,
+    lock: Lock,
     terms: Terms,
     since: Tick,
     uses: u32,
@@ -202,7 +201,7 @@ impl Cache {
                 continue;
             };
             let locked = &grant.found.locked;
-            grant.source = match self.take(locked, terms, now, serves(&locked.gmk)) {
+            grant.source = match self.take(locked, terms, now, locked.gmks().iter().any(&serves)) {
                 Some(lease) => Source::Cache(lease),
                 None => Source::Fresh(Leave {
                     terms,
@@ -238,12 +237,14 @@ impl Cache {
             return;
         }
         self.kept.remove(&locked.version);
+        let Some(lock) = locked.locks().first().cloned() else {
+            return;
+        };
         let Some(key) = self.vault.put(dek) else {
             return;
         };
         let kept = Kept {
-            gmk: locked.gmk,
-            wrapped: locked.wrapped.clone(),
+            lock,
             terms: leave.terms,
             since: leave.since,
             uses: 0,
@@ -278,9 +279,9 @@ impl Cache {
 }
 
 impl Kept {
-    /// Whether it is the data key of that very wrap.
+    /// Whether it is the data key of one of those very wraps.
     fn is_of(&self, locked: &Locked) -> bool {
-        self.gmk == locked.gmk && self.wrapped == locked.wrapped
+        locked.locks().contains(&self.lock)
     }
 
     fn is_good(&self, now: Tick, serves: bool) -> bool {

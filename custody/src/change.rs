@@ -3,6 +3,7 @@
 use crate::{
     compliance::Finding,
     group::{Group, KeyState, MasterKey, Millis},
+    holder::Writes,
     journal::change::Change,
     label,
     name::{GroupName, RuleId, SecretId, VersionId},
@@ -17,6 +18,7 @@ mod about;
 mod access;
 mod cache;
 mod compliance;
+pub mod hold;
 pub mod key;
 pub mod life;
 pub mod put;
@@ -98,6 +100,23 @@ pub enum Error {
     /// There can be no further master key.
     #[error("group {0} has had all the master keys there can be")]
     NoMoreGenerations(GroupName),
+    /// Fewer of its tokens have what is to be written than the group's policy wants.
+    #[error(
+        "{have} of the {of} tokens that hold group {group} can have it, and {writes} wants {}: try \
+         again when more of them answer (custodyctl status), or have others hold it \
+         (custodyctl group hold)",
+        writes.needs(*of)
+    )]
+    TooFewTokens {
+        /// The group.
+        group: GroupName,
+        /// How many can.
+        have: usize,
+        /// How many there are.
+        of: usize,
+        /// What is wanted.
+        writes: Writes,
+    },
     /// Another master key protects by now.
     #[error("another master key of group {0} protects by now; try again")]
     NotProtecting(GroupName),
@@ -287,24 +306,29 @@ pub fn check_new_group(state: &State, name: &GroupName) -> Result<(), Error> {
     }
 }
 
-/// Adds a group with the first generation of its master key.
+/// Adds a group with the first generation of its master keys.
 ///
 /// # Errors
 ///
-/// As [`check_new_group`].
+/// As [`check_new_group`]; if they are too few for its tokens.
 pub fn create_group(
     state: &State,
     group: Group,
-    first: MasterKey,
+    first: Vec<MasterKey>,
 ) -> Result<(Edit, Change), Error> {
     check_new_group(state, &group.name)?;
+    hold::enough(&group.name, &group.holders, &first)?;
     let change = Change::CreateGroup {
         group: group.name.clone(),
-        master_key: first.id,
+        master_keys: first.iter().map(|key| key.id).collect(),
+        holders: group.holders.clone(),
         purpose: group.purpose.clone(),
     };
     let edit = Edit {
-        puts: vec![Row::Group(group), Row::MasterKey(first)],
+        puts: [Row::Group(group)]
+            .into_iter()
+            .chain(first.into_iter().map(Row::MasterKey))
+            .collect(),
         ..Edit::default()
     };
     Ok((edit, change))

@@ -7,7 +7,7 @@ use crate::{
     envelope::{Failed, PlaintextDek, SealedContent},
     name::{GroupName, KeyId, VersionId},
     policy::Tampered,
-    release::{Locked, Unlock, sealed},
+    release::{Lock, Locked, Unlock, sealed},
     secret::fields::Fields,
     state::State,
 };
@@ -17,7 +17,7 @@ use crate::{
 pub struct Case {
     pub(crate) version: VersionId,
     pub(crate) is_current: bool,
-    pub(crate) locks: Vec<Locked>,
+    pub(crate) locked: Locked,
 }
 
 impl Case {
@@ -37,11 +37,20 @@ impl Case {
     ///
     /// If `stored` is missing, or not the content that the version was written with.
     pub fn with(self, stored: Option<&SealedContent>) -> Result<Vec<Trial>, Tampered> {
-        let trial = |locked: Locked| {
+        let trial = |lock: &Lock| {
+            let gmk = *lock.gmk();
+            let locked = Locked {
+                locks: vec![lock.clone()],
+                ..self.locked.clone()
+            };
             let content = locked.check(stored.cloned())?;
-            Ok(Trial { locked, content })
+            Ok(Trial {
+                gmk,
+                locked,
+                content,
+            })
         };
-        self.locks.into_iter().map(trial).collect()
+        self.locked.locks().iter().map(trial).collect()
     }
 }
 
@@ -56,6 +65,7 @@ impl Case {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Trial {
+    gmk: KeyId,
     locked: Locked,
     content: SealedContent,
 }
@@ -63,7 +73,7 @@ pub struct Trial {
 impl Trial {
     /// The master key that it takes.
     pub fn gmk(&self) -> &KeyId {
-        self.locked.gmk()
+        &self.gmk
     }
 }
 
@@ -100,7 +110,7 @@ impl State {
             versions.map(move |version| Case {
                 version: version.row().id.clone(),
                 is_current: secret.row().current == Some(version.row().id.number),
-                locks: version.locks(group, secret).collect(),
+                locked: version.locked(group, secret),
             })
         })
     }

@@ -63,6 +63,13 @@ impl PlaintextDek {
         fits.then_some(Self(dek))
     }
 
+    /// The same key once more, wiped by itself.
+    pub(crate) fn copy(&self) -> Self {
+        let mut dek = Box::new(Zeroizing::new([0; Self::LEN]));
+        dek.copy_from_slice(self.expose());
+        Self(dek)
+    }
+
     /// The key itself.
     pub fn expose(&self) -> &[u8; Self::LEN] {
         &self.0

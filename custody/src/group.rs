@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::{
     cache,
     envelope::{WrappedDek, Wrapping},
+    holder::{Holders, TokenId},
     label::{About, Line, Said},
     name::{GroupName, KeyId},
 };
@@ -25,6 +26,8 @@ pub struct Group {
     pub purpose: Purpose,
     /// How long its data keys are kept; none is if it is missing.
     pub cache: Option<cache::Terms>,
+    /// The tokens that hold it.
+    pub holders: Holders,
     /// When it was made.
     pub created: Millis,
     /// User id of the operator who made it.
@@ -59,14 +62,14 @@ pub struct Repurposed {
     pub said: Said,
 }
 
-/// What is stored about one generation of a group's master key. The key is in the token.
+/// What is stored about a master key of a group. The key is in the token.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MasterKey {
     /// The key's name in the token.
     pub id: KeyId,
     /// The group it belongs to.
     pub group: GroupName,
-    /// 1 for the first.
+    /// 1 for the first. Each of the group's tokens has at most one key of a generation.
     pub generation: u32,
     /// Its state.
     pub state: KeyState,
@@ -74,10 +77,8 @@ pub struct MasterKey {
     pub wrapping: Wrapping,
     /// The [`canary`](crate::envelope::canary) as it protected it at birth.
     pub canary: WrappedDek,
-    /// Label of the token that holds it.
-    pub token_label: String,
-    /// Serial number of the token that holds it.
-    pub token_serial: String,
+    /// The token that it is in.
+    pub token: TokenId,
     /// How often it may have encrypted: never less than it has
     /// ([`Invocations`](crate::invocation::Invocations)).
     pub reserved: u64,

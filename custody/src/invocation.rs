@@ -119,6 +119,7 @@ fn is_bounded(wrapping: Wrapping) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::holder::TokenId;
     use crate::{envelope::WrappedDek, group::KeyState};
 
     const SMALL: u64 = 64 * 64;
@@ -131,8 +132,7 @@ mod tests {
             state: KeyState::Active,
             wrapping,
             canary: WrappedDek::from_blob(vec![]),
-            token_label: String::new(),
-            token_serial: String::new(),
+            token: TokenId::new("", ""),
             reserved: 0,
             created: 0,
         }

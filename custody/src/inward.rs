@@ -106,7 +106,7 @@ pub async fn record<P: Purpose, J: Journal>(
         group: version.secret.group.clone(),
         secret: version.secret.name.clone(),
         version: version.number,
-        master_key: intent.locked.gmk,
+        master_keys: intent.locked.gmks(),
     };
     journal.append(event).await?;
     Ok(Permit(intent))

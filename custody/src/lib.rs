@@ -31,6 +31,7 @@ pub mod compliance;
 pub mod drill;
 pub mod envelope;
 pub mod group;
+pub mod holder;
 pub mod invocation;
 pub mod inward;
 pub mod journal;

@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 
 use crate::{
     caller::{Caller, Evidence, observation::Drift},
-    envelope::{
-        Content, Context, Failed, PlaintextDek, SealedContent, SealedDigest, WrappedDek, Wrapping,
-    },
+    envelope::{Content, Context, Failed, PlaintextDek, SealedContent, SealedDigest, WrappedDek},
+    group::MasterKey,
     journal::Receipt,
     name::{KeyId, VersionId},
     policy::{Tampered, Via, Wrong},
@@ -14,6 +13,7 @@ use crate::{
         Kind, Refused,
         fields::Fields,
         format::{self, Rendering},
+        version::Wrap,
     },
 };
 
@@ -65,33 +65,53 @@ pub struct Locked {
     pub(crate) version: VersionId,
     pub(crate) kind: Kind,
     pub(crate) sealed: SealedDigest,
-    pub(crate) gmk: KeyId,
-    pub(crate) wrapping: Wrapping,
-    pub(crate) wrapped: WrappedDek,
+    /// At least one; any of them will do.
+    pub(crate) locks: Vec<Lock>,
 }
 
-impl Locked {
-    /// The group master key that wraps the data key.
-    pub fn gmk(&self) -> &KeyId {
-        &self.gmk
+/// A data key, wrapped under one master key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lock {
+    gmk: KeyId,
+    wrapped: WrappedDek,
+}
+
+impl Lock {
+    pub(crate) fn of(wrap: &Wrap, key: &MasterKey) -> Self {
+        Self {
+            gmk: key.id,
+            wrapped: wrap.wrapped.clone(),
+        }
     }
 
-    /// How it wraps.
-    pub fn wrapping(&self) -> Wrapping {
-        self.wrapping
+    /// The group master key that wraps it.
+    pub fn gmk(&self) -> &KeyId {
+        &self.gmk
     }
 
     /// The wrapped data key.
     pub fn wrapped(&self) -> &WrappedDek {
         &self.wrapped
     }
+}
 
-    /// The context that the wrap is bound to.
-    pub fn context(&self) -> Context<'_> {
+impl Locked {
+    /// The data key under each master key that may reveal it; at least one.
+    pub fn locks(&self) -> &[Lock] {
+        &self.locks
+    }
+
+    /// Those master keys.
+    pub fn gmks(&self) -> Vec<KeyId> {
+        self.locks.iter().map(|lock| lock.gmk).collect()
+    }
+
+    /// The context that the wrap under `gmk` is bound to.
+    pub fn context<'a>(&'a self, gmk: &'a KeyId) -> Context<'a> {
         Context::Dek {
             version: &self.version,
             kind: self.kind.name(),
-            gmk: &self.gmk,
+            gmk,
         }
     }
 
@@ -125,7 +145,8 @@ impl Locked {
 
 /// Something that the token unwraps a data key for: a [`Claim`], [`Keeping`] its data key or not, or
 /// the [`crate::inward::Claim`] of content that the daemon uses itself, which are on record; a
-/// [`crate::drill::Trial`], which leaves nothing; or a [`crate::renew::Claim`], which leaves sealed
+/// [`crate::drill::Trial`], which leaves nothing; a [`crate::renew::Claim`], which leaves sealed
+/// content; or a [`crate::rewrap::Passage`], which opens no
 /// content. There are no others.
 pub trait Unlock: sealed::Sealed {
     /// What it opens to.
@@ -134,7 +155,7 @@ pub trait Unlock: sealed::Sealed {
     /// What is to be unwrapped.
     fn locked(&self) -> &Locked;
 
-    /// Opens the content with the data key that the token unwrapped.
+    /// Uses the data key that the token unwrapped.
     ///
     /// # Errors
     ///

@@ -116,7 +116,7 @@ impl Resealed {
         &self.dek
     }
 
-    /// The master keys that are to wrap it.
+    /// The master keys that are to wrap it: as many of them as the group wants for a write.
     pub fn to(&self) -> &[KeyId] {
         &self.of.to
     }
@@ -130,7 +130,7 @@ impl Resealed {
         }
     }
 
-    /// The renewal, made: `wraps` are the data key under each of the master keys.
+    /// The renewal, made: `wraps` are the data key under some of the master keys.
     pub fn wrapped(self, wraps: Vec<(KeyId, WrappedDek)>) -> Renewed {
         Renewed {
             locked: self.of.locked,
@@ -206,9 +206,8 @@ impl State {
             if batch.renewals.len() >= most || size >= bytes || nth >= LOOKED_AT {
                 return batch;
             }
-            if group.is_to_renew(version)
-                && let Some(locked) = group.open_lock(secret, version)
-            {
+            let locked = version.locked(group, secret);
+            if group.is_to_renew(version) && !locked.locks().is_empty() {
                 size += version.row().size;
                 let to = to.clone();
                 batch.renewals.push(Renewal { locked, to });
@@ -240,11 +239,6 @@ impl<'a> GroupView<'a> {
         self.wraps(&key.id) > 0 || self.renewals(key) > 0
     }
 
-    /// The master keys that each data key of it is wrapped under from now on.
-    pub(crate) fn protecting(self) -> impl Iterator<Item = &'a MasterKey> {
-        self.keys().filter(|key| key.state.protects())
-    }
-
     /// Whether a master key that is compromised may have wrapped the data key of `version`.
     pub fn is_to_renew(self, version: VersionView<'_>) -> bool {
         let made = version.row().dek_generation;
@@ -264,13 +258,8 @@ impl<'a> GroupView<'a> {
             .map_or(0, |newest| self.made_until(newest))
     }
 
-    /// What it takes to open `version`, under a key that may reveal it.
-    fn open_lock(self, secret: SecretView<'a>, version: VersionView<'a>) -> Option<Locked> {
-        let mut locks = version.locks(self, secret);
-        locks.find(|locked| self.key(&locked.gmk).is_some_and(|key| key.state.reveals()))
-    }
-
-    fn versions_after(
+    /// Its versions after `after`, by name and number.
+    pub(crate) fn versions_after(
         self,
         after: Option<&VersionId>,
     ) -> impl Iterator<Item = (SecretView<'a>, VersionView<'a>)> {

@@ -68,7 +68,7 @@ pub enum Row {
 #[allow(missing_docs, reason = "each is named for what it identifies")]
 pub enum RowId {
     Group(GroupName),
-    MasterKey(GroupName, u32),
+    MasterKey(GroupName, u32, KeyId),
     Secret(SecretId),
     Version(VersionId),
     Wrap(VersionId, KeyId),
@@ -81,8 +81,8 @@ impl fmt::Display for RowId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Group(name) => write!(f, "group {name}"),
-            Self::MasterKey(group, generation) => {
-                write!(f, "master key {generation} of group {group}")
+            Self::MasterKey(group, generation, id) => {
+                write!(f, "master key {generation} of group {group} ({id})")
             }
             Self::Secret(id) => write!(f, "secret {id}"),
             Self::Version(id) => write!(f, "version {id}"),
@@ -272,7 +272,7 @@ impl Row {
     pub fn id(&self) -> RowId {
         match self {
             Self::Group(group) => RowId::Group(group.name.clone()),
-            Self::MasterKey(key) => RowId::MasterKey(key.group.clone(), key.generation),
+            Self::MasterKey(key) => RowId::MasterKey(key.group.clone(), key.generation, key.id),
             Self::Secret(secret) => RowId::Secret(secret.id.clone()),
             Self::Version(version) => RowId::Version(version.id.clone()),
             Self::Wrap(wrap) => RowId::Wrap(wrap.version.clone(), wrap.gmk),
@@ -302,7 +302,7 @@ impl RowId {
     pub fn group(&self) -> Option<&GroupName> {
         match self {
             Self::Group(group)
-            | Self::MasterKey(group, _)
+            | Self::MasterKey(group, _, _)
             | Self::Rule(group, _)
             | Self::Compliance(group) => Some(group),
             Self::Secret(secret) => Some(&secret.group),

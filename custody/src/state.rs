@@ -16,7 +16,7 @@ use crate::{
         edit::{Edit, Plan},
         index::{Doomed, Owners, Wrapped},
         links::Referrers,
-        view::{Counts, GroupView},
+        view::GroupView,
     },
 };
 
@@ -63,7 +63,7 @@ struct Held<T> {
 #[derive(Debug)]
 struct InGroup {
     group: Held<Group>,
-    keys: BTreeMap<u32, Held<MasterKey>>,
+    keys: BTreeMap<(u32, KeyId), Held<MasterKey>>,
     secrets: BTreeMap<SecretName, InSecret>,
     rules: BTreeMap<RuleId, Held<Rule>>,
     compliance: Option<Held<Adopted>>,
@@ -192,17 +192,6 @@ impl State {
         self.groups.get(name).map(GroupView)
     }
 
-    /// How many rows there are.
-    pub fn counts(&self) -> Counts {
-        let mut counts = Counts::default();
-        for group in self.groups.values() {
-            counts.groups += 1;
-            counts.secrets += group.secrets.len() as u64;
-            counts.rules += group.rules.len() as u64;
-        }
-        counts
-    }
-
     fn in_secret(&self, id: &SecretId) -> Option<&InSecret> {
         self.groups.get(&id.group)?.secrets.get(&id.name)
     }
@@ -210,8 +199,9 @@ impl State {
     fn tag(&self, id: &RowId) -> Option<Tag> {
         Some(match id {
             RowId::Group(name) => self.groups.get(name)?.group.tag,
-            RowId::MasterKey(group, generation) => {
-                self.groups.get(group)?.keys.get(generation)?.tag
+            RowId::MasterKey(group, generation, id) => {
+                let keys = &self.groups.get(group)?.keys;
+                keys.get(&(*generation, *id))?.tag
             }
             RowId::Secret(id) => self.in_secret(id)?.secret.tag,
             RowId::Version(id) => {
@@ -241,7 +231,7 @@ impl State {
             },
             Row::MasterKey(row) => {
                 let keys = &mut self.groups.get_mut(&row.group)?.keys;
-                keys.insert(row.generation, Held { row, tag });
+                keys.insert((row.generation, row.id), Held { row, tag });
             }
             Row::Secret(row) => {
                 let secrets = &mut self.groups.get_mut(&row.id.group)?.secrets;
@@ -272,11 +262,10 @@ impl State {
                 let group = self.groups.get_mut(&row.version.secret.group)?;
                 let secret = group.secrets.get_mut(&row.version.secret.name)?;
                 let wraps = &mut secret.version_mut(row.version.number)?.wraps;
-                let before = take_wrap(wraps, &row.gmk);
-                before
-                    .iter()
-                    .for_each(|before| group.wrapped.forget(before));
-                group.wrapped.follow(&row);
+                if let Some(before) = take_wrap(wraps, &row.gmk) {
+                    group.wrapped.forget(&before, wraps.len());
+                }
+                group.wrapped.follow(&row, wraps.len());
                 wraps.push(Held { row, tag });
             }
             Row::Rule(row) => {
@@ -301,14 +290,16 @@ impl State {
                 let removed = self.groups.remove(name)?;
                 self.forget_group(&removed);
             }
-            RowId::MasterKey(group, generation) => {
-                self.groups.get_mut(group)?.keys.remove(generation);
+            RowId::MasterKey(group, generation, id) => {
+                let keys = &mut self.groups.get_mut(group)?.keys;
+                keys.remove(&(*generation, *id));
             }
             RowId::Secret(id) => {
                 let group = self.groups.get_mut(&id.group)?;
                 let removed = group.secrets.remove(&id.name)?;
-                let versions = removed.versions.iter();
-                versions.for_each(|version| group.wrapped.forget_version(version));
+                for version in &removed.versions {
+                    group.wrapped.forget_version(version);
+                }
                 self.forget_secret(&removed);
             }
             RowId::Version(id) => {
@@ -324,7 +315,8 @@ impl State {
                 let group = self.groups.get_mut(&version.secret.group)?;
                 let secret = group.secrets.get_mut(&version.secret.name)?;
                 let wraps = &mut secret.version_mut(version.number)?.wraps;
-                group.wrapped.forget(&take_wrap(wraps, gmk)?);
+                let removed = take_wrap(wraps, gmk)?;
+                group.wrapped.forget(&removed, wraps.len());
             }
             RowId::Rule(group, id) => {
                 self.groups.get_mut(group)?.rules.remove(id)?;

@@ -16,6 +16,7 @@ use custody::{
     },
     envelope::{PlaintextDek, SealedContent, WrappedDek, Wrapping},
     group::{Group, KeyState, MasterKey},
+    holder::{Holders, TokenId},
     name::{KeyId, RuleId, SecretId, VersionId},
     policy::{
         Deliver, Moment, Reason, Wanted,
@@ -85,6 +86,7 @@ impl Life {
             name: id().group,
             purpose: custody::group::Purpose::default(),
             cache: None,
+            holders: Holders::only(TokenId::new("token", "1")),
             created: 0,
             created_by: 0,
         };
@@ -95,8 +97,7 @@ impl Life {
             state: KeyState::Active,
             wrapping: Wrapping::Aes256Gcm,
             canary: WrappedDek::from_blob([1; 60]),
-            token_label: String::new(),
-            token_serial: String::new(),
+            token: TokenId::new("", ""),
             reserved: 0,
             created: 0,
         };

@@ -124,7 +124,7 @@ async fn assign(config: &Config, roles: Vec<Assignment>) -> Result<(), Failure> 
         }
     }
     let signed = custodian.checkpoint().await;
-    custodian.hsm().stop().await;
+    custodian.tokens().stop().await;
     drop(custodian);
     journal_closing.join_within(config.live.drain);
     outcome

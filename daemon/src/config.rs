@@ -10,7 +10,7 @@ use std::{
 };
 
 use custody::{envelope::Wrapping, journal::chain::CheckpointPolicy};
-use hsm::{CodeOverrideError, Profile};
+use hsm::{CodeOverrideError, Profile, TokenSelector};
 use nix::unistd::geteuid;
 
 use crate::{attest, log};
@@ -29,7 +29,8 @@ pub(crate) struct Config {
     pub(crate) provider: PathBuf,
     /// Where monitoring asks, if it may.
     pub(crate) metrics: Option<PathBuf>,
-    pub(crate) token: Token,
+    /// At least one; the first has the keys of the installation.
+    pub(crate) tokens: Vec<Token>,
     /// How often a group master key may encrypt.
     pub(crate) key_invocations: u64,
     pub(crate) segment_size: u64,
@@ -50,7 +51,8 @@ pub(crate) struct Live {
     /// keys; 1 to 100.
     pub(crate) rewrap_share: u32,
     pub(crate) limits: Limits,
-    pub(crate) worker: Worker,
+    /// Of each token, in the same order.
+    pub(crate) workers: Vec<Worker>,
 }
 
 /// How callers are held to what was found out about them.
@@ -112,6 +114,10 @@ enum Problem {
     Relative(&'static str, PathBuf),
     #[error("listen.manager, listen.provider and metrics.socket must be different sockets")]
     OneSocket,
+    #[error("two tokens have the name {0}")]
+    TokenTwice(TokenSelector),
+    #[error("there must be a table [token], or several [[token]]")]
+    NoToken,
     #[error("token needs label and serial, or uri; not both and not neither")]
     TokenName,
     #[error("token.uri: {0}")]
@@ -196,21 +202,21 @@ impl Config {
             ("metrics.socket", self.metrics == other.metrics),
             (
                 "token.label, token.serial or token.uri",
-                self.token.selector == other.token.selector,
+                self.same_of_tokens(other, |token| token.selector.clone()),
             ),
-            ("token.workers", self.token.workers == other.token.workers),
+            (
+                "token.workers",
+                self.same_of_tokens(other, |token| token.workers),
+            ),
             (
                 "token.sessions",
-                self.token.sessions == other.token.sessions,
+                self.same_of_tokens(other, |token| token.sessions),
             ),
             (
                 "token.queue, token.deadline, token.longest-wait or token.canary-interval",
-                self.token == other.token,
+                self.tokens == other.tokens,
             ),
-            (
-                "token.pin",
-                self.live.worker.pin_may_become(&other.live.worker),
-            ),
+            ("token.pin", self.pins_may_become(other)),
             (
                 "limits.key-invocations",
                 self.key_invocations == other.key_invocations,

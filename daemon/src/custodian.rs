@@ -29,6 +29,7 @@ use crate::{
     journal::Journal,
     metrics::Requests,
     store::Database,
+    tokens::Tokens,
     turns::Turns,
 };
 
@@ -81,7 +82,7 @@ pub(crate) struct Custodian {
     tally: Tally,
     journal: Journal,
     database: Database,
-    hsm: hsm::Client,
+    tokens: Tokens,
     writer: Mutex<Writer>,
     changed: broadcast::Sender<SecretId>,
     watchers: Watchers,
@@ -106,7 +107,7 @@ pub(crate) struct Parts {
     pub(crate) shelf: Shelf,
     pub(crate) journal: Journal,
     pub(crate) database: Database,
-    pub(crate) hsm: hsm::Client,
+    pub(crate) tokens: Tokens,
     pub(crate) writer: Writer,
     pub(crate) mill: Mill,
     /// How often a master key may encrypt before another takes its place.
@@ -115,7 +116,7 @@ pub(crate) struct Parts {
 
 impl Custodian {
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
-        let turns = Turns::new(parts.hsm.at_once(), parts.hsm.places());
+        let turns = Turns::new(parts.tokens.at_once(), parts.tokens.places());
         Arc::new(Self {
             attestor: parts.attestor,
             system: parts.system,
@@ -126,7 +127,7 @@ impl Custodian {
             tally: Tally::of(parts.usage),
             journal: parts.journal,
             database: parts.database,
-            hsm: parts.hsm,
+            tokens: parts.tokens,
             writer: Mutex::new(parts.writer),
             changed: broadcast::Sender::new(BEHIND),
             watchers: Watchers::default(),
@@ -243,8 +244,8 @@ impl Custodian {
         &self.journal
     }
 
-    pub(crate) fn hsm(&self) -> &hsm::Client {
-        &self.hsm
+    pub(crate) fn tokens(&self) -> &Tokens {
+        &self.tokens
     }
 
     pub(crate) async fn record(&self, event: Event) -> Result<Receipt, Error> {

@@ -50,10 +50,10 @@ pub(crate) fn doctor(options: &Options) -> Result<(), Failure> {
 /// Looks at the files, and then has the token tried.
 pub(crate) fn examine(config: &Config, ask_pin: bool) -> Report {
     let mut findings = vec![
-        module_file(&config.live.worker.module),
+        module_file(&config.live.workers[0].module),
         state_directory(config),
     ];
-    findings.extend(pin_source(&config.live.worker.pin).filter(|_| !ask_pin));
+    findings.extend(pin_source(&config.live.workers[0].pin).filter(|_| !ask_pin));
     let mut settings = quiet(config);
     if ask_pin {
         settings.pin = PinSource::Prompt;

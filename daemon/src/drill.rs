@@ -8,7 +8,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aws_lc_rs::digest::{SHA256, digest};
 use clap::Args;
 use custody::{
     backup::Sealed,
@@ -70,10 +69,7 @@ impl Options {
         let mut settings = config.with_one_worker().worker();
         if let Some(token) = &self.token {
             settings.token = token.clone();
-            // A PIN that one token refused says nothing of another.
-            let name = digest(&SHA256, token.to_string().as_bytes());
-            let name = hex::encode(&name.as_ref()[..8]);
-            settings.pin_latch = config.state_directory.join(format!("pin-refused-{name}"));
+            settings.pin_latch = config.latch(token);
         }
         if let Some(module) = &self.module {
             settings.module.clone_from(module);
@@ -324,7 +320,10 @@ impl Token {
                 problems.push(problem);
                 continue;
             }
-            let unwrap = || self.hsm.unwrap_dek(trial.clone());
+            let unwrap = async || {
+                let opened = self.hsm.unwrap_dek(trial.clone(), &gmk).await;
+                opened.map_err(|unopened| unopened.error)
+            };
             match self.persist(unwrap).await {
                 Ok(Some(_)) => return Ok(Ok(())),
                 Ok(None) => problems.push("what opens is no content of a secret".to_owned()),

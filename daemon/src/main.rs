@@ -30,6 +30,7 @@ mod run;
 mod store;
 mod threads;
 mod throttle;
+mod tokens;
 mod turns;
 mod unpack;
 mod vault;

@@ -30,7 +30,7 @@ impl Metrics {
         let mut registry = Registry::with_prefix("custodyd");
         custodian.requests().register(&mut registry);
         custodian.journal().meters().register(&mut registry);
-        custodian.hsm().meters().register(&mut registry);
+        custodian.tokens().meters().register(&mut registry);
         registry.register_collector(Box::new(Standing {
             custodian: Arc::clone(custodian),
             doors: Arc::clone(doors),
@@ -94,7 +94,7 @@ impl Collector for Standing {
         )?;
         self.stored(&mut encoder)?;
         self.outlook(&mut encoder)?;
-        token::encode(self.custodian.hsm(), &mut encoder)?;
+        token::encode(self.custodian.tokens(), &mut encoder)?;
         self.data_keys(&mut encoder)?;
         let position = self.custodian.journal().position();
         gauge(
@@ -149,11 +149,11 @@ impl Standing {
             "Deliveries that wait for their turn at the token",
             self.custodian.waiting_for_token() as u64,
         )?;
-        counter(
+        counters(
             encoder,
             "cached_deliveries",
             "Deliveries whose data key was kept from an earlier one",
-            lent,
+            [(Labels::new(), lent)],
         )
     }
 
@@ -209,21 +209,6 @@ fn gauge(
     )?)
 }
 
-fn counter(
-    encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    value: u64,
-) -> Result<(), fmt::Error> {
-    let counter = ConstCounter::new(value);
-    counter.encode(encoder.encode_descriptor(
-        name,
-        help,
-        None,
-        prometheus_client::metrics::MetricType::Counter,
-    )?)
-}
-
 /// One gauge for each set of labels.
 fn gauges(
     encoder: &mut DescriptorEncoder<'_>,
@@ -235,6 +220,21 @@ fn gauges(
     let mut family = encoder.encode_descriptor(name, help, None, kind)?;
     for (labels, value) in values {
         ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
+/// One counter for each set of labels.
+fn counters(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    values: impl IntoIterator<Item = (Labels, u64)>,
+) -> Result<(), fmt::Error> {
+    let kind = prometheus_client::metrics::MetricType::Counter;
+    let mut family = encoder.encode_descriptor(name, help, None, kind)?;
+    for (labels, value) in values {
+        ConstCounter::new(value).encode(family.encode_family(&labels)?)?;
     }
     Ok(())
 }

@@ -150,8 +150,8 @@ async fn serve(
     let attestor = Attestor::start(config.attestation.attestor, helper)?;
     let sockets = Sockets::open(&config)?;
     let attempts = match patience {
-        Patience::Wait if config.live.worker.pin.can_be_read_again() => {
-            Attempts::many(&sockets, config.token.longest_wait)
+        Patience::Wait if config.live.workers[0].pin.can_be_read_again() => {
+            Attempts::many(&sockets, config.tokens[0].longest_wait)
         }
         _ => Attempts::one(),
     };
@@ -161,7 +161,7 @@ async fn serve(
     } = open(&config, attestor, attempts).await?;
     // Until here a signal just ends the process. From here on it is served, and told so.
     let told = Told::listen();
-    let token = custodian.hsm().token();
+    let token = custodian.tokens().first().token();
     let start = Event::Start {
         version: env!("CARGO_PKG_VERSION"),
         token_label: token.label,
@@ -214,6 +214,12 @@ async fn serve(
         let custodian = Arc::clone(&custodian);
         async move { custodian.keep_forgetting().await }
     });
+    let seeking = tokio::spawn({
+        let custodian = Arc::clone(&custodian);
+        async move { custodian.keep_seeking().await }
+    });
+    let patience = config.tokens[0].deadline;
+    custodian.tokens().looked_for(patience).await;
     let (stop, stopping) = watch::channel(false);
     let about = Arc::new(about);
     let measuring = sockets.metrics.map(|socket| {
@@ -256,6 +262,7 @@ async fn serve(
     looking.abort();
     forgetting.abort();
     custodian.forget_data_keys();
+    seeking.abort();
     if let Some(measuring) = measuring {
         measuring.abort();
         // What it holds must be gone before the journal can close.
@@ -264,7 +271,7 @@ async fn serve(
     throttling.abort();
     doors.throttle().finish_records(&custodian).await;
     finish(&custodian).await;
-    custodian.hsm().stop().await;
+    custodian.tokens().stop().await;
     drop(doors);
     drop(custodian);
     journal_closing.join_within(drain);

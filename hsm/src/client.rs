@@ -1,12 +1,11 @@
 //! The face of a token that the daemon sees: async, with deadlines, over workers that come and go.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use custody::{
     envelope::{Context, PlaintextDek, WrappedDek},
     invocation::Invocation,
-    name::{InstanceId, KeyId},
-    release::Unlock,
+    name::KeyId,
 };
 use tokio::{
     sync::{Mutex, watch},
@@ -17,7 +16,7 @@ use zeroize::Zeroizing;
 use crate::{
     Error, Settings, TokenDescription,
     latch::Latch,
-    wire::{Done, Op, Protect, Reveal, Secret, Sign},
+    wire::{Done, Op, Protect, Secret, Sign},
 };
 
 mod again;
@@ -28,11 +27,12 @@ mod generate;
 pub(crate) mod health;
 pub(crate) mod key;
 mod lanes;
-mod link;
+pub(crate) mod link;
 mod load;
 pub(crate) mod meters;
 pub(crate) mod process;
 mod renewal;
+pub(crate) mod reveal;
 mod rotation;
 mod start;
 mod together;
@@ -42,7 +42,6 @@ use driver::{Crew, Driver};
 use health::Health;
 use key::{Keys, KnownKey};
 use lanes::Lanes;
-use meters::Meters;
 use process::PinHandover;
 use start::Worker;
 use together::Together;
@@ -62,7 +61,6 @@ struct Shared {
     token: TokenDescription,
     health: watch::Receiver<Health>,
     keys: Arc<Keys>,
-    meters: Meters,
     together: Together,
 }
 
@@ -76,12 +74,11 @@ impl Client {
         Latch::new(&settings.pin_latch).check()?;
         let settings = Arc::new(settings);
         let keys = Arc::new(Keys::default());
-        let meters = Meters::default();
         let pin = Arc::new(PinHandover::new(&settings.pin)?);
         let (health, watched) = watch::channel(Health::of(settings.workers.get()));
         let crew = Arc::new(Crew {
             keys: Arc::clone(&keys),
-            meters: meters.clone(),
+            meters: settings.meters.clone(),
             health,
             logins: Mutex::default(),
         });
@@ -91,7 +88,6 @@ impl Client {
             token: first.token().clone(),
             health: watched,
             keys,
-            meters,
             together: Together::default(),
         });
         let (lanes, arrivals) = Lanes::new(&settings);
@@ -121,31 +117,9 @@ impl Client {
         self.shared.health.clone()
     }
 
-    /// What is counted of the token.
-    pub fn meters(&self) -> &Meters {
-        &self.shared.meters
-    }
-
     /// How many sessions a worker has that serves.
     pub fn sessions(&self) -> u64 {
         u64::try_from(self.shared.settings.sessions.get()).unwrap_or(u64::MAX)
-    }
-
-    /// How many requests the workers take at a time. More wait before they are given to one.
-    pub fn at_once(&self) -> usize {
-        let settings = &self.shared.settings;
-        let workers = settings.workers.get();
-        link::WINDOW * settings.sessions.get() * workers
-    }
-
-    /// How many requests may wait beyond those that are worked on.
-    pub fn places(&self) -> usize {
-        self.shared.settings.queue.get()
-    }
-
-    /// How long a request may take.
-    pub fn deadline(&self) -> Duration {
-        self.shared.settings.deadline
     }
 
     /// How many keys are known, and how many of them are refused.
@@ -168,6 +142,11 @@ impl Client {
         // Whoever asked is told by the outcome.
         let _told = self.shared.keys.settle(&id, &outcome);
         outcome
+    }
+
+    /// Whether it is one of this token's keys that were loaded, or refused.
+    pub fn knows(&self, id: &KeyId) -> bool {
+        self.shared.keys.knows(id)
     }
 
     /// Why the key was refused, if it was.
@@ -217,49 +196,6 @@ impl Client {
             Done::Wrapped(blob) => Ok(WrappedDek::from_blob(blob)),
             other => Err(unexpected(&other)),
         }
-    }
-
-    /// Unwraps the data key of a version and opens the version's content with it. There
-    /// is no other way to content, and none to have it without a release or use on record:
-    ///
-    /// ```compile_fail,E0277
-    /// use custody::policy::{Deliver, Grant};
-    /// async fn skip_the_record(token: hsm::Client, grant: Grant<Deliver>) {
-    ///     let _ = token.unwrap_dek(grant).await; // wants a Claim
-    /// }
-    /// ```
-    ///
-    /// Of claims of one wrap that come at the same time the token is asked once.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::is_bad_data`] if the wrap or the content is not what was stored; else if
-    /// the key is not usable or the token does not answer.
-    pub async fn unwrap_dek<T: Unlock>(&self, claim: T) -> Result<T::Opened, Error> {
-        let (locked, shared) = (claim.locked(), &self.shared);
-        let what = self.sealed(locked.gmk(), locked.wrapped(), locked.context())?;
-        let by = shared.by();
-        let ask = || self.reveal(what.clone(), by);
-        let unwrapped = shared.together.unwrap(&what, by, &shared.meters, ask);
-        let unwrapped = unwrapped.await;
-        let opened = claim.open(unwrapped.dek()?);
-        opened.map_err(|_| Error::ContentDoesNotOpen)
-    }
-
-    /// Unwraps the row key of an installation.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Self::unwrap_dek`].
-    pub async fn unwrap_row_key(
-        &self,
-        instance: &InstanceId,
-        gmk: &KeyId,
-        wrapped: &WrappedDek,
-    ) -> Result<PlaintextDek, Error> {
-        let context = Context::RowKey { instance, gmk };
-        let what = self.sealed(gmk, wrapped, context)?;
-        self.reveal(what, self.shared.by()).await
     }
 
     /// Random bytes from the token's generator, 256 at most.
@@ -327,32 +263,6 @@ impl Client {
     /// Later requests get [`Error::Stopped`]. Returns when the processes are gone.
     pub async fn stop(&self) {
         self.lanes.stop().await;
-    }
-
-    async fn reveal(&self, what: Reveal, by: Instant) -> Result<PlaintextDek, Error> {
-        match self.lanes.ask(Op::Reveal(what), by)?.wait().await? {
-            Done::Revealed(mut secret) => {
-                PlaintextDek::take(&mut secret.bytes).ok_or_else(incomplete)
-            }
-            other => Err(unexpected(&other)),
-        }
-    }
-
-    fn sealed(
-        &self,
-        gmk: &KeyId,
-        wrapped: &WrappedDek,
-        context: Context<'_>,
-    ) -> Result<Reveal, Error> {
-        self.shared.keys.usable(gmk)?;
-        if wrapped.blob().len() > MAX_BLOB {
-            return Err(Error::DoesNotOpen { gmk: *gmk });
-        }
-        Ok(Reveal {
-            gmk: gmk.as_bytes().to_vec(),
-            blob: wrapped.blob().to_vec(),
-            context: context.encode(),
-        })
     }
 
     async fn ask(&self, op: Op) -> Result<Done, Error> {

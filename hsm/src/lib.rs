@@ -25,6 +25,7 @@ pub use client::{
     health::{Breaker, Health, WorkerHealth, WorkerState},
     key::{KeyRole, KnownKey, NewGmk, NewJournalKey},
     meters::Meters,
+    reveal::Unopened,
 };
 pub use code::{Class, CodeOverride, CodeOverrideError};
 pub use error::{Error, PinProblem, Refusal};

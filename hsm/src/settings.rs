@@ -4,7 +4,12 @@ use std::{ffi::OsString, num::NonZeroUsize, os::fd::RawFd, path::PathBuf, time::
 
 use custody::envelope::Wrapping;
 
-use crate::{code::CodeOverride, profile::Profile, token::TokenSelector};
+use crate::{
+    client::{link::WINDOW, meters::Meters},
+    code::CodeOverride,
+    profile::Profile,
+    token::TokenSelector,
+};
 
 /// How a token is reached and used.
 #[derive(Clone, Debug)]
@@ -57,6 +62,15 @@ pub struct Settings {
     /// latched if the token says that a wrong PIN was entered, and otherwise allowed;
     /// after two such attempts in a row there is one an hour.
     pub pin_latch: PathBuf,
+    /// Where what the token does is counted.
+    pub meters: Meters,
+}
+
+impl Settings {
+    /// How many requests the workers take at a time. More wait before they are given to one.
+    pub fn at_once(&self) -> usize {
+        WINDOW * self.sessions.get() * self.workers.get()
+    }
 }
 
 /// What a module's codes mean, beyond the standard.

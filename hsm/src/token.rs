@@ -30,6 +30,16 @@ impl TokenSelector {
         }
     }
 
+    /// The token's label.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// The token's serial number.
+    pub fn serial(&self) -> &str {
+        &self.serial
+    }
+
     /// Whether it is the token so described.
     fn matches(&self, token: &TokenDescription) -> bool {
         let same = |wanted: &str, found: &str| wanted == found.trim_matches(' ');

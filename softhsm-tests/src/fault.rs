@@ -1,6 +1,6 @@
 //! A token that misbehaves on command: SoftHSM behind `faulty-pkcs11`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use faulty_pkcs11::{CONTROL, Code, Control, Counts, FILE_NAME, Fault, Function};
 
@@ -22,17 +22,19 @@ impl Site {
     /// `more` at the end of the table `[token]`. It does not misbehave yet.
     pub fn configure_faulty(&self, more: &str) {
         self.mend();
+        let environment = self.faulty_environment(&self.control());
+        self.configure_module(&faulty_module(), &environment, more);
+    }
+
+    /// The environment of a worker that is told by `control` how its token misbehaves.
+    pub(crate) fn faulty_environment(&self, control: &Path) -> String {
         let (variable, file) = self.module_environment();
-        let environment = format!("{variable} = {file:?}, {CONTROL} = {:?}", self.control());
-        let faulty = command(&format!("deps/{FILE_NAME}"));
-        self.configure_module(&faulty, &environment, more);
+        format!("{variable} = {file:?}, {CONTROL} = {control:?}")
     }
 
     /// Has the module misbehave from now on, in whatever process.
     pub fn misbehave(&self, change: impl FnOnce(&mut Control)) {
-        let mut control = Control::passing_on_to(module());
-        change(&mut control);
-        control.write(&self.control()).expect("written");
+        write_control(&self.control(), change);
     }
 
     /// Has the calls that `fault` is for go wrong from now on.
@@ -55,9 +57,21 @@ impl Site {
         self.counts().calls(Function::C_Login)
     }
 
-    fn control(&self) -> PathBuf {
+    pub(crate) fn control(&self) -> PathBuf {
         self.path("control.toml")
     }
+}
+
+/// The module that misbehaves.
+pub(crate) fn faulty_module() -> PathBuf {
+    command(&format!("deps/{FILE_NAME}"))
+}
+
+/// Has the module that reads `control` misbehave as `change` says.
+pub(crate) fn write_control(file: &Path, change: impl FnOnce(&mut Control)) {
+    let mut control = Control::passing_on_to(module());
+    change(&mut control);
+    control.write(file).expect("written");
 }
 
 /// A fault that answers `code` to every call of `function`.

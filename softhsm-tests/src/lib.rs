@@ -39,6 +39,7 @@ pub mod kind;
 pub mod load;
 pub mod machine;
 pub mod memory;
+pub mod pair;
 pub mod pki;
 pub mod raw;
 pub mod refusal;
@@ -137,6 +138,27 @@ impl Site {
     }
 
     pub(crate) fn configure_module(&self, module: &Path, environment: &str, more: &str) {
+        let token = self.token_table(LABEL, &self.serial, module, environment);
+        self.write_configuration(&format!("[token]\n{token}"), more);
+    }
+
+    /// The settings of a token, without a header and what a test has of its own.
+    pub(crate) fn token_table(
+        &self,
+        label: &str,
+        serial: &str,
+        module: &Path,
+        environment: &str,
+    ) -> String {
+        format!(
+            "module = {module:?}\nlabel = {label:?}\nserial = {serial:?}\n\
+             pin = {{ file = {:?} }}\nenvironment = {{ {environment} }}\n",
+            self.path("pin")
+        )
+    }
+
+    /// Writes the configuration with `tokens`, which ends in a table of a token, and `more`.
+    pub(crate) fn write_configuration(&self, tokens: &str, more: &str) {
         let limits = if more.contains("[limits]") {
             ""
         } else {
@@ -152,16 +174,10 @@ impl Site {
         let text = format!(
             "state-directory = {:?}\n\
              [listen]\nmanager = {:?}\nprovider = {:?}\n\
-             [token]\nmodule = {:?}\nlabel = {LABEL:?}\nserial = {:?}\n\
-             pin = {{ file = {:?} }}\n\
-             environment = {{ {environment} }}\n\
-             {workers}{more}\n{limits}",
+             {tokens}{workers}{more}\n{limits}",
             self.path("state"),
             self.path("run/manager.sock"),
             self.path("run/provider.sock"),
-            module,
-            self.serial,
-            self.path("pin"),
         );
         fs::write(self.path("custodyd.toml"), text).unwrap();
         let mode = fs::Permissions::from_mode(0o600);

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test says so by failing")]
 
 use serde_json::{Value, json};
-use softhsm_tests::{Site, text};
+use softhsm_tests::{LABEL, Site, text};
 
 fn put(site: &Site, content: &str, more: &[&str]) -> std::process::Output {
     let file = site.path("content");
@@ -60,15 +60,17 @@ fn what_is_said_is_set_changed_recorded_and_survives_a_crash() {
         .map(|entry| entry["change"].clone())
         .filter(|change| change["change"] != "init")
         .collect();
-    let key = &changes[0]["master_key"];
+    let keys = json!([site.gmk("web")]);
+    let token = json!({"label": LABEL, "serial": site.serial});
+    let holders = json!({"tokens": [token], "writes": "require-all"});
     assert_eq!(
         changes,
         [
-            json!({"change": "create-group", "group": "web", "master_key": key,
+            json!({"change": "create-group", "group": "web", "master_keys": keys, "holders": holders,
                    "business_group": "payments", "environment": "test",
                    "labels": {"team": "edge", "tier": "1"}}),
             json!({"change": "put-secret", "group": "web", "secret": "key", "version": 1,
-                   "type": "blob", "master_key": key, "description": "a key",
+                   "type": "blob", "master_keys": keys, "description": "a key",
                    "labels": {"owner": "ann"}}),
             json!({"change": "update-group", "group": "web", "environment": "production",
                    "labels": {"team": "core"}, "removed_labels": ["tier"]}),

@@ -81,23 +81,31 @@ fn what_happens_is_counted_and_how_things_stand_is_told() {
         ("custodyd_groups".into(), 1.0),
         ("custodyd_secrets".into(), 1.0),
         ("custodyd_grants".into(), 1.0),
-        ("custodyd_token_serving".into(), 1.0),
-        ("custodyd_token_workers_total".into(), 1.0),
-        ("custodyd_token_workers_now{state=\"serving\"}".into(), 1.0),
-        ("custodyd_token_workers_now{state=\"failed\"}".into(), 0.0),
-        ("custodyd_token_breaker{state=\"closed\"}".into(), 1.0),
-        ("custodyd_token_breaker{state=\"open\"}".into(), 0.0),
-        ("custodyd_token_sessions".into(), 2.0),
+        (of_token(&site, "serving", ""), 1.0),
+        (of_token(&site, "workers_total", ""), 1.0),
+        (of_token(&site, "workers_now", "state=\"serving\""), 1.0),
+        (of_token(&site, "workers_now", "state=\"failed\""), 0.0),
+        (of_token(&site, "breaker", "state=\"closed\""), 1.0),
+        (of_token(&site, "breaker", "state=\"open\""), 0.0),
+        (of_token(&site, "sessions", ""), 2.0),
         // The system's, the journal's and the group's.
-        ("custodyd_token_keys{state=\"usable\"}".into(), 3.0),
-        ("custodyd_token_keys{state=\"refused\"}".into(), 0.0),
+        (of_token(&site, "keys", "state=\"usable\""), 3.0),
+        (of_token(&site, "keys", "state=\"refused\""), 0.0),
         (
-            "custodyd_token_operation_seconds_count{operation=\"reveal\",phase=\"queue\"}".into(),
+            of_token(
+                &site,
+                "operation_seconds_count",
+                "operation=\"reveal\",phase=\"queue\"",
+            ),
             // Three fetches, and the row key.
             4.0,
         ),
         (
-            "custodyd_token_operation_seconds_bucket{operation=\"reveal\",phase=\"exec\",le=\"+Inf\"}".into(),
+            of_token(
+                &site,
+                "operation_seconds_bucket",
+                "operation=\"reveal\",phase=\"exec\",le=\"+Inf\"",
+            ),
             4.0,
         ),
         ("custodyd_development".into(), 0.0),
@@ -116,10 +124,19 @@ fn what_happens_is_counted_and_how_things_stand_is_told() {
     nix::sys::signal::kill(daemon.worker(), nix::sys::signal::Signal::SIGKILL).unwrap();
     until("the next worker serves", || {
         let samples = scrape(&site);
-        let is = |name: &str, value: f64| samples[name] == value;
-        (is("custodyd_token_workers_total", 2.0) && is("custodyd_token_serving", 1.0)).then_some(())
+        let is = |name: &str, value: f64| samples[&of_token(&site, name, "")] == value;
+        (is("workers_total", 2.0) && is("serving", 1.0)).then_some(())
     });
     daemon.stop();
+}
+
+/// The name of a sample of the token, with more labels.
+fn of_token(site: &Site, name: &str, more: &str) -> String {
+    let more = match more {
+        "" => String::new(),
+        more => format!(",{more}"),
+    };
+    format!("custodyd_token_{name}{{token=\"{}\"{more}}}", site.serial)
 }
 
 #[test]
@@ -159,8 +176,11 @@ fn what_is_left_to_do_in_the_background_is_told() {
 
 /// How often the token answered `code` to `C_Decrypt`.
 fn answered(site: &Site, code: &str) -> Option<f64> {
-    let labels = format!("{{function=\"C_Decrypt\",code=\"{code}\"}}");
-    let name = format!("custodyd_token_errors_total{labels}");
+    let name = of_token(
+        site,
+        "errors_total",
+        &format!("function=\"C_Decrypt\",code=\"{code}\""),
+    );
     scrape(site).get(&name).copied()
 }
 

@@ -168,6 +168,11 @@ fn calls(planted: &Planted, made: &Made) -> Vec<(&'static str, Vec<u8>, Option<C
         group: group(),
         generation: u32::MAX,
     };
+    let hold_group = v1::HoldGroupRequest {
+        group: group(),
+        writes: Some("majority".into()),
+        ..Default::default()
+    };
     let destroy_key = v1::DestroyMasterKeyRequest {
         group: group(),
         generation: u32::MAX,
@@ -286,6 +291,7 @@ fn calls(planted: &Planted, made: &Made) -> Vec<(&'static str, Vec<u8>, Option<C
         fine("UpdateGroup", update_group.encode_to_vec()),
         fine("SetCache", set_cache.encode_to_vec()),
         fine("RotateGroup", rotate_group.encode_to_vec()),
+        fine("HoldGroup", hold_group.encode_to_vec()),
         (
             "CompromiseMasterKey",
             compromise_key.encode_to_vec(),

@@ -71,6 +71,7 @@ pub(crate) struct Asked {
     pub(crate) cache: Option<v1::SetCacheRequest>,
     pub(crate) rotate_group: Option<v1::RotateGroupRequest>,
     pub(crate) compromise_key: Option<v1::CompromiseMasterKeyRequest>,
+    pub(crate) hold_group: Option<v1::HoldGroupRequest>,
     pub(crate) destroy_key: Option<v1::DestroyMasterKeyRequest>,
     pub(crate) list_groups: Option<v1::ListGroupsRequest>,
     pub(crate) list_secrets: Option<v1::ListSecretsRequest>,

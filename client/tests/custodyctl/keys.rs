@@ -36,6 +36,38 @@ fn a_key_is_called_compromised_and_it_is_asked_whom_to_tell() {
 }
 
 #[test]
+fn who_holds_a_group_and_what_a_write_needs_reach_custodyd() {
+    let daemon = Daemon::start();
+    let held = |tokens: &[&str], writes: Option<&str>| v1::HoldGroupRequest {
+        group: "web".into(),
+        tokens: tokens.iter().map(ToString::to_string).collect(),
+        writes: writes.map(Into::into),
+    };
+    for (flags, wanted) in [
+        (&["--token=a", "--token=b"][..], held(&["a", "b"], None)),
+        (&["--writes=majority"], held(&[], Some("majority"))),
+    ] {
+        let hold = ["group", "hold", "web"];
+        let output = daemon.run(hold.iter().chain(flags).copied());
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(daemon.asked().hold_group, Some(wanted));
+    }
+    let asked = daemon.calls().len();
+    for wrong in [&[][..], &["--writes=most"]] {
+        let hold = ["group", "hold", "web"];
+        let output = daemon.run(hold.iter().chain(wrong).copied());
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+    }
+    assert_eq!(daemon.calls().len(), asked);
+
+    let create = ["group", "create", "web", "--token=a", "--writes=majority"];
+    assert!(daemon.run(create).status.success());
+    let created = daemon.asked().create_group.unwrap();
+    assert_eq!(created.tokens, ["a"]);
+    assert_eq!(created.writes.as_deref(), Some("majority"));
+}
+
+#[test]
 fn a_key_is_not_destroyed_unasked_and_at_once_only_if_that_is_said() {
     let daemon = Daemon::start();
     let destroy = ["group", "destroy-key", "web", "1"];

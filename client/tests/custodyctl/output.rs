@@ -11,6 +11,7 @@ const COMMANDS: &[&[&str]] = &[
     &["group", "rotate", "web", "--compromised"],
     &["group", "compromise-key", "web", "2"],
     &["group", "exposure", "web"],
+    &["group", "hold", "web", "--writes=any-then-repair"],
     &["group", "destroy-key", "web", "1", "--yes"],
     &["group", "spare-key", "web", "1"],
     &["secret", "put", "web/tls", "--type=password"],

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{DAY, Error};
+use super::{DAY, Error, hold};
 use crate::{
     group::{KeyState, MasterKey, Millis},
     journal::change::{Change, KeyFate},
     name::{GroupName, KeyId},
-    rewrap::{Move, Moved},
+    rewrap::{Moved, Superfluous},
     row::{Row, RowId},
     secret::version::Wrap,
     state::{State, edit::Edit, view::GroupView},
@@ -37,9 +37,7 @@ pub fn next_generation(
     name: &GroupName,
     expected: Option<u32>,
 ) -> Result<u32, Error> {
-    let group = state.group(name);
-    let group = group.ok_or_else(|| Error::NoSuchGroup(name.clone()))?;
-    let is = group.keys().last().map_or(0, |key| key.generation);
+    let is = group_of(state, name)?.generation();
     if let Some(expected) = expected.filter(|expected| *expected != is) {
         return Err(Error::NotNewest {
             group: name.clone(),
@@ -51,20 +49,29 @@ pub fn next_generation(
     next.ok_or_else(|| Error::NoMoreGenerations(name.clone()))
 }
 
-/// Has `next` take the place of the master key that protects. What the former ones protected
-/// is moved in the background.
+/// Has the keys `next`, one for each of the group's tokens that has made one, take the place of
+/// those that protect. What the former ones protected is moved in the background, as are keys
+/// made for the tokens that are missing.
 ///
 /// # Errors
 ///
-/// If there is no such group, or `next` is not its next generation.
+/// If there is no such group, `next` are not its next generation, or are too few.
 pub fn rotate_group(
     state: &State,
-    next: MasterKey,
+    name: &GroupName,
+    next: Vec<MasterKey>,
     is_compromised: bool,
 ) -> Result<(Edit, Change), Error> {
-    next_generation(state, &next.group, next.generation.checked_sub(1))?;
-    let group = state.group(&next.group);
-    let group = group.ok_or_else(|| Error::NoSuchGroup(next.group.clone()))?;
+    let group = group_of(state, name)?;
+    let generation = next_generation(state, name, None)?;
+    hold::enough(name, &group.row().holders, &next)?;
+    if let Some(other) = next.iter().find(|key| key.generation != generation) {
+        return Err(Error::NotNewest {
+            group: name.clone(),
+            expected: other.generation - 1,
+            is: generation - 1,
+        });
+    }
     let over = group.living_keys().filter_map(|key| {
         let state = match is_compromised {
             true => key.state.compromised(),
@@ -74,32 +81,46 @@ pub fn rotate_group(
     });
     let over: Vec<_> = over.collect();
     let change = Change::RotateGroup {
-        group: next.group.clone(),
-        master_key: next.id,
-        generation: next.generation,
+        group: name.clone(),
+        master_keys: next.iter().map(|key| key.id).collect(),
+        generation,
         instead: over.iter().map(|key| key.id).collect(),
         compromised: is_compromised,
     };
-    let puts = over.into_iter().chain([next]).map(Row::MasterKey);
+    let puts = over.into_iter().chain(next).map(Row::MasterKey);
     Ok((write(puts.collect()), change))
 }
 
-/// Writes down moves that were made, as far as they are still of use. `None` if none is.
-pub fn rewrap(state: &State, group: &GroupName, moved: Vec<Moved>) -> Option<(Edit, Change)> {
+/// Writes down moves that were made to a master key of a group, as far as they are still of
+/// use. `None` if none is.
+pub fn rewrap(
+    state: &State,
+    group: &GroupName,
+    to: &KeyId,
+    moved: Vec<Moved>,
+) -> Option<(Edit, Change)> {
     let view = state.group(group)?;
-    let to = view.keys().last().filter(|key| key.state.protects())?;
+    let to = view.key(to).filter(|key| key.state.protects())?;
     let mut edit = Edit::default();
     let mut versions: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for Moved { of, wrapped } in moved {
         let id = of.version();
-        if id.secret.group != *group || *of.to() != to.id || !is_there(view, &of) {
+        let version = view.secret(&id.secret.name);
+        let version = version.and_then(|secret| secret.version(id.number));
+        let is_of_use = version.is_some_and(|version| {
+            let mut wraps = version.wraps();
+            of.is_of(version) && wraps.all(|wrap| wrap.gmk != to.id)
+        });
+        if id.secret.group != *group || *of.to() != to.id || !is_of_use {
             continue;
         }
         versions
             .entry(id.secret.name.clone())
             .or_default()
             .push(id.number);
-        edit.deletes.push(RowId::Wrap(id.clone(), *of.from()));
+        if let Some(lock) = of.replaces() {
+            edit.deletes.push(RowId::Wrap(id.clone(), *lock.gmk()));
+        }
         edit.puts.push(Row::Wrap(Wrap {
             version: id.clone(),
             gmk: to.id,
@@ -114,15 +135,29 @@ pub fn rewrap(state: &State, group: &GroupName, moved: Vec<Moved>) -> Option<(Ed
     (!edit.puts.is_empty()).then_some((edit, change))
 }
 
-/// Whether what was to be moved is as it was.
-fn is_there(group: GroupView<'_>, of: &Move) -> bool {
-    let id = of.version();
-    let version = group.secret(&id.secret.name);
-    let version = version.and_then(|secret| secret.version(id.number));
-    version.is_some_and(|version| {
-        let mut wraps = version.wraps();
-        wraps.any(|wrap| wrap.gmk == *of.from() && wrap.wrapped == *of.wrapped())
-    })
+/// Takes away wraps that are of no more use, under the first one's master key. `None` if none
+/// is there any more.
+pub fn unwrap(
+    state: &State,
+    group: &GroupName,
+    superfluous: &[Superfluous],
+) -> Option<(Edit, Change)> {
+    let gmk = superfluous.first()?.gmk;
+    let still = state.superfluous(group, usize::MAX);
+    let mut edit = Edit::default();
+    let mut versions: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    let wraps = superfluous.iter().filter(|wrap| wrap.gmk == gmk);
+    for Superfluous { version, .. } in wraps.filter(|wrap| still.contains(wrap)) {
+        let of_secret = versions.entry(version.secret.name.clone());
+        of_secret.or_default().push(version.number);
+        edit.deletes.push(RowId::Wrap(version.clone(), gmk));
+    }
+    let change = Change::DropWraps {
+        group: group.clone(),
+        master_key: gmk,
+        versions,
+    };
+    (!edit.deletes.is_empty()).then_some((edit, change))
 }
 
 /// Puts on record that the master key of a group that protects may have encrypted `up_to` times.
@@ -136,8 +171,7 @@ pub fn reserve(
     gmk: &KeyId,
     up_to: u64,
 ) -> Result<(Edit, Change), Error> {
-    let group = state.group(name);
-    let group = group.ok_or_else(|| Error::NoSuchGroup(name.clone()))?;
+    let group = group_of(state, name)?;
     let key = group.key(gmk).filter(|key| key.state.protects());
     let key = key.ok_or_else(|| Error::NotProtecting(name.clone()))?;
     let reserved = MasterKey {
@@ -153,10 +187,10 @@ pub fn reserve(
     Ok((write(vec![Row::MasterKey(reserved)]), change))
 }
 
-/// The groups whose protecting master key is `worn`.
+/// The groups with a master key that protects and is `worn`.
 pub fn worn(state: &State, worn: impl Fn(&MasterKey) -> bool) -> Vec<GroupName> {
     let groups = state.groups();
-    let due = groups.filter(|group| group.keys().last().is_some_and(&worn));
+    let due = groups.filter(|group| group.protecting().any(&worn));
     due.map(|group| group.row().name.clone()).collect()
 }
 
@@ -169,11 +203,11 @@ pub fn empty(state: &State, name: &GroupName, now: Millis) -> Option<(Edit, Chan
         .filter(|key| !group.has_left(key))
         .filter_map(|key| with(key, key.state.without_rest(now)));
     let key = emptied.next()?;
-    let change = fate(&key, KeyFate::Emptied);
+    let change = fate(name, std::slice::from_ref(&key), KeyFate::Emptied);
     Some((write(vec![Row::MasterKey(key)]), change))
 }
 
-/// Does `deed` to a generation of a group's master key.
+/// Does `deed` to a generation of a group's master keys, in whichever tokens they are.
 ///
 /// # Errors
 ///
@@ -185,42 +219,55 @@ pub fn live(
     deed: Deed,
     now: Millis,
 ) -> Result<(Edit, Change), Error> {
-    let group = state.group(name);
-    let group = group.ok_or_else(|| Error::NoSuchGroup(name.clone()))?;
-    let key = group.keys().find(|key| key.generation == generation);
-    let key = key.ok_or_else(|| Error::NoSuchMasterKey {
-        group: name.clone(),
-        generation,
-    })?;
-    let (after, fate_of_it, wanted) = match deed {
-        Deed::Compromise if key.state.is_compromised() => {
-            return Err(Error::Compromised {
-                group: name.clone(),
-                generation,
-            });
-        }
-        Deed::Compromise => {
-            let over = (!key.state.protects()).then_some(key.state);
-            let after = over.and_then(KeyState::compromised);
-            (after, KeyFate::Compromised, "called compromised")
-        }
+    let group = group_of(state, name)?;
+    let (fate_of_it, wanted) = match deed {
+        Deed::Compromise => (KeyFate::Compromised, "called compromised"),
         Deed::Destroy(grace) if grace > MAX_GRACE => return Err(Error::LongKeyGrace),
         Deed::Destroy(grace) => {
             let at = now.saturating_add(grace);
-            (key.state.doomed(at), KeyFate::Doomed { at }, "destroyed")
+            (KeyFate::Doomed { at }, "destroyed")
         }
-        Deed::Spare => (key.state.spared(), KeyFate::Spared, "spared"),
+        Deed::Spare => (KeyFate::Spared, "spared"),
     };
-    let after = with(key, after).ok_or_else(|| Error::KeyLife {
-        group: name.clone(),
-        generation,
-        is: key.state,
-        wraps: group.wraps(&key.id),
-        renewals: group.renewals(key),
-        wanted,
-    })?;
-    let change = fate(&after, fate_of_it);
-    Ok((write(vec![Row::MasterKey(after)]), change))
+    let after = |key: &MasterKey| {
+        let state = match fate_of_it {
+            KeyFate::Doomed { at } => key.state.doomed(at),
+            KeyFate::Compromised if key.state.protects() => None,
+            KeyFate::Compromised => key.state.compromised(),
+            _ => key.state.spared(),
+        };
+        with(key, state).ok_or_else(|| Error::KeyLife {
+            group: name.clone(),
+            generation,
+            is: key.state,
+            wraps: group.wraps(&key.id),
+            renewals: group.renewals(key),
+            wanted,
+        })
+    };
+    let keys = group.keys().filter(|key| key.generation == generation);
+    let mut keys: Vec<_> = keys.collect();
+    if keys.is_empty() {
+        return Err(Error::NoSuchMasterKey {
+            group: name.clone(),
+            generation,
+        });
+    }
+    if deed == Deed::Compromise {
+        keys.retain(|key| !key.state.is_compromised());
+    }
+    if keys.is_empty() {
+        return Err(Error::Compromised {
+            group: name.clone(),
+            generation,
+        });
+    }
+    let after: Vec<_> = keys.into_iter().map(after).collect::<Result<_, _>>()?;
+    let change = fate(name, &after, fate_of_it);
+    Ok((
+        write(after.into_iter().map(Row::MasterKey).collect()),
+        change,
+    ))
 }
 
 /// The groups with master keys that were to be destroyed by `now`.
@@ -239,27 +286,32 @@ pub fn destroy(state: &State, name: &GroupName, now: Millis) -> Option<(Edit, Ch
         .filter(|key| !group.has_left(key))
         .filter_map(|key| with(key, key.state.destroyed(now)));
     let key = destroyed.next()?;
-    let change = fate(&key, KeyFate::Destroyed);
+    let change = fate(name, std::slice::from_ref(&key), KeyFate::Destroyed);
     Some((write(vec![Row::MasterKey(key)]), change))
 }
 
-fn with(key: &MasterKey, state: Option<KeyState>) -> Option<MasterKey> {
+pub(super) fn with(key: &MasterKey, state: Option<KeyState>) -> Option<MasterKey> {
     Some(MasterKey {
         state: state?,
         ..key.clone()
     })
 }
 
-fn fate(key: &MasterKey, fate: KeyFate) -> Change {
+fn fate(group: &GroupName, keys: &[MasterKey], fate: KeyFate) -> Change {
     Change::MasterKeyFate {
-        group: key.group.clone(),
-        master_key: key.id,
-        generation: key.generation,
+        group: group.clone(),
+        master_keys: keys.iter().map(|key| key.id).collect(),
+        generation: keys.first().map_or(0, |key| key.generation),
         fate,
     }
 }
 
-fn write(puts: Vec<Row>) -> Edit {
+pub(super) fn group_of<'a>(state: &'a State, name: &GroupName) -> Result<GroupView<'a>, Error> {
+    let group = state.group(name);
+    group.ok_or_else(|| Error::NoSuchGroup(name.clone()))
+}
+
+pub(super) fn write(puts: Vec<Row>) -> Edit {
     Edit {
         puts,
         ..Edit::default()

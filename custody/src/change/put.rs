@@ -2,11 +2,11 @@
 
 use std::num::NonZeroU32;
 
-use super::{Error, compliance::comply, life::requested};
+use super::{Error, compliance::comply, hold::enough_wraps, life::requested};
 use crate::{
     compliance::Subject,
     envelope::{SealedContent, WrappedDek},
-    group::{KeyState, Millis},
+    group::{KeyState, MasterKey, Millis},
     journal::change::Change,
     label::About,
     name::{KeyId, SecretId, VersionId},
@@ -37,13 +37,13 @@ pub struct Terms {
     pub even_if_same: bool,
 }
 
-/// Where a new version of a secret goes, and under which key.
+/// Where a new version of a secret goes, and under which keys.
 #[derive(Debug)]
 pub struct Place {
     /// The version to be written.
     pub version: VersionId,
-    /// The master key to wrap its data key with.
-    pub gmk: KeyId,
+    /// The master keys that protect in its group, at least one, of one generation.
+    pub keys: Vec<MasterKey>,
     generation: u32,
     kind: Kind,
     before: Option<Secret>,
@@ -64,13 +64,14 @@ pub fn next_version(
     let group = state
         .group(&id.group)
         .ok_or_else(|| Error::NoSuchGroup(id.group.clone()))?;
-    let newest = group.keys().last();
-    let key = newest
-        .filter(|key| key.state.protects())
-        .ok_or_else(|| Error::NoProtectingKey {
+    let keys: Vec<_> = group.protecting().cloned().collect();
+    if keys.is_empty() {
+        let newest = group.keys().last();
+        return Err(Error::NoProtectingKey {
             group: id.group.clone(),
             state: newest.map_or(KeyState::Destroyed, |key| key.state),
-        })?;
+        });
+    }
     let secret = group.secret(&id.name);
     let is = secret.and_then(|secret| secret.row().current).unwrap_or(0);
     if let Some(expected) = terms.expected.filter(|expected| *expected != is) {
@@ -97,8 +98,8 @@ pub fn next_version(
             secret: id.clone(),
             number,
         },
-        gmk: key.id,
-        generation: key.generation,
+        generation: group.generation(),
+        keys,
         kind,
         before: secret.map(|secret| secret.row().clone()),
     })
@@ -136,15 +137,15 @@ pub struct Written<'a> {
     pub certifies: Option<u32>,
     /// The content, sealed.
     pub sealed: SealedContent,
-    /// Its data key, wrapped.
-    pub wrapped: WrappedDek,
+    /// Its data key, wrapped under master keys of its place.
+    pub wraps: Vec<(KeyId, WrappedDek)>,
 }
 
 /// Writes a version. `place` must come from this state.
 ///
 /// # Errors
 ///
-/// If the group's rules refuse it, it refers to what is not there, or to what `operator` may
+/// If it is wrapped in too few tokens, the group's rules refuse it, it refers to what is not there, or to what `operator` may
 /// not see, or a reference to the secret would be left without a version.
 pub fn put_secret(
     state: &State,
@@ -157,6 +158,7 @@ pub fn put_secret(
     let uid = operator.evidence().uid;
     let id = place.version;
     check_about(state, &id.secret, written.about)?;
+    enough_wraps(state, &id.secret.group, &place.keys, &written.wraps)?;
     let subject = Subject {
         kind: place.kind,
         properties: &written.accepted.properties,
@@ -208,17 +210,19 @@ pub fn put_secret(
         created: now,
         created_by: uid,
     };
-    let wrap = Wrap {
-        version: id.clone(),
-        gmk: place.gmk,
-        wrapped: written.wrapped,
-    };
+    let master_keys: Vec<_> = written.wraps.iter().map(|(gmk, _)| *gmk).collect();
+    let wraps = written.wraps.into_iter().map(|(gmk, wrapped)| {
+        Row::Wrap(Wrap {
+            version: id.clone(),
+            gmk,
+            wrapped,
+        })
+    });
     let mut edit = Edit {
-        puts: vec![
-            Row::Secret(secret.clone()),
-            Row::Version(version),
-            Row::Wrap(wrap),
-        ],
+        puts: [Row::Secret(secret.clone()), Row::Version(version)]
+            .into_iter()
+            .chain(wraps)
+            .collect(),
         content: vec![(id.clone(), written.sealed)],
         ..Edit::default()
     };
@@ -243,7 +247,7 @@ pub fn put_secret(
         secret: id.secret.name.clone(),
         version: id.number,
         r#type: place.kind.name(),
-        master_key: place.gmk,
+        master_keys,
         pending: terms.is_pending,
         requested: terms.is_request,
         certifies: written.certifies,

@@ -38,7 +38,8 @@ pub fn renew(state: &State, name: &GroupName, renewed: Vec<Renewed>) -> Option<(
             continue;
         }
         let former = version.wraps().map(|wrap| wrap.gmk);
-        let former = former.filter(|gmk| !is_among(&protecting, gmk));
+        let is_new = |gmk: &KeyId| renewed.wraps.iter().any(|(new, _)| new == gmk);
+        let former = former.filter(|gmk| !is_new(gmk));
         edit.deletes
             .extend(former.map(|gmk| RowId::Wrap(id.clone(), gmk)));
         edit.puts.push(Row::Version(Version {
@@ -67,7 +68,7 @@ pub fn renew(state: &State, name: &GroupName, renewed: Vec<Renewed>) -> Option<(
 }
 
 /// The version, if it has the content that was sealed anew and that is still to be done, and if
-/// the master keys that protect now wrap the new data key, and no others.
+/// master keys that protect now wrap the new data key, as many as the group wants for a write.
 fn still_there<'a>(
     group: GroupView<'a>,
     renewed: &Renewed,
@@ -78,16 +79,11 @@ fn still_there<'a>(
         return None;
     }
     let version = group.secret(&id.secret.name)?.version(id.number)?;
-    let mut wraps: Vec<_> = renewed.wraps.iter().map(|(gmk, _)| *gmk).collect();
-    let mut wanted: Vec<_> = protecting.iter().map(|key| key.id).collect();
-    wraps.sort_unstable();
-    wanted.sort_unstable();
+    let wraps_it = |key: &&&MasterKey| renewed.wraps.iter().any(|(gmk, _)| *gmk == key.id);
+    let have = protecting.iter().filter(wraps_it).count();
+    let is_enough = have == renewed.wraps.len() && group.row().holders.suffice(have);
     let is_same = version.row().sealed == renewed.locked.sealed;
-    (is_same && group.is_to_renew(version) && wraps == wanted).then_some(version)
-}
-
-fn is_among(keys: &[&MasterKey], id: &KeyId) -> bool {
-    keys.iter().any(|key| key.id == *id)
+    (is_same && group.is_to_renew(version) && is_enough).then_some(version)
 }
 
 #[cfg(test)]

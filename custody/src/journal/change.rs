@@ -8,6 +8,7 @@ use crate::{
     cache::Terms,
     compliance::rules::Rules,
     group::{Millis, Purpose, Repurposed},
+    holder::{Holders, TokenId},
     label::{About, Said},
     name::{GroupName, KeyId, RuleId, SecretName},
     policy::rule,
@@ -34,10 +35,11 @@ pub enum Change {
         journal_key: KeyId,
         roles: Vec<Appointed>,
     },
-    /// A group and its first master key.
+    /// A group and its first master keys.
     CreateGroup {
         group: GroupName,
-        master_key: KeyId,
+        master_keys: Vec<KeyId>,
+        holders: Holders,
         #[serde(flatten)]
         purpose: Purpose,
     },
@@ -53,10 +55,27 @@ pub enum Change {
         #[serde(skip_serializing_if = "Option::is_none")]
         cache: Option<Terms>,
     },
-    /// A group's master key, in place of those there were.
+    /// The tokens that hold a group from now on.
+    HoldGroup {
+        group: GroupName,
+        holders: Holders,
+        /// New ones, in tokens that had none.
+        master_keys: Vec<KeyId>,
+        /// Those that protect no more.
+        instead: Vec<KeyId>,
+    },
+    /// A group's master keys in tokens that had none of that generation.
+    AddMasterKeys {
+        group: GroupName,
+        generation: u32,
+        master_keys: Vec<KeyId>,
+        /// Of each, in the same order.
+        tokens: Vec<TokenId>,
+    },
+    /// A group's master keys, in place of those there were.
     RotateGroup {
         group: GroupName,
-        master_key: KeyId,
+        master_keys: Vec<KeyId>,
         generation: u32,
         /// Those that protect no more.
         instead: Vec<KeyId>,
@@ -64,7 +83,7 @@ pub enum Change {
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         compromised: bool,
     },
-    /// Versions that are wrapped under that from now on, and under no other.
+    /// Versions that are wrapped under that from now on, and under no other in its token.
     Rewrap {
         group: GroupName,
         master_key: KeyId,
@@ -77,10 +96,16 @@ pub enum Change {
         master_keys: Vec<KeyId>,
         versions: BTreeMap<SecretName, BTreeSet<u32>>,
     },
-    /// What becomes of a master key whose time is over.
-    MasterKeyFate {
+    /// Versions that are wrapped under that no more: they have other wraps.
+    DropWraps {
         group: GroupName,
         master_key: KeyId,
+        versions: BTreeMap<SecretName, Vec<u32>>,
+    },
+    /// What becomes of master keys whose time is over.
+    MasterKeyFate {
+        group: GroupName,
+        master_keys: Vec<KeyId>,
         generation: u32,
         #[serde(flatten)]
         fate: KeyFate,
@@ -98,7 +123,8 @@ pub enum Change {
         secret: SecretName,
         version: u32,
         r#type: &'static str,
-        master_key: KeyId,
+        /// Those that wrap its data key.
+        master_keys: Vec<KeyId>,
         /// Whether it is not current yet.
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         pending: bool,

@@ -66,8 +66,8 @@ pub enum Event {
         via: Option<Via>,
         /// The grant that allows it.
         grant: RuleId,
-        /// The master key that protects the version.
-        master_key: KeyId,
+        /// The master keys under each of which its data key is wrapped.
+        master_keys: Vec<KeyId>,
         /// Whether the data key was kept from an earlier delivery, and the token is not asked.
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         cached: bool,
@@ -84,8 +84,8 @@ pub enum Event {
         secret: SecretName,
         /// The version.
         version: u32,
-        /// The master key that protects the version.
-        master_key: KeyId,
+        /// The master keys under each of which its data key is wrapped.
+        master_keys: Vec<KeyId>,
     },
     /// A caller may not.
     Deny {
@@ -218,8 +218,10 @@ pub enum Event {
         #[serde(skip_serializing_if = "is_zero")]
         more: u64,
     },
-    /// The token's worker began or ceased to serve.
+    /// A token's worker began or ceased to serve.
     Token {
+        /// Serial number of the token.
+        token_serial: String,
         /// Which life of the worker.
         generation: u64,
         /// "serving" or "failed".
@@ -290,7 +292,7 @@ impl Event {
             version: grant.found.locked.version.number,
             via: grant.via.clone(),
             grant: grant.found.rule.id,
-            master_key: grant.found.locked.gmk,
+            master_keys: grant.found.locked.gmks(),
             cached: grant.source.is_cache(),
         }
     }

@@ -5,6 +5,7 @@ use crate::{
     compliance::rules::Adopted,
     envelope::{PlaintextDek, SealedDigest},
     group::Group,
+    holder::{Holders, TokenId},
     name::VersionId,
     row::{Row, RowId, RowKey},
     secret::{
@@ -36,6 +37,7 @@ impl World {
                 name: name.parse().unwrap(),
                 purpose: crate::group::Purpose::default(),
                 cache: None,
+                holders: Holders::only(TokenId::new("token", "1")),
                 created: 0,
                 created_by: 0,
             })

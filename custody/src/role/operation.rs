@@ -18,6 +18,7 @@ pub enum Operation {
     SetCache,
     RotateGroup,
     CompromiseMasterKey,
+    HoldGroup,
     DestroyMasterKey,
     SpareMasterKey,
     PutSecret,
@@ -58,7 +59,7 @@ pub enum Operation {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 44] = [
         Self::CreateGroup,
         Self::ListGroups,
         Self::GetGroup,
@@ -66,6 +67,7 @@ impl Operation {
         Self::SetCache,
         Self::RotateGroup,
         Self::CompromiseMasterKey,
+        Self::HoldGroup,
         Self::DestroyMasterKey,
         Self::SpareMasterKey,
         Self::PutSecret,
@@ -112,6 +114,7 @@ impl Operation {
             | Self::SetCache
             | Self::RotateGroup
             | Self::CompromiseMasterKey
+            | Self::HoldGroup
             | Self::DestroyMasterKey
             | Self::SpareMasterKey => &[CryptoOfficer],
             Self::ListGroups | Self::Status => &Role::ALL,
@@ -162,6 +165,7 @@ impl Operation {
             Self::SetCache => "set-cache",
             Self::RotateGroup => "rotate-group",
             Self::CompromiseMasterKey => "compromise-master-key",
+            Self::HoldGroup => "hold-group",
             Self::DestroyMasterKey => "destroy-master-key",
             Self::SpareMasterKey => "spare-master-key",
             Self::PutSecret => "put-secret",

@@ -41,6 +41,10 @@ impl Row {
                         .u32(terms.uses())
                         .u32(terms.outage_seconds())
                 })
+                .list(&Vec::from_iter(group.holders.tokens()), |encoder, token| {
+                    encoder.text(&token.label).text(&token.serial)
+                })
+                .text(group.holders.writes().name())
                 .u64(group.created)
                 .u32(group.created_by),
             Self::MasterKey(key) => start("master-key")
@@ -52,8 +56,8 @@ impl Row {
                 .optional(key.state.doom(), Encoder::u64)
                 .text(key.wrapping.name())
                 .bytes(key.canary.blob())
-                .text(&key.token_label)
-                .text(&key.token_serial)
+                .text(&key.token.label)
+                .text(&key.token.serial)
                 .u64(key.reserved)
                 .u64(key.created),
             Self::Secret(secret) => secret_id(start("secret"), &secret.id)

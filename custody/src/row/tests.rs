@@ -3,7 +3,11 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{group::Purpose, label::About};
+use crate::{
+    group::Purpose,
+    holder::{Holders, TokenId},
+    label::About,
+};
 
 fn key(byte: u8) -> RowKey {
     RowKey::take(PlaintextDek::take(&mut [byte; 32]).unwrap())
@@ -26,6 +30,7 @@ fn a_tag_binds_columns_number_and_key() {
                 ..Purpose::default()
             },
             cache: None,
+            holders: Holders::only(TokenId::new("token", "1")),
             created: 1,
             created_by: 2,
         })

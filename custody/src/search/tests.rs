@@ -2,6 +2,7 @@ use super::*;
 use crate::{
     envelope::{PlaintextDek, SealedDigest},
     group::{Group, Purpose},
+    holder::{Holders, TokenId},
     label::About,
     name::{GroupName, SecretId, VersionId},
     row::{Row, RowKey},
@@ -25,6 +26,7 @@ fn group(name: &str, environment: &str, labels: &str) -> Row {
             ..Purpose::default()
         },
         cache: None,
+        holders: Holders::only(TokenId::new("token", "1")),
         created: 0,
         created_by: 0,
     })

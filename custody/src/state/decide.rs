@@ -6,19 +6,16 @@ use super::{InGroup, InVersion, State};
 use crate::{
     cache::Source,
     caller::{Caller, Evidence, fact::Needs},
-    group::{KeyState, MasterKey, Millis},
+    group::{KeyState, Millis},
     inward::{Intent, Purpose},
     name::VersionId,
     policy::{
         Decision, Denial, Depth, Found, Grant, Moment, Operation, Reason, Via, Wanted,
         explain::Obstacle, rule::Rule,
     },
-    release::Locked,
+    release::{Lock, Locked},
     role::Operator,
-    secret::{
-        Kind,
-        version::{VersionState, Wrap},
-    },
+    secret::{Kind, version::VersionState},
 };
 
 /// What [`State::explain`] found.
@@ -166,7 +163,7 @@ impl State {
             .and_then(|number| held.version(number))
             .ok_or(Reason::NoSuchVersion)?;
         version.check(moment.now)?;
-        let (wrap, key) = group.reveal::<Op>(version)?;
+        let locks = group.locks::<Op>(version)?;
         let fields = if wanted.fields.is_empty() {
             &rule.terms.fields
         } else {
@@ -175,7 +172,7 @@ impl State {
         Ok(Found {
             rule: rule.clone(),
             fields: fields.clone(),
-            locked: version.locked(secret.kind, wrap, key),
+            locked: version.locked(secret.kind, locks),
             cache: group.group.row.cache,
         })
     }
@@ -195,10 +192,10 @@ impl State {
         let held = group.secrets.get(&id.secret.name);
         let held = held.ok_or(Reason::NoSuchSecret)?;
         let version = held.version(id.number).ok_or(Reason::NoSuchVersion)?;
-        let (wrap, key) = group.reveal::<P>(version)?;
+        let locks = group.locks::<P>(version)?;
         Ok(Intent {
             operator: operator.evidence().clone(),
-            locked: version.locked(held.secret.row.kind, wrap, key),
+            locked: version.locked(held.secret.row.kind, locks),
             purpose: PhantomData,
         })
     }
@@ -224,15 +221,13 @@ fn choose<'a, Op: Operation>(
 }
 
 impl InVersion {
-    pub(super) fn locked(&self, kind: Kind, wrap: &Wrap, key: &MasterKey) -> Locked {
+    pub(super) fn locked(&self, kind: Kind, locks: Vec<Lock>) -> Locked {
         let row = &self.version.row;
         Locked {
             version: row.id.clone(),
             kind,
             sealed: row.sealed,
-            gmk: key.id,
-            wrapping: key.wrapping,
-            wrapped: wrap.wrapped.clone(),
+            locks,
         }
     }
 
@@ -252,20 +247,21 @@ impl InVersion {
 }
 
 impl InGroup {
-    /// A wrap of `version`, and the master key that made it, which may do what `Op` needs.
-    fn reveal<'a, Op: Operation>(
-        &'a self,
-        version: &'a InVersion,
-    ) -> Result<(&'a Wrap, &'a MasterKey), Reason> {
+    /// The wraps of `version` whose master keys may do what `Op` needs; at least one.
+    fn locks<Op: Operation>(&self, version: &InVersion) -> Result<Vec<Lock>, Reason> {
         let mut last = KeyState::Destroyed;
+        let mut locks = Vec::with_capacity(version.wraps.len());
         for held in &version.wraps {
             if let Some(key) = self.key(&held.row.gmk) {
                 if key.state.reveals() || !Op::REVEALS {
-                    return Ok((&held.row, key));
+                    locks.push(Lock::of(&held.row, key));
                 }
                 last = key.state;
             }
         }
-        Err(Reason::KeyState(last))
+        match locks.is_empty() {
+            true => Err(Reason::KeyState(last)),
+            false => Ok(locks),
+        }
     }
 }

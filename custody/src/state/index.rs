@@ -50,21 +50,26 @@ impl Owners {
     }
 }
 
-/// By master key of a group, how many versions are wrapped under it; by generation, how many
-/// with content have a data key that was made under it.
+/// How many versions of a group are wrapped, and by master key, how many under it; by generation,
+/// how many with content have a data key that was made under it.
 #[derive(Debug, Default)]
 pub(super) struct Wrapped {
+    versions: u64,
     under: BTreeMap<KeyId, u64>,
     made: BTreeMap<u32, u64>,
 }
 
 impl Wrapped {
-    pub(super) fn follow(&mut self, wrap: &Wrap) {
+    /// Follows a wrap that its version gets, beside `others`.
+    pub(super) fn follow(&mut self, wrap: &Wrap, others: usize) {
         *self.under.entry(wrap.gmk).or_default() += 1;
+        self.versions += u64::from(others == 0);
     }
 
-    pub(super) fn forget(&mut self, wrap: &Wrap) {
+    /// Follows a wrap that its version loses, which leaves it `others`.
+    pub(super) fn forget(&mut self, wrap: &Wrap, others: usize) {
         less(&mut self.under, &wrap.gmk);
+        self.versions = self.versions.saturating_sub(u64::from(others == 0));
     }
 
     /// Follows the data key of `version`, from that of `before`.
@@ -85,7 +90,9 @@ impl Wrapped {
 
     /// Follows a version that goes, with its wraps.
     pub(super) fn forget_version(&mut self, version: &InVersion) {
-        version.wraps.iter().for_each(|wrap| self.forget(&wrap.row));
+        for (others, wrap) in version.wraps.iter().enumerate() {
+            self.forget(&wrap.row, others);
+        }
         self.forget_dek(&version.version.row);
     }
 }
@@ -111,6 +118,12 @@ impl GroupView<'_> {
     pub(crate) fn made_until(self, generation: u32) -> u64 {
         let made = self.0.wrapped.made.range(..=generation);
         made.map(|(_, count)| count).sum()
+    }
+
+    /// How many versions are not wrapped under the master key called `id`, of those that are
+    /// wrapped.
+    pub fn lacks(self, id: &KeyId) -> u64 {
+        self.0.wrapped.versions.saturating_sub(self.wraps(id))
     }
 }
 

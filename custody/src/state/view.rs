@@ -7,9 +7,10 @@ use crate::{
     change,
     compliance::rules::Adopted,
     group::{Group, MasterKey},
+    holder::TokenId,
     name::{GroupName, KeyId, RuleId, SecretId, SecretName},
     policy::rule::Rule,
-    release::Locked,
+    release::{Lock, Locked},
     secret::version::{Secret, Version, VersionState, Wrap},
 };
 
@@ -24,6 +25,17 @@ impl State {
         let group = group.ok_or_else(|| change::Error::NoSuchGroup(id.group.clone()))?;
         let secret = group.secret(&id.name);
         secret.ok_or_else(|| change::Error::NoSuchSecret(id.clone()))
+    }
+
+    /// How many rows there are.
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for group in self.groups.values() {
+            counts.groups += 1;
+            counts.secrets += group.secrets.len() as u64;
+            counts.rules += group.rules.len() as u64;
+        }
+        counts
     }
 
     /// The groups from the one called `first` on, by name; of those only the one called `only`,
@@ -69,7 +81,7 @@ impl<'a> GroupView<'a> {
         &self.0.group.row
     }
 
-    /// The generations of its master key, oldest first.
+    /// Its master keys, the oldest generation first.
     pub fn keys(self) -> impl ExactSizeIterator<Item = &'a MasterKey> {
         self.0.keys.values().map(|held| &held.row)
     }
@@ -77,6 +89,22 @@ impl<'a> GroupView<'a> {
     /// Those that are not destroyed.
     pub fn living_keys(self) -> impl Iterator<Item = &'a MasterKey> {
         self.keys().filter(|key| !key.state.is_destroyed())
+    }
+
+    /// The newest generation of them; 0 if there is none.
+    pub fn generation(self) -> u32 {
+        self.keys().last().map_or(0, |key| key.generation)
+    }
+
+    /// Those that protect: of the newest generation, one in each token at most.
+    pub fn protecting(self) -> impl Iterator<Item = &'a MasterKey> {
+        self.keys().filter(|key| key.state.protects())
+    }
+
+    /// The tokens that are to hold it, and have no master key that protects.
+    pub fn vacant(self) -> impl Iterator<Item = &'a TokenId> {
+        let tokens = self.row().holders.tokens().iter();
+        tokens.filter(move |token| !self.protecting().any(|key| key.token == **token))
     }
 
     /// The one of them all that is called `id`.
@@ -170,16 +198,13 @@ impl<'a> VersionView<'a> {
         self.row().state != VersionState::Destroyed
     }
 
-    /// What it takes to open it, for each of its wraps under a key of `group`.
-    pub(crate) fn locks(
-        self,
-        group: GroupView<'a>,
-        secret: SecretView<'a>,
-    ) -> impl Iterator<Item = Locked> {
-        self.wraps().filter_map(move |wrap| {
-            let key = group.key(&wrap.gmk)?;
-            Some(self.0.locked(secret.row().kind, wrap, key))
-        })
+    /// What it takes to open it: its wraps under keys of `group` that reveal.
+    pub(crate) fn locked(self, group: GroupView<'a>, secret: SecretView<'a>) -> Locked {
+        let locks = self.wraps().filter_map(|wrap| {
+            let key = group.key(&wrap.gmk).filter(|key| key.state.reveals())?;
+            Some(Lock::of(wrap, key))
+        });
+        self.0.locked(secret.row().kind, locks.collect())
     }
 
     /// The master keys that wrap its data key.

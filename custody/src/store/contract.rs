@@ -12,6 +12,7 @@ use crate::{
     compliance::rules::Adopted,
     envelope::{PlaintextDek, SealedContent, SealedDigest, WrappedDek, Wrapping},
     group::{Group, KeyState, MasterKey, Purpose},
+    holder::{Holders, TokenId},
     label::About,
     name::{GroupName, InstanceId, KeyId, RuleId, SecretId, VersionId},
     policy::rule::{Patterns, Rate, Rule, Selectors, Terms},
@@ -163,6 +164,7 @@ fn group() -> Group {
         name: "web".parse().expect("a name"),
         purpose: purpose("für alle"),
         cache: cache::Terms::new(300, u32::MAX, 0).ok(),
+        holders: Holders::only(TokenId::new("token", "1")),
         created: 1,
         created_by: 2,
     }
@@ -325,8 +327,7 @@ fn master_key() -> MasterKey {
         state: KeyState::Active,
         wrapping: Wrapping::Aes256Gcm,
         canary: WrappedDek::from_blob([1; 60]),
-        token_label: "a token".into(),
-        token_serial: "00ff".into(),
+        token: TokenId::new("a token", "00ff"),
         reserved: 64,
         created: 1,
     }

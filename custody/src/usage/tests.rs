@@ -6,6 +6,7 @@ use super::{visits::MAX_VERSIONS, *};
 use crate::{
     envelope::PlaintextDek,
     group::Group,
+    holder::{Holders, TokenId},
     policy::rule::{Patterns, Rate, Selectors, Terms},
     row::{Row, RowKey},
     state::edit::Edit,
@@ -178,6 +179,7 @@ fn a_replay_counts_the_same() {
         name: "web".parse().unwrap(),
         purpose: crate::group::Purpose::default(),
         cache: None,
+        holders: Holders::only(TokenId::new("token", "1")),
         created: 0,
         created_by: 0,
     };

@@ -5,6 +5,7 @@ use std::num::NonZeroU64;
 use custody::{
     envelope::{PlaintextDek, SealedContent, WrappedDek, Wrapping},
     group::{Group, KeyState, MasterKey},
+    holder::{Holders, TokenId},
     name::{KeyId, RuleId, SecretId, VersionId},
     policy::{
         Wanted,
@@ -113,6 +114,7 @@ pub(crate) fn state(rules: &[Rule]) -> State {
             name: group.parse().unwrap(),
             purpose: custody::group::Purpose::default(),
             cache: None,
+            holders: Holders::only(TokenId::new("token", "1")),
             created: 0,
             created_by: 0,
         }));
@@ -125,8 +127,7 @@ pub(crate) fn state(rules: &[Rule]) -> State {
                 state,
                 wrapping: Wrapping::Aes256Gcm,
                 canary: WrappedDek::from_blob([1; 60]),
-                token_label: String::new(),
-                token_serial: String::new(),
+                token: TokenId::new("", ""),
                 reserved: 0,
                 created: 0,
             })

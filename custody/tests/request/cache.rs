@@ -90,10 +90,10 @@ impl Cached {
         let permit = permits.into_iter().next().unwrap();
         let sealed = self.world.sealed[number as usize - 1].clone();
         let (from, released) = match permit.claim(Some(sealed)).unwrap() {
-            Claimed::Token(claim) => (From::Token, claim.open(&self.world.dek)),
+            Claimed::Token(claim) => (From::Token, claim.open(&dek())),
             Claimed::Fresh(fresh) => {
                 let keeping = fresh.keeping(&self.cache);
-                (From::Fresh, keeping.open(&self.world.dek))
+                (From::Fresh, keeping.open(&dek()))
             }
             Claimed::Cache(lent) => (From::Cache, lent.open()),
         };
@@ -263,7 +263,7 @@ fn any_change_of_the_group_has_all_its_keys_forgotten() {
                 generation: 2,
                 ..master_key(KeyState::Active)
             };
-            change::key::rotate_group(state, next, false)
+            change::key::rotate_group(state, &name("web"), vec![next], false)
         },
     ];
     for make in changes {
@@ -324,7 +324,7 @@ fn a_change_of_another_group_leaves_them() {
         group: name("other"),
         ..master_key(KeyState::Active)
     };
-    let (edit, _) = change::create_group(&cached.world.state, group, key).unwrap();
+    let (edit, _) = change::create_group(&cached.world.state, group, vec![key]).unwrap();
     cached.follow(edit);
     assert_eq!(cached.fetch(), From::Cache);
 }

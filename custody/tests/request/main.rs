@@ -40,7 +40,7 @@ fn a_granted_caller_gets_its_content_and_that_is_on_record() {
         let index = if expected == "one" { 0 } else { 1 };
         let claim = at_token(permit.claim(Some(world.sealed[index].clone())).unwrap());
         let delivery = claim
-            .open(&world.dek)
+            .open(&dek())
             .unwrap()
             .as_stored()
             .unwrap()
@@ -133,7 +133,7 @@ fn content_is_not_handed_to_a_caller_that_drifted() {
     );
     let permit = now(journal::record(decision, &Paper::default())).unwrap();
     let claim = at_token(permit.claim(Some(world.sealed[1].clone())).unwrap());
-    let released = claim.open(&world.dek).unwrap();
+    let released = claim.open(&dek()).unwrap();
     let written = released.as_stored().unwrap();
     assert_eq!(written.hand_over(&evidence(0)).unwrap_err(), Drift::Ids);
 }
@@ -166,7 +166,7 @@ fn content_is_written_in_a_format_before_the_caller_is_looked_at_again() {
         );
         let permit = now(journal::record(decision, &Paper::default())).unwrap();
         let claim = at_token(permit.claim(Some(world.sealed[1].clone())).unwrap());
-        claim.open(&world.dek).unwrap()
+        claim.open(&dek()).unwrap()
     };
     let json = Rendering::new(Format::Json, None).unwrap();
     let written = released().render(&json).unwrap();

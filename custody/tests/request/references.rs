@@ -9,6 +9,7 @@ use custody::{
         put::{self, Terms},
     },
     envelope::{Content, SealedContent, WrappedDek},
+    holder::{Holders, TokenId},
     name::{RuleId, SecretId, VersionId},
     reference::Reference,
     role::{Assignment, Operator, Role},
@@ -80,7 +81,7 @@ impl Shelf {
                 nonce: [0; 12],
                 ciphertext: vec![number.to_le_bytes()[0]],
             },
-            wrapped: WrappedDek::from_blob([2; 60]),
+            wraps: vec![(place.keys[0].id, WrappedDek::from_blob([2; 60]))],
         };
         let (edit, _) = put::put_secret(state, place, written, terms, &self.writer, 5)?;
         self.world.follow(edit);
@@ -310,6 +311,7 @@ fn a_secret_of_another_group_is_referred_to_by_those_who_may_see_it_only() {
         name: name("shop"),
         purpose: custody::group::Purpose::default(),
         cache: None,
+        holders: Holders::only(TokenId::new("token", "1")),
         created: 1,
         created_by: 0,
     };
@@ -318,7 +320,7 @@ fn a_secret_of_another_group_is_referred_to_by_those_who_may_see_it_only() {
         group: name("shop"),
         ..crate::world::master_key(custody::group::KeyState::Active)
     };
-    let (edit, _) = change::create_group(&shelf.world.state, group, key).unwrap();
+    let (edit, _) = change::create_group(&shelf.world.state, group, vec![key]).unwrap();
     shelf.world.follow(edit);
     let refers = [("keystore", "custody:web/key")];
     shelf.put("shop/ctx", "tls-context", &refers).unwrap();

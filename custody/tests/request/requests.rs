@@ -43,7 +43,7 @@ fn write(
         version: &place.version,
         kind: accepted.kind.name(),
     };
-    let sealed = SealedContent::seal(&accepted.content, &world.dek, context).unwrap();
+    let sealed = SealedContent::seal(&accepted.content, &dek(), context).unwrap();
     let written = put::Written {
         about: &custody::label::About::default(),
         is_made: true,
@@ -51,7 +51,7 @@ fn write(
         accepted,
         fingerprint: world.state.fingerprint(&id(), &accepted.content),
         sealed: sealed.clone(),
-        wrapped: WrappedDek::from_blob([2; 60]),
+        wraps: vec![(place.keys[0].id, WrappedDek::from_blob([2; 60]))],
     };
     let (edit, _) = put::put_secret(&world.state, place, written, terms, &operator, 2)?;
     world.follow(edit);
@@ -111,7 +111,7 @@ fn used<P: Purpose>(
     let paper = Paper::default();
     let permit = now(inward::record(intend(), &paper)).unwrap();
     let claim = permit.claim(Some(sealed)).unwrap();
-    (claim.open(&world.dek).unwrap(), paper.text())
+    (claim.open(&dek()).unwrap(), paper.text())
 }
 
 #[test]

@@ -16,6 +16,7 @@ use custody::{
     change::{self, put},
     envelope::{Context, PlaintextDek, SealedContent, WrappedDek, Wrapping},
     group::{Group, KeyState, MasterKey},
+    holder::{Holders, TokenId},
     journal::{self, Event, Journal, Receipt, Refusal},
     name::{GroupName, KeyId, RuleId, SecretId},
     policy::{
@@ -124,12 +125,11 @@ pub(crate) fn wanted(secret: &str, version: Option<u32>) -> Wanted {
 }
 
 /// A state with the group `web`, two versions of the password `web/db`, and a grant on
-/// `d*` to uid 33; the sealed contents, and the one DEK that seals both.
+/// `d*` to uid 33; and the sealed contents, both under [`dek`].
 pub(crate) struct World {
     pub(crate) state: State,
     pub(crate) edits: Vec<custody::state::edit::Plan>,
     pub(crate) sealed: Vec<SealedContent>,
-    pub(crate) dek: PlaintextDek,
 }
 
 pub(crate) fn master_key(state: KeyState) -> MasterKey {
@@ -140,11 +140,15 @@ pub(crate) fn master_key(state: KeyState) -> MasterKey {
         state,
         wrapping: Wrapping::Aes256Gcm,
         canary: WrappedDek::from_blob([1; 60]),
-        token_label: "t".into(),
-        token_serial: "s".into(),
+        token: TokenId::new("token", "1"),
         reserved: 0,
         created: 1,
     }
+}
+
+/// What seals both contents.
+pub(crate) fn dek() -> PlaintextDek {
+    PlaintextDek::take(&mut [5; 32]).unwrap()
 }
 
 pub(crate) fn world() -> World {
@@ -152,17 +156,17 @@ pub(crate) fn world() -> World {
         state: State::empty(row_key()),
         edits: Vec::new(),
         sealed: Vec::new(),
-        dek: PlaintextDek::take(&mut [5; 32]).unwrap(),
     };
     let group = Group {
         name: name("web"),
         purpose: custody::group::Purpose::default(),
         cache: None,
+        holders: Holders::only(TokenId::new("token", "1")),
         created: 1,
         created_by: 0,
     };
     let (edit, _) =
-        change::create_group(&world.state, group, master_key(KeyState::Active)).unwrap();
+        change::create_group(&world.state, group, vec![master_key(KeyState::Active)]).unwrap();
     world.follow(edit);
     let operator = world.writer();
     for password in ["one", "two"] {
@@ -179,7 +183,7 @@ pub(crate) fn world() -> World {
             version: &place.version,
             kind: kind.name(),
         };
-        let sealed = SealedContent::seal(&accepted.content, &world.dek, context).unwrap();
+        let sealed = SealedContent::seal(&accepted.content, &dek(), context).unwrap();
         let wrapped = WrappedDek::from_blob([2; 60]);
         world.sealed.push(sealed.clone());
         let written = put::Written {
@@ -189,7 +193,7 @@ pub(crate) fn world() -> World {
             accepted: &accepted,
             fingerprint: world.state.fingerprint(&id, &accepted.content),
             sealed,
-            wrapped,
+            wraps: vec![(place.keys[0].id, wrapped)],
         };
         let terms = put::Terms::default();
         let (edit, _) = put::put_secret(&world.state, place, written, terms, &operator, 2).unwrap();

@@ -106,6 +106,7 @@ methods! {
     set_cache(v1::SetCacheRequest) -> v1::Group = SetCache;
     rotate_group(v1::RotateGroupRequest) -> v1::Group = RotateGroup;
     compromise_master_key(v1::CompromiseMasterKeyRequest) -> v1::Group = CompromiseMasterKey;
+    hold_group(v1::HoldGroupRequest) -> v1::Group = HoldGroup;
     destroy_master_key(v1::DestroyMasterKeyRequest) -> v1::Group = DestroyMasterKey;
     spare_master_key(v1::SpareMasterKeyRequest) -> v1::Group = SpareMasterKey;
     put_secret(v1::PutSecretRequest) -> v1::Version = PutSecret;

@@ -215,6 +215,7 @@ fn lines(findings: &[Finding]) -> String {
 fn code_of(error: &change::Error) -> Code {
     match error {
         change::Error::GroupExists(_) => Code::AlreadyExists,
+        change::Error::TooFewTokens { .. } => Code::Unavailable,
         change::Error::RefersUnseen { .. } => Code::PermissionDenied,
         change::Error::NoSuchGroup(_)
         | change::Error::NoSuchSecret(_)

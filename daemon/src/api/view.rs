@@ -10,6 +10,7 @@ use custody::{
     caller::{Evidence, observation::Pinned},
     compliance::rules::Rules,
     group::{MasterKey, Millis},
+    holder::TokenId,
     label::Labels,
     lint::Finding,
     policy::rule::{Rule, Terms},
@@ -22,10 +23,14 @@ use custody::{
         visits::{Fetched, Visits},
     },
 };
+use hsm::WorkerState;
 use prost_types::Timestamp;
 use proto::v1;
 
-use crate::custodian::{Custodian, Error, Use};
+use crate::{
+    custodian::{Custodian, Error, Use},
+    tokens::{Presence, Token},
+};
 
 pub(super) fn timestamp(millis: Millis) -> Timestamp {
     let (seconds, rest) = (millis / 1000, millis % 1000);
@@ -160,6 +165,13 @@ pub(super) fn group(group: GroupView<'_>, custodian: &Custodian) -> v1::Group {
             uses: terms.uses(),
             outage_seconds: terms.outage_seconds(),
         }),
+        holders: row
+            .holders
+            .tokens()
+            .iter()
+            .map(|token| holder(group, token, custodian))
+            .collect(),
+        writes: row.holders.writes().name().to_owned(),
     }
 }
 
@@ -192,21 +204,41 @@ pub(super) fn moment(at: SystemTime) -> Timestamp {
     timestamp(Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX))
 }
 
+fn holder(group: GroupView<'_>, token: &TokenId, custodian: &Custodian) -> v1::Holder {
+    let key = group.protecting().find(|key| key.token == *token);
+    let problem = match custodian.tokens().get(token).map(Token::presence) {
+        Some(Presence::Here(client)) => match client.health().borrow().state.clone() {
+            WorkerState::Failed { problem, .. } => Some(problem),
+            _ => None,
+        },
+        Some(Presence::Away(Some(why))) => Some(format!("away: {why}")),
+        Some(Presence::Away(None)) => Some("it is being looked for".to_owned()),
+        None => Some("the configuration does not have it".to_owned()),
+    };
+    v1::Holder {
+        label: token.label.clone(),
+        serial: token.serial.clone(),
+        problem,
+        lacks: key.map(|key| group.lacks(&key.id)),
+    }
+}
+
 pub(super) fn master_key(
     group: GroupView<'_>,
     key: &MasterKey,
     custodian: &Custodian,
 ) -> v1::MasterKey {
-    let canary = custodian.hsm().canary(&key.id);
+    let client = custodian.tokens().client(&key.token).ok();
+    let canary = client.as_ref().and_then(|client| client.canary(&key.id));
     v1::MasterKey {
         id: key.id.to_string(),
         generation: key.generation,
         state: key.state.name().to_owned(),
         wrapping: key.wrapping.name().to_owned(),
-        token_label: key.token_label.clone(),
-        token_serial: key.token_serial.clone(),
+        token_label: key.token.label.clone(),
+        token_serial: key.token.serial.clone(),
         created: Some(timestamp(key.created)),
-        refused: custodian.hsm().refused(&key.id),
+        refused: client.and_then(|client| client.refused(&key.id)),
         canary: canary.as_ref().map(|canary| moment(canary.at)),
         canary_problem: canary.and_then(|canary| canary.problem),
         wraps: group.wraps(&key.id),

@@ -15,14 +15,14 @@ use crate::{attest, log};
 
 mod token;
 
-use token::RawToken;
+use token::RawTokens;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Raw {
     state_directory: PathBuf,
     listen: RawListen,
-    token: RawToken,
+    token: RawTokens,
     #[serde(default)]
     journal: RawJournal,
     #[serde(default)]
@@ -153,13 +153,13 @@ impl Raw {
                 self.journal.checkpoint_interval,
             )?,
         };
-        let (token, worker) = self.token.check()?;
+        let (tokens, workers) = self.token.check()?;
         Ok(Config {
             state_directory,
             manager,
             provider,
             metrics,
-            token,
+            tokens,
             key_invocations: self.limits.key_invocations()?,
             segment_size: size("journal.segment-size", &self.journal.segment_size)?,
             attestation: self.attestation.check()?,
@@ -170,7 +170,7 @@ impl Raw {
                 drain: positive("limits.drain", self.limits.drain)?,
                 rewrap_share: self.limits.share()?,
                 limits: self.limits.check()?,
-                worker,
+                workers,
             },
             path: path.to_owned(),
         })

@@ -27,10 +27,44 @@ fn written(text: &str) -> Result<Config, Error> {
 fn a_short_file_is_enough() {
     let config = written(FINE).unwrap();
     assert_eq!(config.segment_size, 64 << 20);
-    assert_eq!(config.token.deadline, Duration::from_secs(5));
-    assert_eq!(config.live.worker.wrappings, Wrapping::ALL);
+    assert_eq!(config.tokens[0].deadline, Duration::from_secs(5));
+    assert_eq!(config.live.workers[0].wrappings, Wrapping::ALL);
     assert_eq!(config.attestation.senders, Senders::Checked);
     assert_eq!(config.attestation.attestor.tracers, Tracers::Refused);
+}
+
+#[test]
+fn there_may_be_several_tokens_with_a_latch_each() {
+    let other =
+        "\n[[token]]\nmodule = \"/y.so\"\nlabel = \"l\"\nserial = \"2\"\npin = \"prompt\"\n";
+    let several = FINE.replace("[token]", "[[token]]") + other;
+    let config = written(&several).unwrap();
+    let settings: Vec<_> = config.workers().collect();
+    let serials = settings.iter().map(|settings| settings.token.serial());
+    assert_eq!(Vec::from_iter(serials), ["1", "2"]);
+    assert_eq!(settings[0].pin_latch, Path::new("/s/pin-refused"));
+    assert_ne!(settings[1].pin_latch, settings[0].pin_latch);
+    assert_eq!(config.needs_restart(&written(&several).unwrap()), None);
+    let sessions = several.replace("serial = \"2\"", "serial = \"2\"\nsessions = 3");
+    let setting = config.needs_restart(&written(&sessions).unwrap());
+    assert_eq!(setting, Some("token.sessions"));
+
+    for (wrong, named) in [
+        (
+            several.replace("serial = \"2\"", "serial = \"1\""),
+            "two tokens",
+        ),
+        (several.replace("serial = \"2\"", ""), "label and serial"),
+        (several.replace("/y.so", "y.so"), "token.module"),
+        (several.replace("prompt", "1234"), "token.pin"),
+        (
+            format!("token = []\n{}", FINE.split("[token]").next().unwrap()),
+            "or several [[token]]",
+        ),
+    ] {
+        let error = written(&wrong).unwrap_err().to_string();
+        assert!(error.contains(named), "{error}");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
+use aws_lc_rs::digest::{SHA256, digest};
 use custody::envelope::Wrapping;
 use hsm::{PinSource, TokenSelector};
 
@@ -37,23 +38,64 @@ pub(crate) struct Worker {
 
 impl Worker {
     /// A PIN that can be had once is had at the start.
-    pub(super) fn pin_may_become(&self, other: &Self) -> bool {
+    fn pin_may_become(&self, other: &Self) -> bool {
         let can_be_read = |worker: &Self| worker.pin.can_be_read_again();
         self.pin == other.pin || can_be_read(self) && can_be_read(other)
     }
 }
 
 impl Config {
+    /// Whether all tokens agree with those of `other` in `what`.
+    pub(super) fn same_of_tokens<T: PartialEq>(
+        &self,
+        other: &Self,
+        what: impl Fn(&Token) -> T,
+    ) -> bool {
+        let what = |config: &Self| Vec::from_iter(config.tokens.iter().map(&what));
+        what(self) == what(other)
+    }
+
+    pub(super) fn pins_may_become(&self, other: &Self) -> bool {
+        let mut workers = self.live.workers.iter().zip(&other.live.workers);
+        workers.all(|(worker, other)| worker.pin_may_become(other))
+    }
+
     /// For a command that is soon over: another worker would be in the middle of its login.
     pub(crate) fn with_one_worker(&self) -> Self {
         let mut config = self.clone();
-        config.token.workers = NonZeroUsize::MIN;
+        for token in &mut config.tokens {
+            token.workers = NonZeroUsize::MIN;
+        }
         config
     }
 
-    /// How the worker is started, logging as we do.
+    /// How each token's workers are started, logging as we do: the first token's first.
+    pub(crate) fn workers(&self) -> impl Iterator<Item = hsm::Settings> {
+        let meters = hsm::Meters::default();
+        let tokens = self.tokens.iter().zip(&self.live.workers);
+        tokens.map(move |(token, worker)| hsm::Settings {
+            meters: meters.of(token.selector.serial()),
+            ..self.settings(token.clone(), worker.clone())
+        })
+    }
+
+    /// The first token, which has the keys of the installation.
     pub(crate) fn worker(&self) -> hsm::Settings {
-        let (token, worker) = (self.token.clone(), self.live.worker.clone());
+        self.settings(self.tokens[0].clone(), self.live.workers[0].clone())
+    }
+
+    /// The note that a token refused its PIN, which says nothing of another's.
+    pub(crate) fn latch(&self, token: &TokenSelector) -> PathBuf {
+        if self.tokens[0].selector == *token {
+            return self.state_directory.join("pin-refused");
+        }
+        let name = digest(&SHA256, token.to_string().as_bytes());
+        let name = hex::encode(&name.as_ref()[..8]);
+        self.state_directory.join(format!("pin-refused-{name}"))
+    }
+
+    fn settings(&self, token: Token, worker: Worker) -> hsm::Settings {
+        let pin_latch = self.latch(&token.selector);
         let mut environment = worker.environment;
         environment.extend(log::environment(self.log_format, self.live.log_level));
         hsm::Settings {
@@ -73,7 +115,8 @@ impl Config {
             canary_interval: token.canary_interval,
             wrappings: worker.wrappings,
             codes: worker.codes,
-            pin_latch: self.state_directory.join("pin-refused"),
+            pin_latch,
+            meters: hsm::Meters::default(),
         }
     }
 }

@@ -64,7 +64,8 @@ impl Custodian {
             journal: copied.end,
             members: copied.members,
         });
-        let signature = self.hsm.sign(&self.system.journal_key, unsigned.digest());
+        let token = self.tokens.first();
+        let signature = token.sign(&self.system.journal_key, unsigned.digest());
         let sealed = unsigned.sign(&signature.await.map_err(Error::Hsm)?);
         self.record(Event::Backup {
             backup: sealed.manifest().backup,

@@ -124,7 +124,7 @@ impl Custodian {
             .await
             .map_err(Error::Database)?;
         let claim = permit.claim(stored)?;
-        let opened = self.hsm.unwrap_dek(claim).await.map_err(Error::Hsm)?;
+        let opened = self.tokens.unwrap(claim).await.map_err(Error::Hsm)?;
         opened.ok_or(Error::NoFields)
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use custody::{
     change,
     group::{Group, Millis, Purpose},
+    holder::Holders,
     journal::{Event, change::Change},
     name::{GroupName, SecretId},
     role::Operator,
@@ -63,32 +64,31 @@ pub(crate) fn now() -> Millis {
 }
 
 impl Custodian {
-    /// Makes a group, and its first master key in the token.
+    /// Makes a group, and its first master keys in its tokens.
     pub(crate) async fn create_group(
         self: &Arc<Self>,
         operator: Operator,
         name: GroupName,
         purpose: Purpose,
+        holders: Holders,
     ) -> Result<(), Error> {
         let this = Arc::clone(self);
         to_its_end(async move {
             let writer = &mut *this.writer().await?;
             change::check_new_group(&this.state(), &name)?;
-            let first = this.make_key(&name, 1).await?;
-            let id = first.id;
+            let made = this.make_keys(&name, 1, holders.tokens()).await;
             let group = Group {
                 name,
                 purpose,
                 cache: None,
-                created: first.created,
+                holders,
+                created: now(),
                 created_by: operator.evidence().uid,
             };
-            let (edit, change) = change::create_group(&this.state(), group, first)?;
-            let written = this.commit(writer, Some(&operator), edit, change).await;
-            if !was_made(&written) {
-                tracing::warn!(key = %id, "a key was made in the token for a group that was not");
-            }
-            written
+            this.commit_made(writer, Some(&operator), made, |state, keys| {
+                change::create_group(state, group, keys)
+            })
+            .await
         })
         .await
     }

@@ -41,7 +41,8 @@ impl Custodian {
         let head = position.head;
         let digest = head.checkpoint_digest(&self.system.instance);
         let signature = self
-            .hsm
+            .tokens
+            .first()
             .sign(&self.system.journal_key, digest)
             .await
             .map_err(Error::Hsm)?;

@@ -73,8 +73,9 @@ impl Custodian {
 
     fn is_worn(&self, group: &GroupName) -> bool {
         let state = self.state();
-        let key = state.group(group).and_then(|group| group.keys().last());
-        key.is_some_and(|key| self.invocations().is_worn(key))
+        let group = state.group(group);
+        let mut keys = group.into_iter().flat_map(|group| group.protecting());
+        keys.any(|key| self.invocations().is_worn(key))
     }
 
     /// Has another take the place of each master key that is not to encrypt much longer.

@@ -3,28 +3,60 @@
 use std::sync::Arc;
 
 use custody::{
-    change::{self, key::Deed},
+    change::{
+        self, hold,
+        key::{self, Deed},
+    },
     group::{KeyState, MasterKey},
+    holder::{Holders, TokenId, Writes},
+    journal::change::Change,
     name::GroupName,
     role::Operator,
+    state::{State, edit::Edit},
 };
 
 use super::{
     Custodian, Error,
-    changes::{now, to_its_end, was_made},
+    changes::{Writer, now, to_its_end, was_made},
 };
 
+/// Master keys that were just made, and why there is none in some of the tokens.
+#[derive(Debug, Default)]
+pub(super) struct Made {
+    keys: Vec<MasterKey>,
+    problem: Option<hsm::Error>,
+}
+
 impl Custodian {
-    /// A master key for `group`, just made in the token.
-    pub(super) async fn make_key(
+    /// A master key for `group` in each of `tokens` that makes one.
+    pub(super) async fn make_keys(
         &self,
         group: &GroupName,
         generation: u32,
-    ) -> Result<MasterKey, Error> {
+        tokens: impl IntoIterator<Item = &TokenId>,
+    ) -> Made {
+        let mut made = Made::default();
+        for token in tokens {
+            match self.make_key(group, generation, token).await {
+                Ok(key) => made.keys.push(key),
+                Err(error) => {
+                    tracing::warn!(%token, %group, %error, "a token makes no master key");
+                    made.problem = Some(error);
+                }
+            }
+        }
+        made
+    }
+
+    async fn make_key(
+        &self,
+        group: &GroupName,
+        generation: u32,
+        token: &TokenId,
+    ) -> Result<MasterKey, hsm::Error> {
         let label = format!("custodyd {group} {generation}");
-        let made = self.hsm.generate_gmk(&label).await.map_err(Error::Hsm)?;
+        let made = self.tokens.client(token)?.generate_gmk(&label).await?;
         let reserved = self.invocations().born(made.id);
-        let token = self.hsm.token();
         Ok(MasterKey {
             id: made.id,
             group: group.clone(),
@@ -32,14 +64,13 @@ impl Custodian {
             state: KeyState::Active,
             wrapping: made.wrapping,
             canary: made.canary,
-            token_label: token.label,
-            token_serial: token.serial,
+            token: token.clone(),
             reserved,
             created: now(),
         })
     }
 
-    /// Makes the next generation of a group's master key, which protects from now on. What the
+    /// Makes the next generation of a group's master keys, which protects from now on. What the
     /// former ones protected is moved to it in the background. Without an operator it is the
     /// daemon that does it.
     pub(crate) async fn rotate_group(
@@ -52,22 +83,63 @@ impl Custodian {
         let this = Arc::clone(self);
         to_its_end(async move {
             let writer = &mut *this.writer().await?;
-            let generation = change::key::next_generation(&this.state(), &group, expected)?;
-            let next = this.make_key(&group, generation).await?;
-            let id = next.id;
-            let (edit, change) = change::key::rotate_group(&this.state(), next, is_compromised)?;
-            let written = this.commit(writer, operator.as_ref(), edit, change).await;
-            if was_made(&written) {
-                this.moving.wake();
-            } else {
-                tracing::warn!(key = %id, "a key was made in the token for a generation that was not");
-            }
-            written
+            let generation = key::next_generation(&this.state(), &group, expected)?;
+            let holders = this.holders(&group)?;
+            let made = this.make_keys(&group, generation, holders.tokens()).await;
+            this.commit_made(writer, operator.as_ref(), made, |state, keys| {
+                key::rotate_group(state, &group, keys, is_compromised)
+            })
+            .await
         })
         .await
     }
 
-    /// Does `deed` to a generation of a group's master key.
+    /// Has other tokens hold a group, or has writes need more or fewer of them.
+    pub(crate) async fn hold_group(
+        self: &Arc<Self>,
+        operator: Operator,
+        group: GroupName,
+        holders: Holders,
+    ) -> Result<(), Error> {
+        let this = Arc::clone(self);
+        to_its_end(async move {
+            let writer = &mut *this.writer().await?;
+            let (generation, new) = this.newcomers(&group, &holders)?;
+            let made = this.make_keys(&group, generation, &new).await;
+            this.commit_made(writer, Some(&operator), made, |state, keys| {
+                hold::hold(state, &group, holders, keys)
+            })
+            .await
+        })
+        .await
+    }
+
+    /// Gives those tokens of a group that lack a master key, and are there, one.
+    pub(super) async fn join(self: &Arc<Self>, group: &GroupName) -> Result<(), Error> {
+        let holders = self.holders(group)?;
+        if self.newcomers(group, &holders)?.1.is_empty() {
+            return Ok(());
+        }
+        let (this, group) = (Arc::clone(self), group.clone());
+        to_its_end(async move {
+            let writer = &mut *this.writer().await?;
+            let (generation, mut vacant) = this.newcomers(&group, &this.holders(&group)?)?;
+            vacant.retain(|token| this.tokens.client(token).is_ok());
+            let made = this.make_keys(&group, generation, &vacant).await;
+            if made.keys.is_empty() {
+                return made
+                    .problem
+                    .map_or(Ok(()), |problem| Err(Error::Hsm(problem)));
+            }
+            this.commit_made(writer, None, made, |state, keys| {
+                hold::join(state, &group, keys)
+            })
+            .await
+        })
+        .await
+    }
+
+    /// Does `deed` to a generation of a group's master keys.
     pub(crate) async fn live_key(
         self: &Arc<Self>,
         operator: Operator,
@@ -78,14 +150,94 @@ impl Custodian {
         let this = Arc::clone(self);
         to_its_end(async move {
             let writer = &mut *this.writer().await?;
-            let lived = change::key::live(&this.state(), &group, generation, deed, now());
+            let lived = key::live(&this.state(), &group, generation, deed, now());
             let (edit, change) = lived?;
             let written = this.commit(writer, Some(&operator), edit, change).await;
             if was_made(&written) {
-                this.moving.wake();
+                this.mind_keys();
             }
             written
         })
         .await
+    }
+
+    /// The tokens that are said to hold a new group, all if none is said.
+    pub(crate) fn holders_of(&self, names: &[String], writes: Writes) -> Result<Holders, Error> {
+        let all = self.tokens.all().map(|token| Ok(token.id().clone()));
+        let tokens: Result<_, Error> = match names {
+            [] => all.collect(),
+            names => names.iter().map(|name| self.token_named(name)).collect(),
+        };
+        Holders::new(tokens?, writes).map_err(|error| Error::Malformed {
+            field: "tokens",
+            text: String::new(),
+            problem: error.to_string(),
+        })
+    }
+
+    /// The token of that label or serial number.
+    pub(crate) fn token_named(&self, name: &str) -> Result<TokenId, Error> {
+        self.tokens.named(name).map_err(|error| Error::Malformed {
+            field: "token",
+            text: name.to_owned(),
+            problem: error.to_string(),
+        })
+    }
+
+    /// Which tokens hold a group.
+    pub(crate) fn holders(&self, group: &GroupName) -> Result<Holders, Error> {
+        let state = self.state();
+        let group = state
+            .group(group)
+            .ok_or_else(|| change::Error::NoSuchGroup(group.clone()))?;
+        Ok(group.row().holders.clone())
+    }
+
+    /// The newest generation of a group, and those of `holders` that have no key of it.
+    fn newcomers(
+        &self,
+        group: &GroupName,
+        holders: &Holders,
+    ) -> Result<(u32, Vec<TokenId>), Error> {
+        let state = self.state();
+        let group = state
+            .group(group)
+            .ok_or_else(|| change::Error::NoSuchGroup(group.clone()))?;
+        let has_key = |token: &&TokenId| group.protecting().any(|key| key.token == **token);
+        let new = holders.tokens().iter().filter(|token| !has_key(token));
+        Ok((group.generation(), new.cloned().collect()))
+    }
+
+    /// Makes the change that `change` makes of keys just made. If it is not made they are left
+    /// over.
+    pub(super) async fn commit_made(
+        &self,
+        writer: &mut Writer,
+        operator: Option<&Operator>,
+        made: Made,
+        change: impl FnOnce(&State, Vec<MasterKey>) -> Result<(Edit, Change), change::Error>,
+    ) -> Result<(), Error> {
+        let Made { keys, problem } = made;
+        let ids: Vec<_> = keys.iter().map(|key| key.id).collect();
+        let change = change(&self.state(), keys);
+        let written = match (change, problem) {
+            (Ok((edit, change)), _) => self.commit(writer, operator, edit, change).await,
+            // What kept the tokens that are missing says more.
+            (Err(change::Error::TooFewTokens { .. }), Some(problem)) => Err(Error::Hsm(problem)),
+            (Err(error), _) => Err(error.into()),
+        };
+        if was_made(&written) {
+            self.mind_keys();
+        } else {
+            for key in ids {
+                tracing::warn!(%key, "a key was made in a token for a change that was not");
+            }
+        }
+        written
+    }
+
+    /// Has the background look at the master keys.
+    pub(crate) fn mind_keys(&self) {
+        self.moving.wake();
     }
 }

@@ -5,8 +5,9 @@ use std::{sync::Arc, time::Instant};
 
 use custody::{
     change::{self, key::Deed},
-    name::GroupName,
-    renew::{Renewal, Renewed},
+    envelope::WrappedDek,
+    name::{GroupName, KeyId},
+    renew::{Renewal, Renewed, Resealed},
     role::Operator,
     state::view::GroupView,
 };
@@ -98,24 +99,44 @@ impl Custodian {
             Ok(claim) => claim,
         };
         let began = Instant::now();
-        let resealed = self.hsm.unwrap_dek(claim).await.map_err(Error::Hsm)?;
+        let resealed = self.tokens.unwrap(claim).await.map_err(Error::Hsm)?;
         let mut busy = began.elapsed();
         let resealed = resealed.map_err(Error::Seal)?;
-        let mut wraps = Vec::with_capacity(resealed.to().len());
-        for gmk in resealed.to() {
-            let counted = self.count_in_turn(group, *gmk).await?;
-            let began = Instant::now();
-            let wrapped = self
-                .hsm
-                .protect_dek(counted, resealed.dek(), resealed.context(gmk))
-                .await
-                .map_err(Error::Hsm)?;
-            busy += began.elapsed();
-            wraps.push((*gmk, wrapped));
-        }
+        let began = Instant::now();
+        let wraps = self.wrap_resealed(group, &resealed).await?;
+        busy += began.elapsed();
         let renewed = resealed.wrapped(wraps);
         pace.rest(busy).await;
         Ok(renewed)
+    }
+
+    /// The fresh data key under each master key that protects, as far as their tokens do it and at
+    /// least as far as the group's policy wants. The others get it later.
+    async fn wrap_resealed(
+        self: &Arc<Self>,
+        group: &GroupName,
+        resealed: &Resealed,
+    ) -> Result<Vec<(KeyId, WrappedDek)>, Error> {
+        let mut wraps = Vec::with_capacity(resealed.to().len());
+        let mut problem = None;
+        for gmk in resealed.to() {
+            let wrapped = match self.tokens.with_key(gmk) {
+                Some(token) => {
+                    let counted = self.count_in_turn(group, *gmk).await?;
+                    let (dek, context) = (resealed.dek(), resealed.context(gmk));
+                    token.protect_dek(counted, dek, context).await
+                }
+                None => Err(hsm::Error::KeyNotLoaded { id: *gmk }),
+            };
+            match wrapped {
+                Ok(wrapped) => wraps.push((*gmk, wrapped)),
+                Err(error) => problem = Some(error),
+            }
+        }
+        match problem {
+            Some(problem) if !self.holders(group)?.suffice(wraps.len()) => Err(Error::Hsm(problem)),
+            _ => Ok(wraps),
+        }
     }
 
     async fn write_renewed(

@@ -1,5 +1,6 @@
-//! Emptying master keys whose time is over, and destroying them when that was said: in the
-//! background, a little at a time. What someone may know the data keys of is renewed first.
+//! What is done for master keys in the background, a little at a time: what someone may know the
+//! data keys of is renewed; tokens that lack a master key get one, and keys that lack data keys
+//! get them; those whose time is over are emptied, and destroyed when that was said.
 
 use std::{
     collections::HashSet,
@@ -7,7 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use custody::{change, name::GroupName, rewrap::Moved};
+use custody::{
+    change,
+    envelope::WrappedDek,
+    invocation::Invocation,
+    name::{GroupName, KeyId},
+    rewrap::{Move, Moved, Way},
+};
 use tokio::sync::Notify;
 
 use super::{
@@ -17,6 +24,9 @@ use super::{
 
 /// How many versions are moved by one change.
 const BATCH: usize = 64;
+
+/// How many wraps are taken away by one change. It costs the token nothing.
+const DROPPED: usize = 1024;
 
 /// How often it is looked at whether a key is to be destroyed, or emptied after all.
 const LOOK: Duration = Duration::from_secs(30);
@@ -97,18 +107,16 @@ impl Custodian {
     async fn move_on(
         self: &Arc<Self>,
         pace: &mut Pace<impl Fn() -> u32>,
-        gone: &mut HashSet<custody::name::KeyId>,
+        gone: &mut HashSet<KeyId>,
     ) -> Result<(), Error> {
-        self.replace_worn_keys().await?;
-        let mut refused = None;
+        let mut refused = self.of_token(self.replace_worn_keys().await)?;
         let unrenewed = self.state().unrenewed();
         for group in unrenewed {
-            refused = refused.or(of_one_key(self.renew_group(&group, pace).await)?);
+            refused = refused.or(self.of_token(self.renew_group(&group, pace).await)?);
         }
-        let unmoved = self.state().unmoved();
-        for group in unmoved {
-            refused = refused.or(of_one_key(self.move_group(&group, pace).await)?);
-            while self.change_of_key(&group, change::key::empty).await? {}
+        let unsettled = self.state().unsettled();
+        for group in unsettled {
+            refused = refused.or(self.of_token(self.settle_group(&group, pace).await)?);
         }
         let due = change::key::due(&self.state(), now());
         for group in due {
@@ -117,8 +125,11 @@ impl Custodian {
         let destroyed = self.state().destroyed();
         for key in destroyed {
             let id = *key.id();
+            let Ok(token) = self.tokens.client(key.token()) else {
+                continue;
+            };
             if gone.insert(id) {
-                let destroyed = self.hsm.destroy_gmk(key).await;
+                let destroyed = token.destroy_gmk(key).await;
                 let was_there = destroyed.inspect_err(|_| {
                     gone.remove(&id);
                 });
@@ -130,27 +141,59 @@ impl Custodian {
         refused.map_or(Ok(()), Err)
     }
 
-    /// Moves everything in a group that can be moved.
-    async fn move_group(
+    /// What is wrong with one token, or one key, if others are not affected.
+    fn of_token(&self, done: Result<(), Error>) -> Result<Option<Error>, Error> {
+        match done {
+            Ok(()) => Ok(None),
+            Err(error @ Error::Hsm(_)) if self.tokens.is_serving() => Ok(Some(error)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Does what can be done in a group while some of its tokens may be away.
+    async fn settle_group(
         self: &Arc<Self>,
         group: &GroupName,
         pace: &mut Pace<impl Fn() -> u32>,
     ) -> Result<(), Error> {
+        let mut failed = self.join(group).await.err();
+        let lacking = self.state().lacking(group);
+        for key in lacking {
+            let Ok(token) = self.tokens.client(&key.token) else {
+                continue;
+            };
+            if let Err(error) = self.fill(group, &key.id, &token, pace).await {
+                failed.get_or_insert(error);
+            }
+        }
+        while self.drop_superfluous(group).await? {}
+        while self.change_of_key(group, change::key::empty).await? {}
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Gives a master key every data key that it lacks.
+    async fn fill(
+        self: &Arc<Self>,
+        group: &GroupName,
+        to: &KeyId,
+        token: &hsm::Client,
+        pace: &mut Pace<impl Fn() -> u32>,
+    ) -> Result<(), Error> {
         let mut after = None;
         loop {
-            let batch = self.state().moves(group, after.as_ref(), BATCH);
+            let batch = self.state().moves(group, to, after.as_ref(), BATCH);
             let mut moved = Vec::with_capacity(batch.moves.len());
             let mut failed = None;
             for wanted in batch.moves {
-                let counted = self.count_in_turn(group, *wanted.to()).await?;
+                let counted = self.count_in_turn(group, *to).await?;
                 let began = Instant::now();
-                match self.hsm.rewrap_dek(counted, &wanted).await {
+                match self.wrap_anew(token, counted, &wanted).await {
                     Ok(wrapped) => moved.push(wanted.made(wrapped)),
                     Err(error) if error.is_bad_data() => tracing::error!(
                         version = %wanted.version(),
-                        key = %wanted.from(),
+                        key = %to,
                         error = &error as &dyn std::error::Error,
-                        "a data key cannot be moved: its master key cannot be destroyed"
+                        "a data key cannot be moved: the master key that has it cannot be destroyed"
                     ),
                     Err(error) => {
                         failed = Some(error);
@@ -159,7 +202,7 @@ impl Custodian {
                 }
                 pace.rest(began.elapsed()).await;
             }
-            self.write_moves(group, moved).await?;
+            self.write_moves(group, to, moved).await?;
             if let Some(error) = failed {
                 return Err(Error::Hsm(error));
             }
@@ -170,21 +213,59 @@ impl Custodian {
         }
     }
 
+    async fn wrap_anew(
+        &self,
+        token: &hsm::Client,
+        counted: Invocation,
+        wanted: &Move,
+    ) -> Result<WrappedDek, hsm::Error> {
+        match wanted.way() {
+            Way::Within(lock) => token.rewrap_dek(counted, wanted, lock).await,
+            Way::Across(passage) => {
+                let passing = self.tokens.unwrap(passage).await?;
+                let context = wanted.context(wanted.to());
+                token.protect_dek(counted, passing.dek(), context).await
+            }
+        }
+    }
+
     async fn write_moves(
         self: &Arc<Self>,
         group: &GroupName,
+        to: &KeyId,
         moved: Vec<Moved>,
     ) -> Result<(), Error> {
         if moved.is_empty() {
             return Ok(());
         }
-        let (this, group) = (Arc::clone(self), group.clone());
+        let (this, group, to) = (Arc::clone(self), group.clone(), *to);
         to_its_end(async move {
             let writer = &mut *this.writer().await?;
-            let rewrapped = change::key::rewrap(&this.state(), &group, moved);
+            let rewrapped = change::key::rewrap(&this.state(), &group, &to, moved);
             match rewrapped {
                 Some((edit, change)) => this.commit(writer, None, edit, change).await,
                 None => Ok(()),
+            }
+        })
+        .await
+    }
+
+    /// Takes some wraps away that are of no more use. Says whether there were any.
+    async fn drop_superfluous(self: &Arc<Self>, group: &GroupName) -> Result<bool, Error> {
+        let superfluous = self.state().superfluous(group, DROPPED);
+        if superfluous.is_empty() {
+            return Ok(false);
+        }
+        let (this, group) = (Arc::clone(self), group.clone());
+        to_its_end(async move {
+            let writer = &mut *this.writer().await?;
+            let dropped = change::key::unwrap(&this.state(), &group, &superfluous);
+            match dropped {
+                Some((edit, change)) => {
+                    this.commit(writer, None, edit, change).await?;
+                    Ok(true)
+                }
+                None => Ok(false),
             }
         })
         .await
@@ -214,14 +295,6 @@ impl Custodian {
             }
         })
         .await
-    }
-}
-
-/// What went wrong for a key of one group, which does not affect those of others.
-fn of_one_key(done: Result<(), Error>) -> Result<Option<Error>, Error> {
-    match done {
-        Err(Error::Hsm(error)) if error.is_of_one_key() => Ok(Some(Error::Hsm(error))),
-        done => done.map(|()| None),
     }
 }
 

@@ -47,7 +47,8 @@ impl Custodian {
 
     /// A generator for one secret, seeded by the token and the system.
     pub(super) async fn random(&self) -> Result<Random, Error> {
-        let token = self.hsm.random(Random::SEED).await.map_err(Error::Hsm)?;
+        let token = self.tokens.random(Random::SEED).await;
+        let token = token.map_err(Error::Hsm)?;
         Random::seeded(&token).map_err(Error::Seal)
     }
 }

@@ -7,14 +7,16 @@ use custody::{
         life::{self, Deed},
         put::{self, Place, Terms, Written},
     },
-    envelope::{Context, PlaintextDek, SealedContent},
+    envelope::{Context, PlaintextDek, SealedContent, WrappedDek},
     group::Millis,
     journal::change::Change,
     label::About,
-    name::{SecretId, VersionId},
+    name::{KeyId, SecretId, VersionId},
     role::Operator,
     secret::{Accepted, Kind, fields::Fields, version::Which},
 };
+
+use futures_util::future::join_all;
 
 use super::{
     Custodian, Error,
@@ -143,17 +145,7 @@ impl Custodian {
             kind,
         };
         let sealed = SealedContent::seal(&accepted.content, &dek, context).map_err(Error::Seal)?;
-        let context = Context::Dek {
-            version: &version,
-            kind,
-            gmk: &place.gmk,
-        };
-        let counted = self.count(writer, &id.group, &place.gmk).await?;
-        let wrapped = self
-            .hsm
-            .protect_dek(counted, &dek, context)
-            .await
-            .map_err(Error::Hsm)?;
+        let wraps = self.protect(writer, &place, kind, &dek).await?;
         let written = Written {
             about: &about,
             accepted: &accepted,
@@ -161,7 +153,7 @@ impl Custodian {
             is_made,
             certifies,
             sealed,
-            wrapped,
+            wraps,
         };
         let (edit, change) = put::put_secret(&self.state(), place, written, terms, operator, now())
             .map_err(|error| self.veiled(operator, error))?;
@@ -171,6 +163,53 @@ impl Custodian {
         }
         written?;
         Ok(version)
+    }
+
+    /// Wraps `dek` under each master key of its place, as far as their tokens do it and at least
+    /// as far as the group's policy wants.
+    async fn protect(
+        &self,
+        writer: &mut Writer,
+        place: &Place,
+        kind: &str,
+        dek: &PlaintextDek,
+    ) -> Result<Vec<(KeyId, WrappedDek)>, Error> {
+        let group = &place.version.secret.group;
+        let mut asked = Vec::with_capacity(place.keys.len());
+        let mut problem = None;
+        for key in &place.keys {
+            match self.tokens.client(&key.token) {
+                Ok(client) => {
+                    let counted = self.count(writer, group, &key.id).await?;
+                    let context = Context::Dek {
+                        version: &place.version,
+                        kind,
+                        gmk: &key.id,
+                    };
+                    asked.push(async move {
+                        let wrapped = client.protect_dek(counted, dek, context).await;
+                        wrapped.map(|wrapped| (key.id, wrapped))
+                    });
+                }
+                Err(error) => problem = Some(error),
+            }
+        }
+        let mut wraps = Vec::with_capacity(asked.len());
+        for outcome in join_all(asked).await {
+            match outcome {
+                Ok(wrap) => wraps.push(wrap),
+                Err(error) => problem = Some(error),
+            }
+        }
+        match problem {
+            Some(problem) if !self.holders(group)?.suffice(wraps.len()) => Err(Error::Hsm(problem)),
+            Some(problem) => {
+                tracing::warn!(%group, %problem, "a token is missing a data key; it gets it later");
+                self.mind_keys();
+                Ok(wraps)
+            }
+            None => Ok(wraps),
+        }
     }
 
     /// Deletes a secret with all its versions; says how many there were. If somebody used

@@ -18,7 +18,6 @@ use custody::{
     role::Operator,
     state::edit::Plan,
 };
-use hsm::Breaker;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::Notify;
 
@@ -73,10 +72,9 @@ impl Custodian {
         cache.lend(grants, seen, tick(), |gmk| self.serves(gmk));
     }
 
-    /// Whether the token could be asked to use a master key, as far as is known.
+    /// Whether its token could be asked to use a master key, as far as is known.
     fn serves(&self, gmk: &KeyId) -> bool {
-        let breaker = self.hsm.health().borrow().breaker();
-        breaker == Breaker::Closed && self.hsm.refused(gmk).is_none()
+        self.tokens.serves(gmk)
     }
 
     /// Opens content with the data key from where the record says that it comes from.
@@ -88,10 +86,10 @@ impl Custodian {
             }
         };
         let released = match claimed {
-            Claimed::Token(claim) => self.hsm.unwrap_dek(claim).await,
+            Claimed::Token(claim) => self.tokens.unwrap(claim).await,
             Claimed::Fresh(fresh) => {
                 let keeping = fresh.keeping(&self.data_keys.cache);
-                let released = self.hsm.unwrap_dek(keeping).await;
+                let released = self.tokens.unwrap(keeping).await;
                 self.data_keys.added.notify_one();
                 released
             }
@@ -109,7 +107,7 @@ impl Custodian {
         let asker = Asker::from(claim.evidence());
         let turn = self.turns.take(&claim.version().secret.group, &asker);
         let turn = turn.map_err(|Full| hsm::Error::Busy)?;
-        let turn = tokio::time::timeout(self.hsm.deadline(), turn).await;
+        let turn = tokio::time::timeout(self.tokens.deadline(), turn).await;
         let turn = turn.map_err(|_| hsm::Error::Deadline)?;
         turn.map_err(|_| hsm::Error::Stopped)
     }

@@ -10,7 +10,7 @@ use custody::{
 
 use super::{
     Attempts, Failure,
-    prove::{group_key, load_state, origin, system_row, unlocked},
+    prove::{keys_in, load_keys, load_state, origin, system_row, unlocked},
 };
 use crate::{
     attest::Attestor,
@@ -20,6 +20,7 @@ use crate::{
     history::History,
     journal::{Changes, Closing, Journal, Segments},
     store::{Database, Sqlite},
+    tokens::{Token, Tokens},
 };
 
 /// A custodian, ready to answer.
@@ -75,8 +76,9 @@ async fn proven(
             "the database and the journal are of two installations".to_owned(),
         ));
     }
-    let (hsm, row_key) = loop {
-        match unlocked(config.worker(), &system).await {
+    let settings: Vec<_> = config.workers().collect();
+    let (first, row_key) = loop {
+        match unlocked(settings[0].clone(), &system).await {
             Ok(unlocked) => break unlocked,
             Err(Failure::Hsm(error)) => attempts.after(error).await?,
             Err(failure) => return Err(failure),
@@ -88,7 +90,12 @@ async fn proven(
     let state = RwLock::new(state);
     let usage = History::recall(&config.state_directory, journal, &state)?.usage;
     let state = state.into_inner().unwrap_or_else(PoisonError::into_inner);
-    load_group_keys(&hsm, &state).await;
+    let tokens = Tokens::new(first, settings);
+    let first = tokens.all().next().map(Token::id);
+    let keys = first
+        .map(|first| keys_in(&state, first))
+        .unwrap_or_default();
+    load_keys(&tokens.first(), keys).await;
     let database = Database::start(database, &config.database())?;
     Ok(Parts {
         attestor,
@@ -99,7 +106,7 @@ async fn proven(
         shelf: Shelf::empty(&config.state_directory)?,
         journal: journal.clone(),
         database,
-        hsm,
+        tokens,
         writer: Writer::after(last),
         mill: Mill::start().map_err(Failure::Runtime)?,
         key_invocations: config.key_invocations,
@@ -149,21 +156,4 @@ fn rolled_back(newest: u64, settled: u64) -> Failure {
             "rows of the database were removed or replaced by older ones".to_owned()
         }
     })
-}
-
-/// A key that is refused takes its own group out of service, and no other.
-async fn load_group_keys(hsm: &hsm::Client, state: &State) {
-    for group in state.groups() {
-        for key in group.living_keys() {
-            if let Err(error) = hsm.load(group_key(key)).await {
-                tracing::error!(
-                    group = %key.group,
-                    generation = key.generation,
-                    key = %key.id,
-                    error = &error as &dyn std::error::Error,
-                    "a group master key is refused; its secrets cannot be delivered"
-                );
-            }
-        }
-    }
 }

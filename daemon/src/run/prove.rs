@@ -2,9 +2,10 @@
 
 use custody::{
     group::MasterKey,
+    holder::TokenId,
     journal::{change::Settled, public_key::PublicKey},
     row::{RowKey, System, Tag},
-    state::State,
+    state::{State, view::GroupView},
     store::Store as _,
 };
 use hsm::{KeyRole, KnownKey};
@@ -64,6 +65,28 @@ pub(crate) fn journal_key(system: &System) -> KnownKey {
     KnownKey {
         id: system.journal_key,
         role: KeyRole::Journal { public_key },
+    }
+}
+
+/// The group master keys that `token` has.
+pub(crate) fn keys_in(state: &State, token: &TokenId) -> Vec<MasterKey> {
+    let keys = state.groups().flat_map(GroupView::living_keys);
+    let keys = keys.filter(|key| key.token == *token);
+    keys.cloned().collect()
+}
+
+/// Has `keys` loaded. One that is refused takes its own group out of service, and no other.
+pub(crate) async fn load_keys(hsm: &hsm::Client, keys: Vec<MasterKey>) {
+    for key in keys {
+        if let Err(error) = hsm.load(group_key(&key)).await {
+            tracing::error!(
+                group = %key.group,
+                generation = key.generation,
+                key = %key.id,
+                error = &error as &dyn std::error::Error,
+                "a group master key is refused; its token delivers none of its group's secrets"
+            );
+        }
     }
 }
 

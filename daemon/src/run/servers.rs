@@ -1,11 +1,11 @@
-//! The two gRPC servers, and telling the world how the token's worker is.
+//! The two gRPC servers, and telling the world how the tokens' workers are.
 
 use std::sync::Arc;
 
 use custody::journal::{Event, Surface};
 use hsm::{Health, WorkerState};
 use proto::v1::{manager_server::ManagerServer, provider_server::ProviderServer};
-use tokio::{net::UnixListener, sync::watch};
+use tokio::{net::UnixListener, sync::watch, task::JoinSet};
 use tonic::transport::Server;
 use tonic_health::{ServingStatus, server::HealthReporter};
 
@@ -14,6 +14,7 @@ use crate::{
     api::{gate::Gate, manager::Manager, provider::Provider},
     custodian::Custodian,
     listen::{Doors, connections},
+    tokens::{Presence, Token},
 };
 
 /// Requests at a time on one connection.
@@ -65,9 +66,32 @@ pub(super) async fn both(
     Ok(())
 }
 
-/// Tells gRPC health, the log and the journal how the token's worker is.
+/// Tells gRPC health, the log and the journal how the tokens' workers are.
 async fn report(custodian: Arc<Custodian>, reporter: HealthReporter) {
-    let mut health = custodian.hsm().health();
+    let mut reports = JoinSet::new();
+    for nth in 0..custodian.tokens().all().len() {
+        let (custodian, reporter) = (Arc::clone(&custodian), reporter.clone());
+        reports.spawn(async move {
+            if let Some(token) = custodian.tokens().all().nth(nth) {
+                report_on(&custodian, token, &reporter).await;
+            }
+        });
+    }
+    reports.join_all().await;
+}
+
+async fn report_on(custodian: &Custodian, token: &Token, reporter: &HealthReporter) {
+    let mut presence = token.watch();
+    let client = loop {
+        tell(custodian, reporter).await;
+        if let Presence::Here(client) = presence.borrow_and_update().clone() {
+            break client;
+        }
+        if presence.changed().await.is_err() {
+            return;
+        }
+    };
+    let mut health = client.health();
     // What is on record; that they serve is what a start says.
     let mut told: Vec<_> = health
         .borrow()
@@ -77,13 +101,7 @@ async fn report(custodian: Arc<Custodian>, reporter: HealthReporter) {
         .collect();
     loop {
         let now: Health = health.borrow_and_update().clone();
-        let serving = match now.state {
-            WorkerState::Serving => ServingStatus::Serving,
-            _ => ServingStatus::NotServing,
-        };
-        for service in ["", "custody.v1.Manager", "custody.v1.Provider"] {
-            reporter.set_service_status(service, serving).await;
-        }
+        tell(custodian, reporter).await;
         for (worker, told) in now.workers.into_iter().zip(&mut told) {
             let news = match worker.state {
                 WorkerState::Serving => (worker.number, "serving", None),
@@ -92,8 +110,10 @@ async fn report(custodian: Arc<Custodian>, reporter: HealthReporter) {
             };
             // The same failure at each attempt is no news.
             if news != *told {
+                // It may have missed something.
+                custodian.mind_keys();
                 *told = news.clone();
-                put_on_record(&custodian, news).await;
+                put_on_record(custodian, token, news).await;
             }
         }
         if health.changed().await.is_err() {
@@ -102,17 +122,30 @@ async fn report(custodian: Arc<Custodian>, reporter: HealthReporter) {
     }
 }
 
+/// Tells gRPC health whether a token serves.
+async fn tell(custodian: &Custodian, reporter: &HealthReporter) {
+    let serving = match custodian.tokens().is_serving() {
+        true => ServingStatus::Serving,
+        false => ServingStatus::NotServing,
+    };
+    for service in ["", "custody.v1.Manager", "custody.v1.Provider"] {
+        reporter.set_service_status(service, serving).await;
+    }
+}
+
 async fn put_on_record(
     custodian: &Custodian,
+    token: &Token,
     (generation, state, problem): (u64, &'static str, Option<String>),
 ) {
     let event = Event::Token {
+        token_serial: token.id().serial.clone(),
         generation,
         state,
         problem,
     };
-    tracing::info!(?event, "the token's worker changed");
+    tracing::info!(?event, "a token's worker changed");
     if let Err(error) = custodian.record(event).await {
-        tracing::warn!(%error, "a change of the token's worker is not on record");
+        tracing::warn!(%error, "a change of a token's worker is not on record");
     }
 }

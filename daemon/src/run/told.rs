@@ -47,7 +47,7 @@ pub(super) async fn until_told(
     custodian: &Arc<Custodian>,
     doors: &Doors,
 ) {
-    let mut pin = PinStamp::of(&lock(live).worker.pin);
+    let mut pins = PinStamp::of_all(&lock(live));
     loop {
         tokio::select! {
             _ = told.terminate.recv() => return,
@@ -59,7 +59,7 @@ pub(super) async fn until_told(
                     notify(&[now]);
                 }
                 custodian.forget_data_keys();
-                reload(config, live, custodian, doors, &mut pin);
+                reload(config, live, custodian, doors, &mut pins);
                 notify(&[NotifyState::Ready]);
             }
         }
@@ -72,7 +72,7 @@ fn reload(
     live: &Mutex<Live>,
     custodian: &Custodian,
     doors: &Doors,
-    pin: &mut PinStamp,
+    pins: &mut Vec<PinStamp>,
 ) {
     let new = match config::read(&config.path) {
         Ok(new) => new,
@@ -96,11 +96,15 @@ fn reload(
         .journal()
         .set_checkpoint_entries(new.live.checkpoint.entries);
     doors.set_limits(new.live.limits);
-    let new_pin = PinStamp::of(&new.live.worker.pin);
-    if new.live.worker != lock(live).worker || new_pin != *pin {
-        custodian.hsm().renew(new.worker());
-        *pin = new_pin;
+    let new_pins = PinStamp::of_all(&new.live);
+    let tokens = custodian.tokens().all().zip(new.workers());
+    for (nth, (token, settings)) in tokens.enumerate() {
+        let is_same = new.live.workers[nth] == lock(live).workers[nth];
+        if !is_same || new_pins[nth] != pins[nth] {
+            token.renew(settings);
+        }
     }
+    *pins = new_pins;
     *lock(live) = new.live;
     tracing::info!("the configuration was read again");
 }
@@ -111,6 +115,12 @@ fn reload(
 struct PinStamp(Option<(u64, i64, i64)>);
 
 impl PinStamp {
+    /// That of each token.
+    fn of_all(live: &Live) -> Vec<Self> {
+        let workers = live.workers.iter();
+        workers.map(|worker| Self::of(&worker.pin)).collect()
+    }
+
     fn of(source: &PinSource) -> Self {
         let found = file_of(source).and_then(|path| fs::metadata(path).ok());
         Self(found.map(|found| (found.ino(), found.mtime(), found.mtime_nsec())))

@@ -29,6 +29,7 @@ CREATE TABLE "group" (
     cache_seconds INTEGER,
     cache_uses INTEGER,
     cache_outage_seconds INTEGER,
+    holders TEXT NOT NULL,
     created INTEGER NOT NULL,
     created_by INTEGER NOT NULL,
     change INTEGER NOT NULL,
@@ -50,7 +51,7 @@ CREATE TABLE master_key (
     created INTEGER NOT NULL,
     change INTEGER NOT NULL,
     tag BLOB NOT NULL,
-    PRIMARY KEY ("group", generation)
+    PRIMARY KEY ("group", generation, id)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE secret (

@@ -265,6 +265,10 @@ impl Keys {
         })
     }
 
+    pub(super) fn knows(&self, id: &KeyId) -> bool {
+        self.read().entries.contains_key(id)
+    }
+
     pub(super) fn why_refused(&self, id: &KeyId) -> Option<String> {
         self.read().entries.get(id)?.refused.clone()
     }

@@ -22,7 +22,7 @@ use crate::{
 
 /// Requests per session that a worker has at a time. The rest wait here, where they can
 /// be answered when their time is over.
-pub(super) const WINDOW: usize = 16;
+pub(crate) const WINDOW: usize = 16;
 /// Requests that are taken from the queue at a time.
 const BATCH: usize = 64;
 /// A worker that has had a request for this part of the deadline is slow: what waits for it

@@ -1,6 +1,6 @@
 //! What the workers are asked, how long that takes, and what the token answers when it goes wrong.
 
-use std::time::Duration;
+use std::{ops::Deref, time::Duration};
 
 use prometheus_client::{
     metrics::{counter::Counter, family::Family, histogram::Histogram},
@@ -14,23 +14,25 @@ const BUCKETS: [f64; 14] = [
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0,
 ];
 
-type Labels<V> = [(&'static str, V); 2];
+type Labels<V> = [(&'static str, V); 3];
 
 /// What is counted of a token, by all of its workers, since the client was started; but for
 /// operations whose worker was lost. Cloning shares it.
 #[derive(Clone, Debug)]
 pub struct Meters {
-    seconds: Family<Labels<&'static str>, Histogram, fn() -> Histogram>,
+    token: String,
+    seconds: Family<Labels<String>, Histogram, fn() -> Histogram>,
     errors: Family<Labels<String>, Counter>,
-    shared: Counter,
+    shared: Family<[(&'static str, String); 1], Counter>,
 }
 
 impl Default for Meters {
     fn default() -> Self {
         Self {
+            token: String::new(),
             seconds: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
             errors: Family::default(),
-            shared: Counter::default(),
+            shared: Family::default(),
         }
     }
 }
@@ -50,10 +52,24 @@ pub(super) fn name(op: &Op) -> &'static str {
 }
 
 impl Meters {
+    /// The same, counted for the token of that serial number.
+    #[must_use]
+    pub fn of(&self, serial: &str) -> Self {
+        Self {
+            token: serial.to_owned(),
+            ..self.clone()
+        }
+    }
+
+    fn labels(&self, [one, other]: [(&'static str, &str); 2]) -> Labels<String> {
+        let labels = [("token", self.token.as_str()), one, other];
+        labels.map(|(name, value)| (name, value.to_owned()))
+    }
+
     /// An operation waited so long for a worker, which then took so long.
     pub(super) fn note(&self, operation: &'static str, queue: Duration, exec: Duration) {
         for (phase, time) in [("queue", queue), ("exec", exec)] {
-            let labels = [("operation", operation), ("phase", phase)];
+            let labels = self.labels([("operation", operation), ("phase", phase)]);
             self.seconds
                 .get_or_create(&labels)
                 .observe(time.as_secs_f64());
@@ -62,19 +78,23 @@ impl Meters {
 
     pub(super) fn note_amiss(&self, amiss: Vec<Amiss>) {
         for Amiss { function, code } in amiss {
-            let labels = [("function", function), ("code", code)];
+            let labels = self.labels([("function", &function), ("code", &code)]);
             self.errors.get_or_create(&labels).inc();
         }
     }
 
     /// An unwrap was not asked of the token, since another waited for the same.
     pub(super) fn note_shared(&self) {
-        self.shared.inc();
+        self.of_token().inc();
+    }
+
+    fn of_token(&self) -> impl Deref<Target = Counter> {
+        self.shared.get_or_create(&[("token", self.token.clone())])
     }
 
     #[cfg(test)]
     pub(super) fn shared(&self) -> u64 {
-        self.shared.get()
+        self.of_token().get()
     }
 
     /// Has `registry` tell of them, with names that begin with `token_`.

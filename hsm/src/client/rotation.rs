@@ -3,6 +3,7 @@
 use custody::{
     envelope::WrappedDek,
     invocation::Invocation,
+    release::Lock,
     rewrap::{Destroyed, Move},
 };
 
@@ -13,8 +14,8 @@ use crate::{
 };
 
 impl Client {
-    /// Wraps a data key under another master key, whose encryption was counted; it does not leave
-    /// the worker. What is returned has been opened again and compared.
+    /// Wraps a data key that is under `lock` under another master key, whose encryption was
+    /// counted; it does not leave the worker. What is returned has been opened again and compared.
     ///
     /// # Errors
     ///
@@ -24,14 +25,15 @@ impl Client {
         &self,
         counted: Invocation,
         wanted: &Move,
+        lock: &Lock,
     ) -> Result<WrappedDek, Error> {
-        let (from, to) = (wanted.from(), wanted.to());
+        let (from, to) = (lock.gmk(), wanted.to());
         if counted.gmk() != to {
             return Err(Error::KeyNotLoaded { id: *to });
         }
         self.shared.keys.usable(to)?;
         let request = Rewrap {
-            from: self.sealed(from, wanted.wrapped(), wanted.context(from))?,
+            from: self.sealed(from, lock.wrapped(), wanted.context(from))?,
             to: to.as_bytes().to_vec(),
             context: wanted.context(to).encode(),
         };

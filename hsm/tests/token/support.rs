@@ -145,6 +145,7 @@ impl Store {
             wrappings: Wrapping::ALL.to_vec(),
             codes: hsm::Codes::default(),
             pin_latch: self.latch(),
+            meters: hsm::Meters::default(),
         }
     }
 

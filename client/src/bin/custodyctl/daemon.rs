@@ -45,6 +45,8 @@ struct Status {
     started: Option<String>,
     development: bool,
     token: Option<Token>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    other_tokens: Vec<Token>,
     journal: Option<Journal>,
     groups: u64,
     secrets: u64,
@@ -72,6 +74,7 @@ impl From<v1::StatusResponse> for Status {
             started: time(status.started.as_ref()),
             development: status.development,
             token: status.token.map(Into::into),
+            other_tokens: status.other_tokens.into_iter().map(Into::into).collect(),
             journal: status.journal.map(Into::into),
             groups: status.groups,
             secrets: status.secrets,
@@ -142,7 +145,8 @@ impl Journal {
 
 impl View for Status {
     fn text(&self) -> Option<String> {
-        let token = self.token.iter().flat_map(Token::facts);
+        let tokens = self.token.iter().chain(&self.other_tokens);
+        let token = tokens.flat_map(Token::facts);
         let journal = self.journal.iter().flat_map(Journal::facts);
         properties(self.facts().into_iter().chain(token).chain(journal))
     }

@@ -2,6 +2,7 @@
 
 mod cache;
 mod exposure;
+mod hold;
 mod key;
 mod view;
 
@@ -9,7 +10,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Subcommand};
 use client::v1;
-use custody::name::GroupName;
+use custody::{holder::Writes, name::GroupName};
 
 use crate::{
     about::{About, Said},
@@ -46,6 +47,35 @@ pub(crate) enum Command {
         environment: String,
         #[command(flatten)]
         about: About,
+        /// A token that is to hold it, by label or serial number; all that the configuration has
+        /// unless it is said. Can be given several times.
+        #[arg(long = "token", value_name = "TOKEN")]
+        tokens: Vec<String>,
+        /// Which of them a write needs.
+        #[arg(long, value_name = "POLICY", default_value = "require-all", value_parser = hold::writes())]
+        writes: Writes,
+    },
+    /// Have other HSM tokens hold a group, or have writes need more or fewer of them.
+    ///
+    /// Each token has master keys of its own, and each version a data key wrapped for each. A token
+    /// that comes gets what it lacks in the background, at a share of the HSM's time that the
+    /// configuration sets (limits.rewrap-share); what one that goes has is taken away once the
+    /// others have it. Services notice nothing. 'custodyctl group show' tells how far it is.
+    #[command(group(ArgGroup::new("held").required(true).multiple(true).args(["tokens", "writes"])))]
+    Hold {
+        /// The group.
+        name: GroupName,
+        /// A token that holds it from now on, by label or serial number. Can be given several
+        /// times; those that are not given hold it no more.
+        #[arg(long = "token", value_name = "TOKEN")]
+        tokens: Vec<String>,
+        /// Which of them a write needs, from now on: all, more than half, or one. Those that have
+        /// not what was written get it in the background.
+        #[arg(long, value_name = "POLICY", value_parser = hold::writes())]
+        writes: Option<Writes>,
+        /// Wait until no token lacks anything.
+        #[arg(long)]
+        wait: bool,
     },
     /// List groups.
     List {
@@ -210,6 +240,19 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
             wait,
         } => key::compromise(global, &manager, name, generation, wait).await,
         Command::Exposure { name } => exposure::run(global, &manager, name).await,
+        Command::Hold {
+            name,
+            tokens,
+            writes,
+            wait,
+        } => {
+            let request = v1::HoldGroupRequest {
+                group: name.into(),
+                tokens,
+                writes: writes.map(|writes| writes.name().to_owned()),
+            };
+            hold::hold(global, &manager, request, wait).await
+        }
         Command::DestroyKey {
             name,
             generation,
@@ -239,8 +282,12 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
             business_group,
             environment,
             about,
+            tokens,
+            writes,
         } => {
             let request = v1::CreateGroupRequest {
+                tokens,
+                writes: Some(writes.name().to_owned()),
                 name: name.into(),
                 business_group,
                 environment,

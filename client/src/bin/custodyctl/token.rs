@@ -4,6 +4,7 @@ use client::v1;
 use serde::Serialize;
 
 use crate::{
+    about::said,
     args::Global,
     failure::Failure,
     output::{self, View, columns, properties, time},
@@ -70,6 +71,13 @@ impl Token {
         })
     }
 
+    fn is_good(&self) -> bool {
+        let mut workers = self.workers.iter();
+        self.state != "away"
+            && self.canary_problem.is_none()
+            && workers.all(|worker| worker.state == "serving" && worker.problem.is_none())
+    }
+
     fn breaker(&self) -> &str {
         match self.breaker.as_str() {
             "closed" => "done",
@@ -101,9 +109,9 @@ impl Token {
             ("token is", Some(state)),
             (
                 "token kind",
-                Some(format!("{} {}", self.manufacturer, self.model)),
+                said(format!("{} {}", self.manufacturer, self.model).trim()),
             ),
-            ("module", Some(self.module.clone())),
+            ("module", said(&self.module)),
             ("requests", Some(self.breaker().to_owned())),
             ("workers", self.workers()),
             ("canary", self.canary()),
@@ -126,6 +134,8 @@ struct Key {
 #[derive(Debug, Serialize)]
 struct Health {
     token: Token,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    other_tokens: Vec<Token>,
     keys: usize,
     /// Those that are refused, or whose canary did not open.
     amiss: Vec<Key>,
@@ -154,11 +164,12 @@ impl Key {
 }
 
 impl Health {
+    fn tokens(&self) -> impl Iterator<Item = &Token> {
+        [&self.token].into_iter().chain(&self.other_tokens)
+    }
+
     fn is_good(&self) -> bool {
-        let mut workers = self.token.workers.iter();
-        self.amiss.is_empty()
-            && self.token.canary_problem.is_none()
-            && workers.all(|worker| worker.state == "serving" && worker.problem.is_none())
+        self.amiss.is_empty() && self.tokens().all(Token::is_good)
     }
 }
 
@@ -171,7 +182,8 @@ impl View for Health {
             ),
             amiss => format!("{}, of which {amiss} cannot be used", self.keys),
         };
-        let facts = properties(self.token.facts().into_iter().chain([("keys", Some(keys))]));
+        let tokens = self.tokens().flat_map(Token::facts);
+        let facts = properties(tokens.chain([("keys", Some(keys))]));
         let amiss = columns(
             [
                 "GROUP",
@@ -199,7 +211,7 @@ impl View for Health {
 pub(crate) async fn health(global: &Global) -> Result<(), Failure> {
     let manager = global.manager().await?;
     let status = manager.status(v1::StatusRequest {}).await;
-    let token = status.map_err(Failure::Manager)?.token.unwrap_or_default();
+    let status = status.map_err(Failure::Manager)?;
     let groups = manager.groups(v1::ListGroupsRequest::default(), usize::MAX);
     let groups = groups.await.map_err(Failure::Manager)?.items.into_iter();
     let keys: Vec<_> = groups
@@ -214,15 +226,14 @@ pub(crate) async fn health(global: &Global) -> Result<(), Failure> {
         })
         .collect();
     let health = Health {
-        token: token.into(),
+        token: status.token.unwrap_or_default().into(),
+        other_tokens: status.other_tokens.into_iter().map(Into::into).collect(),
         keys: keys.len(),
         amiss: keys.into_iter().filter(Key::is_amiss).collect(),
     };
     output::show(global.output, &health)?;
     match health.is_good() {
         true => Ok(()),
-        false => Err(Failure::Found(
-            "something is amiss with the token".to_owned(),
-        )),
+        false => Err(Failure::Found("something is amiss with a token".to_owned())),
     }
 }

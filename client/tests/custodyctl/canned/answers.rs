@@ -88,7 +88,38 @@ pub(super) fn group() -> v1::Group {
         business_group: "payments".into(),
         environment: "production".into(),
         labels: labels(),
+        holders: vec![holder("custody", "0123", None, Some(0))],
+        writes: "require-all".into(),
     }
+}
+
+fn holder(label: &str, serial: &str, problem: Option<&str>, lacks: Option<u64>) -> v1::Holder {
+    v1::Holder {
+        label: label.into(),
+        serial: serial.into(),
+        problem: problem.map(Into::into),
+        lacks,
+    }
+}
+
+/// The group, which three tokens hold: of two more, one is behind and one is away.
+pub(super) fn held() -> v1::Group {
+    let mut group = group();
+    let key = group.master_keys[0].clone();
+    group.master_keys.push(v1::MasterKey {
+        id: "ffeeddccbbaa99887766554433221100".into(),
+        token_label: "standby".into(),
+        token_serial: "4567".into(),
+        wraps: 1,
+        ..key
+    });
+    group.holders.push(holder("standby", "4567", None, Some(1)));
+    let away = "away: no token is pkcs11:token=vault;serial=89ab";
+    group
+        .holders
+        .push(holder("vault", "89ab", Some(away), None));
+    group.writes = "any-then-repair".into();
+    group
 }
 
 /// The group after its key was rotated: the first of three is empty and to be destroyed.
@@ -452,6 +483,14 @@ pub(super) fn status() -> v1::StatusResponse {
             ],
             breaker: "open".into(),
         }),
+        other_tokens: vec![v1::TokenStatus {
+            label: "standby".into(),
+            serial: "4567".into(),
+            state: "away".into(),
+            problem: Some("no token is pkcs11:token=standby;serial=4567".into()),
+            breaker: "open".into(),
+            ..v1::TokenStatus::default()
+        }],
         journal: None,
         groups: 1,
         secrets: 1,

@@ -74,6 +74,10 @@ manager! {
         this.note(|asked| asked.compromise_key = Some(request));
         answers::rotated(true)
     }}
+    hold_group(this, request => HoldGroupRequest) -> Group {{
+        this.note(|asked| asked.hold_group = Some(request));
+        answers::held()
+    }}
     destroy_master_key(this, request => DestroyMasterKeyRequest) -> Group {{
         this.note(|asked| asked.destroy_key = Some(request));
         answers::rotated(false)

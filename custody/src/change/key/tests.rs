@@ -2,6 +2,7 @@ use super::*;
 use crate::{
     envelope::{PlaintextDek, SealedDigest, WrappedDek, Wrapping},
     group::{Group, KeyState, Purpose},
+    holder::{Holders, TokenId},
     label::About,
     name::{KeyId, SecretId, VersionId},
     row::RowKey,
@@ -23,15 +24,20 @@ fn name() -> GroupName {
 }
 
 fn key(generation: u32) -> MasterKey {
+    key_in(TokenId::new("token", "1"), generation)
+}
+
+fn key_in(token: TokenId, generation: u32) -> MasterKey {
+    let mut id = [u8::try_from(generation).unwrap(); KeyId::LEN];
+    id[0] = token.serial.as_bytes()[0];
     MasterKey {
-        id: KeyId::from_bytes(&[u8::try_from(generation).unwrap(); KeyId::LEN]).unwrap(),
+        id: KeyId::from_bytes(&id).unwrap(),
         group: name(),
         generation,
         state: KeyState::Active,
         wrapping: Wrapping::Aes256Gcm,
         canary: WrappedDek::from_blob([0; 4]),
-        token_label: "token".into(),
-        token_serial: "1".into(),
+        token,
         reserved: 64,
         created: 0,
     }
@@ -59,6 +65,7 @@ impl World {
             name: name(),
             purpose: Purpose::default(),
             cache: None,
+            holders: Holders::only(TokenId::new("token", "1")),
             created: 0,
             created_by: 0,
         }));
@@ -111,13 +118,20 @@ impl World {
 
     fn rotate(&mut self, is_compromised: bool) {
         let next = next_generation(&self.state, &name(), None).unwrap();
-        let (edit, _) = rotate_group(&self.state, key(next), is_compromised).unwrap();
+        let (edit, _) =
+            rotate_group(&self.state, &name(), vec![key(next)], is_compromised).unwrap();
         self.adopt(edit);
+    }
+
+    /// The master key that protects, in the token that comes last.
+    fn newest(&self) -> KeyId {
+        let group = self.state.group(&name()).unwrap();
+        group.keys().last().unwrap().id
     }
 
     /// Moves, as a token would make them.
     fn moved(&self, after: Option<&VersionId>, most: usize) -> (Vec<Moved>, Option<VersionId>) {
-        let batch = self.state.moves(&name(), after, most);
+        let batch = self.state.moves(&name(), &self.newest(), after, most);
         let made = batch.moves.into_iter();
         let made = made.map(|it| it.made(WrappedDek::from_blob([2])));
         (made.collect(), batch.last)
@@ -125,7 +139,7 @@ impl World {
 
     fn move_all(&mut self) {
         let (moved, _) = self.moved(None, usize::MAX);
-        if let Some((edit, _)) = rewrap(&self.state, &name(), moved) {
+        if let Some((edit, _)) = rewrap(&self.state, &name(), &self.newest(), moved) {
             self.adopt(edit);
         }
     }
@@ -163,7 +177,7 @@ fn a_new_key_protects_and_those_before_it_only_reveal() {
     let stale = next_generation(&world.state, &name(), Some(2));
     assert!(matches!(stale, Err(Error::NotNewest { is: 3, .. })));
     for generation in [3, 5] {
-        assert!(rotate_group(&world.state, key(generation), false).is_err());
+        assert!(rotate_group(&world.state, &name(), vec![key(generation)], false).is_err());
     }
 }
 
@@ -171,9 +185,9 @@ fn a_new_key_protects_and_those_before_it_only_reveal() {
 fn moves_go_through_every_version_once_in_batches() {
     let mut world = World::new(&[("a", 3), ("b", 1), ("c", 2)]);
     assert!(world.moved(None, 9).0.is_empty());
-    assert!(world.state.unmoved().is_empty());
+    assert!(world.state.unsettled().is_empty());
     world.rotate(false);
-    assert_eq!(world.state.unmoved(), [name()]);
+    assert_eq!(world.state.unsettled(), [name()]);
     let (mut seen, mut after) = (Vec::new(), None);
     loop {
         let (moved, last) = world.moved(after.as_ref(), 2);
@@ -204,16 +218,16 @@ fn a_move_leaves_one_wrap_and_is_made_only_of_what_is_still_there() {
         ..Edit::default()
     });
     let first = moved[..1].to_vec();
-    let (edit, _) = rewrap(&world.state, &name(), first).unwrap();
+    let (edit, _) = rewrap(&world.state, &name(), &world.newest(), first).unwrap();
     world.adopt(edit);
     assert_eq!(world.keys(), [(deactivated(), 1), (KeyState::Active, 1)]);
 
-    let (edit, change) = rewrap(&world.state, &name(), moved.clone()).unwrap();
+    let (edit, change) = rewrap(&world.state, &name(), &world.newest(), moved.clone()).unwrap();
     let told = serde_json::to_value(&change).unwrap();
     assert_eq!(told["versions"], serde_json::json!({ "a": [2] }));
     world.adopt(edit);
     assert_eq!(world.keys(), [(deactivated(), 0), (KeyState::Active, 2)]);
-    assert!(rewrap(&world.state, &name(), moved).is_none());
+    assert!(rewrap(&world.state, &name(), &world.newest(), moved).is_none());
 }
 
 #[test]
@@ -222,7 +236,7 @@ fn moves_to_a_key_that_protects_no_more_are_dropped() {
     world.rotate(false);
     let (moved, _) = world.moved(None, 9);
     world.rotate(false);
-    assert!(rewrap(&world.state, &name(), moved).is_none());
+    assert!(rewrap(&world.state, &name(), &world.newest(), moved).is_none());
     world.move_all();
     let wraps: Vec<_> = world.keys().into_iter().map(|(_, wraps)| wraps).collect();
     assert_eq!(wraps, [0, 0, 1]);
@@ -247,7 +261,7 @@ fn a_key_is_destroyed_only_empty_doomed_and_in_time() {
     let (edit, _) = empty(&world.state, &name(), NOW).unwrap();
     world.adopt(edit);
     assert!(empty(&world.state, &name(), NOW).is_none());
-    assert!(world.state.unmoved().is_empty());
+    assert!(world.state.unsettled().is_empty());
 
     refused(&mut world, 2);
     assert_eq!(
@@ -274,3 +288,5 @@ fn a_key_is_destroyed_only_empty_doomed_and_in_time() {
     );
     assert!(world.live(1, Deed::Spare).is_err());
 }
+
+mod holders;

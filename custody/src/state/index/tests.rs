@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     envelope::{PlaintextDek, SealedDigest},
     group::{Group, Purpose},
+    holder::{Holders, TokenId},
     label::About,
     policy::rule::{Patterns, Selectors, Terms},
     row::{Row, RowId, RowKey, Tagged},
@@ -119,6 +120,7 @@ fn group(name: GroupName) -> Row {
         name,
         purpose: Purpose::default(),
         cache: None,
+        holders: Holders::only(TokenId::new("token", "1")),
         created: 0,
         created_by: 0,
     })

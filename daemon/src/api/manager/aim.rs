@@ -54,7 +54,7 @@ about_group! {
     CreateGroupRequest.name GetGroupRequest.name UpdateGroupRequest.name AddGrantRequest.group
     SetRulesRequest.group SetCacheRequest.group RotateGroupRequest.group DestroyMasterKeyRequest.group
     SpareMasterKeyRequest.group CompromiseMasterKeyRequest.group
-    ListExposureRequest.group
+    ListExposureRequest.group HoldGroupRequest.group
 }
 
 /// About a secret.

@@ -8,6 +8,7 @@ use super::Call;
 use crate::{
     api::view,
     custodian::{Custodian, Error},
+    tokens::{Presence, Token},
 };
 
 impl Call<'_> {
@@ -20,7 +21,8 @@ impl Call<'_> {
             instance: custodian.system().instance.to_string(),
             started: Some(view::timestamp(about.started)),
             development: about.is_development(),
-            token: Some(token_status(custodian)),
+            token: custodian.tokens().all().next().map(token_status),
+            other_tokens: custodian.tokens().all().skip(1).map(token_status).collect(),
             journal: Some(journal_status(custodian)),
             groups: counts.groups,
             secrets: counts.secrets,
@@ -53,12 +55,25 @@ impl Call<'_> {
     }
 }
 
-fn token_status(custodian: &Custodian) -> v1::TokenStatus {
-    let token = custodian.hsm().token();
-    let health = custodian.hsm().health().borrow().clone();
+fn token_status(token: &Token) -> v1::TokenStatus {
+    let client = match token.presence() {
+        Presence::Here(client) => client,
+        Presence::Away(problem) => {
+            return v1::TokenStatus {
+                label: token.id().label.clone(),
+                serial: token.id().serial.clone(),
+                state: "away".to_owned(),
+                problem,
+                breaker: hsm::Breaker::Open.name().to_owned(),
+                ..v1::TokenStatus::default()
+            };
+        }
+    };
+    let token = client.token();
+    let health = client.health().borrow().clone();
     let breaker = health.breaker().name().to_owned();
     let (state, problem) = in_words(health.state);
-    let canary = custodian.hsm().newest_canary();
+    let canary = client.newest_canary();
     v1::TokenStatus {
         label: token.label,
         serial: token.serial,

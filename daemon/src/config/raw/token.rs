@@ -1,20 +1,73 @@
 //! `[token]`: which it is, and how it is used.
 
-use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf};
+use std::{collections::BTreeMap, fmt, num::NonZeroUsize, path::PathBuf};
 
 use custody::envelope::Wrapping;
 use hsm::{CodeOverride, PinSource, Profile, TokenSelector};
 use jiff::SignedDuration;
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{
+        MapAccess, SeqAccess, Visitor,
+        value::{MapAccessDeserializer, SeqAccessDeserializer},
+    },
+};
 
 use super::{
     super::{Problem, Token, Worker},
     absolute, positive, size,
 };
 
+/// One table, or several.
+pub(super) struct RawTokens(Vec<RawToken>);
+
+impl<'de> Deserialize<'de> for RawTokens {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        // As an untagged enum it would not say what is wrong.
+        from.deserialize_any(OneOrSeveral)
+    }
+}
+
+struct OneOrSeveral;
+
+impl<'de> Visitor<'de> for OneOrSeveral {
+    type Value = RawTokens;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a table [token], or several [[token]]")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawTokens, A::Error> {
+        let token = RawToken::deserialize(MapAccessDeserializer::new(map))?;
+        Ok(RawTokens(vec![token]))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<RawTokens, A::Error> {
+        let tokens = Vec::deserialize(SeqAccessDeserializer::new(seq))?;
+        Ok(RawTokens(tokens))
+    }
+}
+
+impl RawTokens {
+    pub(super) fn check(self) -> Result<(Vec<Token>, Vec<Worker>), Problem> {
+        let checked = self.0.into_iter().map(RawToken::check);
+        let checked: Vec<_> = checked.collect::<Result<_, _>>()?;
+        let (tokens, workers): (Vec<Token>, Vec<_>) = checked.into_iter().unzip();
+        for (nth, token) in tokens.iter().enumerate() {
+            if tokens[..nth].iter().any(|it| it.selector == token.selector) {
+                return Err(Problem::TokenTwice(token.selector.clone()));
+            }
+        }
+        match tokens.is_empty() {
+            true => Err(Problem::NoToken),
+            false => Ok((tokens, workers)),
+        }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct RawToken {
+struct RawToken {
     module: PathBuf,
     label: Option<String>,
     serial: Option<String>,
@@ -105,7 +158,7 @@ fn all_wrappings() -> Vec<String> {
 }
 
 impl RawToken {
-    pub(super) fn check(self) -> Result<(Token, Worker), Problem> {
+    fn check(self) -> Result<(Token, Worker), Problem> {
         let selector = match (self.label, self.serial, self.uri) {
             (Some(label), Some(serial), None) => TokenSelector::new(label, serial),
             (None, None, Some(uri)) => uri.parse().map_err(Problem::TokenUri)?,

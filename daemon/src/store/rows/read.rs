@@ -6,6 +6,7 @@ use custody::{
     compliance::rules::{Adopted, Rules},
     envelope::{SealedContent, SealedDigest, Wrapping},
     group::{Group, MasterKey, Purpose},
+    holder::TokenId,
     name::VersionId,
     policy::rule::Rule,
     role::Assignment,
@@ -49,7 +50,8 @@ pub(in crate::store) fn groups(
     each: &mut dyn FnMut(Tagged),
 ) -> Result<(), Error> {
     let query = r#"SELECT name, business_group, environment, description, labels,
-            cache_seconds, cache_uses, cache_outage_seconds, created, created_by, change, tag
+            cache_seconds, cache_uses, cache_outage_seconds, holders, created, created_by, change,
+            tag
         FROM "group""#;
     read(connection, "group", query, each, |columns| {
         Ok(Row::Group(Group {
@@ -60,6 +62,7 @@ pub(in crate::store) fn groups(
                 about: columns.about()?,
             },
             cache: columns.cache()?,
+            holders: columns.parse("holders", from_json)?,
             created: columns.take()?,
             created_by: columns.take()?,
         }))
@@ -81,8 +84,10 @@ pub(in crate::store) fn master_keys(
             state: columns.key_state()?,
             wrapping: columns.parse("wrapping", Wrapping::from_name)?,
             canary: columns.wrapped()?,
-            token_label: columns.take()?,
-            token_serial: columns.take()?,
+            token: TokenId {
+                label: columns.take()?,
+                serial: columns.take()?,
+            },
             reserved: columns.take()?,
             created: columns.take()?,
         }))

@@ -46,13 +46,15 @@ pub(in crate::store) fn row(connection: &Connection, tagged: &Tagged) -> Result<
     match &tagged.row {
         Row::Group(group) => run(
             r#"INSERT INTO "group" (name, business_group, environment, description, labels,
-                cache_seconds, cache_uses, cache_outage_seconds, created, created_by, change, tag)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+                cache_seconds, cache_uses, cache_outage_seconds, holders, created, created_by,
+                change, tag)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
             ON CONFLICT DO UPDATE SET business_group = excluded.business_group,
                 environment = excluded.environment, description = excluded.description,
                 labels = excluded.labels, cache_seconds = excluded.cache_seconds,
                 cache_uses = excluded.cache_uses,
                 cache_outage_seconds = excluded.cache_outage_seconds,
+                holders = excluded.holders,
                 change = excluded.change, tag = excluded.tag"#,
             params![
                 group.name.as_str(),
@@ -63,6 +65,7 @@ pub(in crate::store) fn row(connection: &Connection, tagged: &Tagged) -> Result<
                 group.cache.map(|terms| terms.seconds()),
                 group.cache.map(|terms| terms.uses()),
                 group.cache.map(|terms| terms.outage_seconds()),
+                to_json(&group.holders),
                 group.created,
                 group.created_by,
                 change,
@@ -73,7 +76,7 @@ pub(in crate::store) fn row(connection: &Connection, tagged: &Tagged) -> Result<
             r#"INSERT INTO master_key ("group", generation, id, state, emptied, doom, wrapping,
                 canary, token_label, token_serial, reserved, created, change, tag)
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
-            ON CONFLICT ("group", generation) DO UPDATE SET state = excluded.state,
+            ON CONFLICT ("group", generation, id) DO UPDATE SET state = excluded.state,
                 emptied = excluded.emptied, doom = excluded.doom, reserved = excluded.reserved,
                 change = excluded.change, tag = excluded.tag"#,
             params![
@@ -85,8 +88,8 @@ pub(in crate::store) fn row(connection: &Connection, tagged: &Tagged) -> Result<
                 key.state.doom(),
                 key.wrapping.name(),
                 key.canary.blob(),
-                key.token_label,
-                key.token_serial,
+                key.token.label,
+                key.token.serial,
                 key.reserved,
                 key.created,
                 change,
@@ -219,9 +222,9 @@ pub(in crate::store) fn delete(connection: &Connection, id: &RowId) -> Result<()
             r#"DELETE FROM "group" WHERE name = ?1"#,
             params![name.as_str()],
         ),
-        RowId::MasterKey(group, generation) => run(
-            r#"DELETE FROM master_key WHERE "group" = ?1 AND generation = ?2"#,
-            params![group.as_str(), generation],
+        RowId::MasterKey(group, generation, id) => run(
+            r#"DELETE FROM master_key WHERE "group" = ?1 AND generation = ?2 AND id = ?3"#,
+            params![group.as_str(), generation, id.as_bytes()],
         ),
         RowId::Secret(id) => run(
             r#"DELETE FROM secret WHERE "group" = ?1 AND name = ?2"#,

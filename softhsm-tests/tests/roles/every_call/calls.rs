@@ -14,6 +14,7 @@ fn taken(method: &str) -> Option<&'static [Role]> {
         "CreateGroup"
         | "SetCache"
         | "RotateGroup"
+        | "HoldGroup"
         | "CompromiseMasterKey"
         | "DestroyMasterKey"
         | "SpareMasterKey" => &[CryptoOfficer],
@@ -294,6 +295,11 @@ fn calls_about(there: &There) -> Vec<Call> {
         group: group(),
         generation: u32::MAX,
     };
+    let hold_group = v1::HoldGroupRequest {
+        group: group(),
+        writes: Some("majority".into()),
+        ..Default::default()
+    };
     let destroy_key = v1::DestroyMasterKeyRequest {
         group: group(),
         generation: u32::MAX,
@@ -331,6 +337,7 @@ fn calls_about(there: &There) -> Vec<Call> {
         about("UpdateGroup", &|| update_group.encode_to_vec()),
         about("RotateGroup", &|| rotate_group.encode_to_vec()),
         about("CompromiseMasterKey", &|| compromise_key.encode_to_vec()),
+        about("HoldGroup", &|| hold_group.encode_to_vec()),
         about("DestroyMasterKey", &|| destroy_key.encode_to_vec()),
         about("SpareMasterKey", &|| spare_key.encode_to_vec()),
         about("PutSecret", &|| put.encode_to_vec()),

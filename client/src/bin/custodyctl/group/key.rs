@@ -89,7 +89,7 @@ async fn done(
     wait: bool,
 ) -> Result<(), Failure> {
     if wait {
-        group = emptied(manager, group).await?;
+        group = settled(manager, group).await?;
     }
     let exposure = match compromised {
         true => Some(told(manager, group.name.clone()).await),
@@ -99,15 +99,19 @@ async fn done(
     output::show(global.output, &Rotated { group, exposure })
 }
 
-/// Waits until nothing is left under a key that protects no more, nor to be renewed because of it.
-async fn emptied(manager: &Manager, mut group: v1::Group) -> Result<v1::Group, Failure> {
+/// Waits until nothing is left under a key that protects no more, nor to be renewed because of it,
+/// and no token lacks anything.
+pub(super) async fn settled(manager: &Manager, mut group: v1::Group) -> Result<v1::Group, Failure> {
     let bar = output::bar(left(&group));
     loop {
         let left = left(&group);
         let done = bar.length().unwrap_or(0).saturating_sub(left as u64);
         bar.set_position(done);
         let mut keys = group.master_keys.iter();
-        if keys.all(|key| key.renewals == 0 && (key.emptied.is_some() || !is_over(key))) {
+        let mut holders = group.holders.iter();
+        let is_done =
+            |key: &v1::MasterKey| key.renewals == 0 && (key.emptied.is_some() || !is_over(key));
+        if keys.all(is_done) && holders.all(|it| it.lacks == Some(0)) {
             bar.finish_and_clear();
             return Ok(group);
         }
@@ -124,9 +128,11 @@ fn is_over(key: &v1::MasterKey) -> bool {
 fn left(group: &v1::Group) -> usize {
     let over = group.master_keys.iter().filter(|key| is_over(key));
     let wraps: u64 = over.map(|key| key.wraps).sum();
+    let lacks = group.holders.iter().filter_map(|holder| holder.lacks);
     // What is to be renewed because of one key may be so because of another.
     let renewals = group.master_keys.iter().map(|key| key.renewals).max();
-    usize::try_from(wraps.max(renewals.unwrap_or(0))).unwrap_or(usize::MAX)
+    let left = wraps.max(lacks.sum()).max(renewals.unwrap_or(0));
+    usize::try_from(left).unwrap_or(usize::MAX)
 }
 
 async fn told(manager: &Manager, group: String) -> Told {

@@ -21,6 +21,8 @@ pub(super) struct Group {
     labels: BTreeMap<String, String>,
     created: Option<String>,
     master_keys: Vec<MasterKey>,
+    holders: Vec<Holder>,
+    writes: String,
     secrets: u64,
     grants: u64,
     rules: Option<serde_json::Value>,
@@ -34,6 +36,15 @@ struct Cache {
     outage_seconds: u32,
     #[serde(skip)]
     said: String,
+}
+
+/// A token that holds a group.
+#[derive(Debug, Serialize)]
+struct Holder {
+    label: String,
+    serial: String,
+    problem: Option<String>,
+    lacks: Option<u64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -73,6 +84,8 @@ impl From<v1::Group> for Group {
             labels: group.labels,
             created: time(group.created.as_ref()),
             master_keys: group.master_keys.into_iter().map(Into::into).collect(),
+            holders: group.holders.into_iter().map(Into::into).collect(),
+            writes: group.writes,
             secrets: group.secrets,
             grants: group.grants,
             rules: group.rules.as_ref().map(compliance::document),
@@ -82,6 +95,33 @@ impl From<v1::Group> for Group {
                 outage_seconds: cache.outage_seconds,
                 said: cache::said(&cache),
             }),
+        }
+    }
+}
+
+impl From<v1::Holder> for Holder {
+    fn from(holder: v1::Holder) -> Self {
+        Self {
+            label: holder.label,
+            serial: holder.serial,
+            problem: holder.problem,
+            lacks: holder.lacks,
+        }
+    }
+}
+
+impl Holder {
+    fn text(&self) -> String {
+        let lacks = match self.lacks {
+            Some(0) => None,
+            Some(lacks) => Some(format!("lacks {lacks} of the versions")),
+            None => Some("has no master key yet".to_owned()),
+        };
+        let amiss: Vec<_> = lacks.iter().chain(&self.problem).cloned().collect();
+        let name = format!("{} ({})", self.label, self.serial);
+        match amiss.is_empty() {
+            true => name,
+            false => format!("{name}: {}", amiss.join("; ")),
         }
     }
 }
@@ -112,6 +152,22 @@ impl Group {
     pub(super) fn name(&self) -> &str {
         &self.name
     }
+
+    fn holders(&self) -> Option<String> {
+        let holders: Vec<_> = self.holders.iter().map(Holder::text).collect();
+        (!holders.is_empty()).then(|| holders.join("\n"))
+    }
+
+    /// What a write needs, where that is a question.
+    fn writes(&self) -> Option<String> {
+        let what = match self.writes.as_str() {
+            "require-all" => "need all of its tokens",
+            "majority" => "need more than half of its tokens",
+            "any-then-repair" => "need one of its tokens",
+            other => other,
+        };
+        (self.holders.len() > 1).then(|| what.to_owned())
+    }
 }
 
 impl MasterKey {
@@ -135,6 +191,8 @@ impl View for Group {
             ("environment", said(&self.environment)),
             ("labels", lines(&self.labels)),
             ("created", self.created.clone()),
+            ("tokens", self.holders()),
+            ("writes", self.writes()),
             ("secrets", Some(self.secrets.to_string())),
             ("grants", Some(self.grants.to_string())),
             ("rules", self.rules.as_ref().and_then(compliance::lines)),

@@ -10,10 +10,12 @@ use crate::{
     },
     envelope::{Content, Context, PlaintextDek, SealedContent, WrappedDek, Wrapping},
     group::{Group, KeyState, MasterKey, Millis, Purpose},
+    holder::{Holders, TokenId},
     label::About,
     name::{GroupName, KeyId, SecretId, VersionId},
     release::Unlock as _,
     renew::Renewed,
+    rewrap::Way,
     row::{Row, RowKey},
     secret::{
         Kind,
@@ -51,8 +53,7 @@ pub(super) fn gmk(generation: u32) -> MasterKey {
         state: KeyState::Active,
         wrapping: Wrapping::AesKwp,
         canary: WrappedDek::from_blob([0; 4]),
-        token_label: String::new(),
-        token_serial: String::new(),
+        token: TokenId::new("token", "1"),
         reserved: 0,
         created: 0,
     }
@@ -96,6 +97,7 @@ impl World {
             name: name(),
             purpose: Purpose::default(),
             cache: None,
+            holders: Holders::only(TokenId::new("token", "1")),
             created: 0,
             created_by: 0,
         };
@@ -193,7 +195,8 @@ impl World {
 
     pub(super) fn rotate(&mut self, is_compromised: bool) {
         let next = self.newest() + 1;
-        let (edit, _) = key::rotate_group(&self.state, gmk(next), is_compromised).unwrap();
+        let (edit, _) =
+            key::rotate_group(&self.state, &name(), vec![gmk(next)], is_compromised).unwrap();
         self.adopt(edit);
         if is_compromised {
             self.compromised.extend(1..next);
@@ -218,12 +221,16 @@ impl World {
     }
 
     pub(super) fn move_some(&mut self, most: usize) {
-        let batch = self.state.moves(&name(), None, most);
+        let to = gmk(self.newest()).id;
+        let batch = self.state.moves(&name(), &to, None, most);
         let moved = batch.moves.into_iter().map(|it| {
-            let wrapped = it.wrapped().clone();
+            let Way::Within(lock) = it.way() else {
+                panic!("there is one token");
+            };
+            let wrapped = lock.wrapped().clone();
             it.made(wrapped)
         });
-        if let Some((edit, _)) = key::rewrap(&self.state, &name(), moved.collect()) {
+        if let Some((edit, _)) = key::rewrap(&self.state, &name(), &to, moved.collect()) {
             self.adopt(edit);
         }
     }
@@ -234,7 +241,7 @@ impl World {
         let renewed = batch.renewals.into_iter().map(|renewal| {
             let stored = self.contents.get(renewal.version()).cloned();
             let claim = renewal.with(stored).unwrap();
-            let dek = dek_of(claim.locked().wrapped());
+            let dek = dek_of(claim.locked().locks()[0].wrapped());
             let resealed = claim.open(&dek).unwrap().unwrap();
             let wraps = resealed.to().iter();
             let wraps = wraps.map(|gmk| (*gmk, wrap(resealed.dek()))).collect();

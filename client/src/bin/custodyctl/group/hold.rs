@@ -1,0 +1,35 @@
+//! `custodyctl group hold`.
+
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use client::{Manager, v1};
+use custody::holder::Writes;
+
+use super::{key::settled, view::Group};
+use crate::{args::Global, failure::Failure, output};
+
+/// What a write may need of a group's tokens.
+pub(super) fn writes() -> impl TypedValueParser<Value = Writes> {
+    let known = Writes::ALL.map(|writes| {
+        PossibleValue::new(writes.name()).help(match writes {
+            Writes::RequireAll => "All of them: what was written outlives all tokens but one",
+            Writes::Majority => "More than half of them",
+            Writes::AnyThenRepair => "One of them, which alone has what was written until then",
+        })
+    });
+    let known = PossibleValuesParser::new(known);
+    known.try_map(|name| Writes::from_name(&name).ok_or("there is no such policy"))
+}
+
+pub(super) async fn hold(
+    global: &Global,
+    manager: &Manager,
+    request: v1::HoldGroupRequest,
+    wait: bool,
+) -> Result<(), Failure> {
+    let held = manager.hold_group(request).await;
+    let mut group = held.map_err(Failure::Manager)?;
+    if wait {
+        group = settled(manager, group).await?;
+    }
+    output::show(global.output, &Group::from(group))
+}

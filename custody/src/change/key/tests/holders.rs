@@ -1,0 +1,208 @@
+//! Groups that several tokens hold.
+
+use super::*;
+use crate::{change::hold::*, holder::Writes, rewrap::Way};
+
+fn token(serial: &str) -> TokenId {
+    TokenId::new("token", serial)
+}
+
+fn holders(serials: &[&str], writes: Writes) -> Holders {
+    let tokens = serials.iter().map(|serial| token(serial));
+    Holders::new(tokens.collect(), writes).unwrap()
+}
+
+impl World {
+    fn hold(&mut self, holders: Holders, made: Vec<MasterKey>) -> Result<(), Error> {
+        let (edit, _) = hold(&self.state, &name(), holders, made)?;
+        self.adopt(edit);
+        Ok(())
+    }
+
+    fn rotate_in(&mut self, serials: &[&str]) -> Result<(), Error> {
+        let next = next_generation(&self.state, &name(), None)?;
+        let keys = serials.iter().map(|serial| key_in(token(serial), next));
+        let (edit, _) = rotate_group(&self.state, &name(), keys.collect(), false)?;
+        self.adopt(edit);
+        Ok(())
+    }
+
+    fn group(&self) -> GroupView<'_> {
+        self.state.group(&name()).unwrap()
+    }
+
+    /// By token and generation, how many versions are wrapped there.
+    fn wraps(&self) -> Vec<(String, u32, u64)> {
+        let group = self.group();
+        let wraps = group.keys().map(|key| {
+            (
+                key.token.serial.clone(),
+                key.generation,
+                group.wraps(&key.id),
+            )
+        });
+        wraps.filter(|(.., wraps)| *wraps > 0).collect()
+    }
+
+    /// Has the tokens called so do what they can.
+    fn settle(&mut self, serials: &[&str]) {
+        for key in self.state.lacking(&name()) {
+            if serials.contains(&&*key.token.serial) {
+                let batch = self.state.moves(&name(), &key.id, None, usize::MAX);
+                let made = batch.moves.into_iter();
+                let made = made.map(|it| it.made(WrappedDek::from_blob([3])));
+                let written = rewrap(&self.state, &name(), &key.id, made.collect());
+                self.adopt(written.unwrap().0);
+            }
+        }
+        loop {
+            let superfluous = self.state.superfluous(&name(), 2);
+            match unwrap(&self.state, &name(), &superfluous) {
+                Some((edit, _)) => self.adopt(edit),
+                None => return,
+            }
+        }
+    }
+}
+
+#[test]
+fn a_token_that_comes_to_hold_a_group_gets_each_data_key_from_the_others() {
+    let mut world = World::new(&[("a", 2), ("b", 1)]);
+    let both = holders(&["1", "2"], Writes::RequireAll);
+    world.hold(both, vec![key_in(token("2"), 1)]).unwrap();
+    assert_eq!(world.state.unsettled(), [name()]);
+    assert_eq!(world.group().lacks(&key_in(token("2"), 1).id), 3);
+    let batch = world
+        .state
+        .moves(&name(), &key_in(token("2"), 1).id, None, 9);
+    assert_eq!(batch.moves.len(), 3);
+    assert!(
+        batch
+            .moves
+            .iter()
+            .all(|it| matches!(it.way(), Way::Across(_)))
+    );
+    world.settle(&["2"]);
+    assert_eq!(world.wraps(), [("1".into(), 1, 3), ("2".into(), 1, 3)]);
+    assert!(world.state.unsettled().is_empty());
+}
+
+#[test]
+fn fewer_tokens_than_the_policy_wants_are_refused_and_change_nothing() {
+    for (writes, least) in [
+        (Writes::RequireAll, 3),
+        (Writes::Majority, 2),
+        (Writes::AnyThenRepair, 1),
+    ] {
+        let mut world = World::new(&[("a", 1)]);
+        let of = ["2", "3", "4"];
+        let all: Vec<_> = of.map(|serial| key_in(token(serial), 1)).into();
+        for have in 0..=3 {
+            let before = world.state.digest(0);
+            let held = world.hold(holders(&of, writes), all[..have].to_vec());
+            if have < least {
+                let refused = held.unwrap_err();
+                assert!(matches!(refused, Error::TooFewTokens { .. }), "{refused}");
+                assert_eq!(world.state.digest(0), before);
+            } else {
+                held.unwrap();
+                break;
+            }
+        }
+        for have in 0..=3 {
+            let rotated = world.rotate_in(&of[..have]);
+            assert_eq!(rotated.is_ok(), have >= least, "{writes} {have}");
+        }
+    }
+}
+
+#[test]
+fn two_keys_in_one_token_count_as_none() {
+    let mut world = World::new(&[]);
+    let both = holders(&["1", "2"], Writes::RequireAll);
+    assert!(world.hold(both.clone(), vec![key(1)]).is_err());
+    world.hold(both, vec![key_in(token("2"), 1)]).unwrap();
+    assert!(world.rotate_in(&["1", "1"]).is_err());
+    assert!(world.rotate_in(&["1", "3"]).is_err());
+    world.rotate_in(&["1", "2"]).unwrap();
+    // And there is no second one for a token that has one.
+    assert!(join(&world.state, &name(), vec![key_in(token("2"), 2)]).is_err());
+}
+
+#[test]
+fn a_rotation_moves_within_each_token_and_waits_for_those_that_are_away() {
+    let mut world = World::new(&[("a", 2)]);
+    let both = holders(&["1", "2"], Writes::AnyThenRepair);
+    world.hold(both, vec![key_in(token("2"), 1)]).unwrap();
+    world.settle(&["2"]);
+    world.rotate_in(&["1"]).unwrap();
+    assert_eq!(Vec::from_iter(world.group().vacant()), [&token("2")]);
+    let to = key(2).id;
+    let batch = world.state.moves(&name(), &to, None, 9);
+    let is_within = |it: &crate::rewrap::Move| matches!(it.way(), Way::Within(_));
+    assert!(batch.moves.iter().all(is_within));
+    world.settle(&["1"]);
+    // What the other token has stays until it has something in its place.
+    assert_eq!(world.wraps(), [("2".into(), 1, 2), ("1".into(), 2, 2)]);
+    assert_eq!(world.state.unsettled(), [name()]);
+
+    let (edit, change) = join(&world.state, &name(), vec![key_in(token("2"), 2)]).unwrap();
+    let told = serde_json::to_value(&change).unwrap();
+    assert_eq!(told["tokens"][0]["serial"], "2");
+    world.adopt(edit);
+    world.settle(&["1", "2"]);
+    assert_eq!(world.wraps(), [("1".into(), 2, 2), ("2".into(), 2, 2)]);
+    while let Some((edit, _)) = empty(&world.state, &name(), NOW) {
+        world.adopt(edit);
+    }
+    assert!(world.state.unsettled().is_empty());
+    // A generation is destroyed in all of its tokens.
+    world.live(1, Deed::Destroy(0)).unwrap();
+    while let Some((edit, _)) = destroy(&world.state, &name(), NOW) {
+        world.adopt(edit);
+    }
+    let gone: Vec<_> = world.state.destroyed();
+    let tokens: Vec<_> = gone.iter().map(|it| &*it.token().serial).collect();
+    assert_eq!(tokens, ["1", "2"]);
+}
+
+#[test]
+fn what_a_token_had_that_holds_no_more_goes_when_the_others_have_it() {
+    let mut world = World::new(&[("a", 3)]);
+    let other = holders(&["2"], Writes::RequireAll);
+    world.hold(other, vec![key_in(token("2"), 1)]).unwrap();
+    assert!(world.state.superfluous(&name(), 9).is_empty());
+    let batch = world
+        .state
+        .moves(&name(), &key_in(token("2"), 1).id, None, 2);
+    let made = batch.moves.into_iter();
+    let made: Vec<_> = made.map(|it| it.made(WrappedDek::from_blob([3]))).collect();
+    let to = key_in(token("2"), 1).id;
+    let (edit, _) = rewrap(&world.state, &name(), &to, made.clone()).unwrap();
+    world.adopt(edit);
+    assert_eq!(world.state.superfluous(&name(), 9).len(), 2);
+    // What was written down once is not written down again.
+    assert!(rewrap(&world.state, &name(), &to, made).is_none());
+    world.settle(&["2"]);
+    assert_eq!(world.wraps(), [("2".into(), 1, 3)]);
+    let stays = Superfluous {
+        version: version("a", 1),
+        gmk: to,
+    };
+    assert!(unwrap(&world.state, &name(), &[stays]).is_none());
+}
+
+#[test]
+fn a_version_without_a_data_key_is_lacked_by_nobody() {
+    let mut world = World::new(&[("a", 2)]);
+    world.adopt(Edit {
+        deletes: vec![RowId::Wrap(version("a", 1), key(1).id)],
+        ..Edit::default()
+    });
+    let both = holders(&["1", "2"], Writes::RequireAll);
+    world.hold(both, vec![key_in(token("2"), 1)]).unwrap();
+    assert_eq!(world.group().lacks(&key(1).id), 0);
+    world.settle(&["2"]);
+    assert!(world.state.unsettled().is_empty());
+    assert_eq!(world.wraps(), [("1".into(), 1, 1), ("2".into(), 1, 1)]);
+}

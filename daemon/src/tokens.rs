@@ -1,0 +1,272 @@
+//! The tokens that the daemon has, of which some may be away.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use custody::{holder::TokenId, name::KeyId, release::Unlock};
+use hsm::{Meters, Unopened};
+use tokio::sync::watch;
+use zeroize::Zeroizing;
+
+mod seek;
+
+/// The tokens of the configuration, in its order.
+#[derive(Debug)]
+pub(crate) struct Tokens(Vec<Token>);
+
+/// A token, which may be away.
+#[derive(Debug)]
+pub(crate) struct Token {
+    id: TokenId,
+    meters: Meters,
+    settings: Mutex<hsm::Settings>,
+    presence: watch::Sender<Presence>,
+}
+
+/// Whether a token can be asked.
+#[derive(Clone, Debug)]
+pub(crate) enum Presence {
+    /// It was not there yet; why not, once it was looked for.
+    Away(Option<String>),
+    /// It was there at least once: its client knows how it does now.
+    Here(hsm::Client),
+}
+
+/// A name that is that of no token, or of several.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unnamed {
+    #[error("no token of the configuration has that label or serial number: there is {0}")]
+    None(String),
+    #[error("several tokens have that label: say the serial number")]
+    Several,
+}
+
+impl Tokens {
+    /// Those that `settings` say, `first` being the first one's client.
+    pub(crate) fn new(first: hsm::Client, settings: Vec<hsm::Settings>) -> Self {
+        let tokens = Self(settings.into_iter().map(Token::away).collect());
+        tokens
+            .first_token()
+            .presence
+            .send_replace(Presence::Here(first));
+        tokens
+    }
+
+    /// The one that has the keys of the installation.
+    pub(crate) fn first(&self) -> hsm::Client {
+        match &*self.first_token().presence.borrow() {
+            Presence::Here(client) => client.clone(),
+            Presence::Away(_) => unreachable!("the first token was there before all else"),
+        }
+    }
+
+    fn first_token(&self) -> &Token {
+        self.0.first().expect("a configuration has a token")
+    }
+
+    /// What is counted of all of them.
+    pub(crate) fn meters(&self) -> &Meters {
+        &self.first_token().meters
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> impl ExactSizeIterator<Item = &Token> {
+        self.0.iter()
+    }
+
+    /// One of them.
+    pub(crate) fn get(&self, id: &TokenId) -> Option<&Token> {
+        self.0.iter().find(|token| token.id == *id)
+    }
+
+    /// The one of that label or serial number.
+    pub(crate) fn named(&self, name: &str) -> Result<TokenId, Unnamed> {
+        let mut named = self.0.iter().filter(|token| token.id.is_called(name));
+        match (named.next(), named.next()) {
+            (Some(token), None) => Ok(token.id.clone()),
+            (Some(_), Some(_)) => Err(Unnamed::Several),
+            (None, _) => {
+                let all: Vec<_> = self.0.iter().map(|token| token.id.to_string()).collect();
+                Err(Unnamed::None(all.join(", ")))
+            }
+        }
+    }
+
+    /// The client of the token called `id`.
+    ///
+    /// # Errors
+    ///
+    /// If it is away, which passes.
+    pub(crate) fn client(&self, id: &TokenId) -> Result<hsm::Client, hsm::Error> {
+        let Some(token) = self.get(id) else {
+            return Err(hsm::Error::Outage {
+                problem: format!("the configuration has no token {id}"),
+            });
+        };
+        match token.presence() {
+            Presence::Here(client) => Ok(client),
+            Presence::Away(why) => Err(hsm::Error::Outage {
+                problem: match why {
+                    Some(why) => format!("the token {id} is away: {why}"),
+                    None => format!("the token {id} is being looked for"),
+                },
+            }),
+        }
+    }
+
+    /// Those that are there.
+    pub(crate) fn clients(&self) -> impl Iterator<Item = hsm::Client> {
+        self.0.iter().filter_map(|token| match token.presence() {
+            Presence::Here(client) => Some(client),
+            Presence::Away(_) => None,
+        })
+    }
+
+    /// The one that has the master key called `gmk`.
+    pub(crate) fn with_key(&self, gmk: &KeyId) -> Option<hsm::Client> {
+        self.clients().find(|client| client.knows(gmk))
+    }
+
+    /// Whether one of them serves.
+    pub(crate) fn is_serving(&self) -> bool {
+        self.clients().any(|client| serves(&client))
+    }
+
+    /// Whether the one that has the master key called `gmk` could be asked to use it, as far as is
+    /// known.
+    pub(crate) fn serves(&self, gmk: &KeyId) -> bool {
+        let has_it = |client: &hsm::Client| client.knows(gmk) && client.refused(gmk).is_none();
+        self.clients()
+            .any(|client| has_it(&client) && serves(&client))
+    }
+
+    /// How long a request to one of them may take at most.
+    pub(crate) fn deadline(&self) -> Duration {
+        self.of_settings(|settings| settings.deadline)
+    }
+
+    /// How many requests the one that takes most works on at a time.
+    pub(crate) fn at_once(&self) -> usize {
+        self.of_settings(hsm::Settings::at_once)
+    }
+
+    /// How many requests may wait for that one.
+    pub(crate) fn places(&self) -> usize {
+        self.of_settings(|settings| settings.queue.get())
+    }
+
+    fn of_settings<T: Ord + Default>(&self, what: impl Fn(&hsm::Settings) -> T) -> T {
+        let each = self.all().map(|token| what(&token.settings()));
+        each.max().unwrap_or_default()
+    }
+
+    /// Random bytes of the first that gives any.
+    pub(crate) async fn random(&self, length: u32) -> Result<Zeroizing<Vec<u8>>, hsm::Error> {
+        let mut problem = None;
+        for client in self.clients() {
+            match client.random(length).await {
+                Ok(random) => return Ok(random),
+                Err(error) => problem = Some(error),
+            }
+        }
+        Err(problem.unwrap_or_else(nobody))
+    }
+
+    /// Has one of the tokens that can unwrap the data key of `claim`, those that serve first, and
+    /// opens it.
+    ///
+    /// # Errors
+    ///
+    /// If none does: why it may work later, if it may; else what is wrong with what is stored.
+    pub(crate) async fn unwrap<T: Unlock>(&self, claim: T) -> Result<T::Opened, hsm::Error> {
+        let gmks = claim.locked().gmks();
+        let held = self.clients().filter_map(|client| {
+            let gmk = gmks.iter().find(|gmk| client.knows(gmk))?;
+            Some((client, *gmk))
+        });
+        let mut held: Vec<_> = held.collect();
+        held.sort_by_key(|(client, _)| !serves(client));
+        let (mut claim, mut problem) = (claim, None);
+        for (client, gmk) in held {
+            match client.unwrap_dek(claim, &gmk).await {
+                Ok(opened) => return Ok(opened),
+                Err(Unopened { error, claim: None }) => return Err(error),
+                Err(Unopened {
+                    error,
+                    claim: Some(back),
+                }) => {
+                    claim = back;
+                    problem = Some(worse(problem, error));
+                }
+            }
+        }
+        Err(problem.unwrap_or_else(nobody))
+    }
+
+    /// Has every token's workers end.
+    pub(crate) async fn stop(&self) {
+        for client in self.clients() {
+            client.stop().await;
+        }
+    }
+}
+
+impl Token {
+    fn away(settings: hsm::Settings) -> Self {
+        Self {
+            id: TokenId::new(settings.token.label(), settings.token.serial()),
+            meters: settings.meters.clone(),
+            settings: Mutex::new(settings),
+            presence: watch::Sender::new(Presence::Away(None)),
+        }
+    }
+
+    pub(crate) fn id(&self) -> &TokenId {
+        &self.id
+    }
+
+    pub(crate) fn presence(&self) -> Presence {
+        self.presence.borrow().clone()
+    }
+
+    /// Hears when it comes, and of why it does not.
+    pub(crate) fn watch(&self) -> watch::Receiver<Presence> {
+        self.presence.subscribe()
+    }
+
+    /// Has it held as `settings` say from now on.
+    pub(crate) fn renew(&self, settings: hsm::Settings) {
+        let settings = hsm::Settings {
+            meters: self.meters.clone(),
+            ..settings
+        };
+        *self.settings() = settings.clone();
+        if let Presence::Here(client) = self.presence() {
+            client.renew(settings);
+        }
+    }
+
+    fn settings(&self) -> std::sync::MutexGuard<'_, hsm::Settings> {
+        self.settings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn serves(client: &hsm::Client) -> bool {
+    client.health().borrow().breaker() == hsm::Breaker::Closed
+}
+
+/// The one of two problems that says more of what becomes of a request: one that passes.
+fn worse(before: Option<hsm::Error>, error: hsm::Error) -> hsm::Error {
+    match before {
+        Some(before) if before.is_transient() || !error.is_transient() => before,
+        _ => error,
+    }
+}
+
+fn nobody() -> hsm::Error {
+    hsm::Error::Outage {
+        problem: "no token that has the key is there".to_owned(),
+    }
+}
