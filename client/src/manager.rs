@@ -192,6 +192,8 @@ calls! {
         "Says of a master key that someone may have it; what it may have wrapped is renewed.";
     write hold_group(HoldGroupRequest) -> Group:
         "Has other tokens hold a group, or has writes need more or fewer of them.";
+    write lose_token(LoseTokenRequest) -> LoseTokenResponse:
+        "Gives a token up for good that is lost; what it alone had is lost with it.";
     write destroy_master_key(DestroyMasterKeyRequest) -> Group:
         "Destroys a former master key, which nothing is left under, after some time.";
     write spare_master_key(SpareMasterKeyRequest) -> Group:

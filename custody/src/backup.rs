@@ -14,6 +14,7 @@ use crate::{
     journal::{
         chain::{Hash, Head},
         change::Settled,
+        trust::Voucher,
     },
     name::{BackupId, InstanceId},
 };
@@ -47,6 +48,9 @@ pub struct Manifest {
     pub token_serial: String,
     /// The journal key's public half: SubjectPublicKeyInfo, PEM.
     pub public_key: String,
+    /// Those that it, or one of them, vouches for: one of all these has signed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vouchers: Vec<Voucher>,
     /// The newest change in the database, as the journal knows it.
     pub settled: Settled,
     /// Where the journal ends.

@@ -3,7 +3,7 @@
 use crate::{
     compliance::Finding,
     group::{Group, KeyState, MasterKey, Millis},
-    holder::Writes,
+    holder::{TokenId, Writes},
     journal::change::Change,
     label,
     name::{GroupName, RuleId, SecretId, VersionId},
@@ -24,6 +24,7 @@ pub mod life;
 pub mod put;
 pub mod renew;
 pub mod rotate;
+pub mod trustee;
 
 pub use about::{update_group, update_secret};
 pub use access::{add_grant, assign_role, revoke_grant, revoke_role};
@@ -116,6 +117,37 @@ pub enum Error {
         of: usize,
         /// What is wanted.
         writes: Writes,
+    },
+    /// The token has keys of the installation already, or had.
+    #[error("the token {0} has keys of the installation already, or was given up")]
+    TrusteeExists(TokenId),
+    /// The token has no keys of the installation.
+    #[error("the token {0} has no keys of the installation, or was given up already")]
+    NoSuchTrustee(TokenId),
+    /// Nothing would be left.
+    #[error(
+        "the token {token} is the last one of {what}: have another hold it first \
+         (custodyctl group hold)"
+    )]
+    LastToken {
+        /// The token.
+        token: TokenId,
+        /// What it is the last one of.
+        what: String,
+    },
+    /// Versions would be lost with a token.
+    #[error(
+        "with the token {token} {lost} versions are lost for good, which no other has: {}; if that \
+         is so, say how many (--accept-loss {lost})",
+        first(versions)
+    )]
+    WouldLose {
+        /// The token.
+        token: TokenId,
+        /// How many.
+        lost: u64,
+        /// Which.
+        versions: Vec<VersionId>,
     },
     /// Another master key protects by now.
     #[error("another master key of group {0} protects by now; try again")]
@@ -281,8 +313,19 @@ fn way_out(is: KeyState, wraps: u64, renewals: u64) -> String {
     }
 }
 
-/// How many references an error names.
+/// How many things an error names.
 const NAMED: usize = 5;
+
+/// The first of `versions`, and whether there are more.
+fn first(versions: &[VersionId]) -> String {
+    let named: Vec<_> = versions
+        .iter()
+        .take(NAMED)
+        .map(ToString::to_string)
+        .collect();
+    let more = if versions.len() > NAMED { ", ..." } else { "" };
+    format!("{}{more}", named.join(", "))
+}
 
 /// The first of `by`, and how many there are besides.
 pub fn listed(by: &[Dangling], hidden: usize) -> String {

@@ -13,6 +13,7 @@ pub mod chain;
 pub mod change;
 mod event;
 pub mod public_key;
+pub mod trust;
 pub mod undelivered;
 
 pub use event::{Event, Surface};

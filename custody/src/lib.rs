@@ -52,4 +52,5 @@ pub mod secret;
 pub mod selector;
 pub mod state;
 pub mod store;
+pub mod trustee;
 pub mod usage;

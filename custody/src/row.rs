@@ -13,11 +13,13 @@ use crate::{
     compliance::rules::Adopted,
     envelope::{Content, PlaintextDek, WrappedDek, Wrapping},
     group::{Group, MasterKey, Millis},
+    holder::TokenId,
     journal::chain::Head,
     name::{GroupName, InstanceId, KeyId, RuleId, SecretId, VersionId},
     policy::rule::Rule,
     role::Assignment,
     secret::version::{Fingerprint, Secret, Version, Wrap},
+    trustee::Trustee,
 };
 
 mod encode;
@@ -61,6 +63,7 @@ pub enum Row {
     Rule(Rule),
     Compliance(Adopted),
     Assignment(Assignment),
+    Trustee(Trustee),
 }
 
 /// Which row.
@@ -75,6 +78,7 @@ pub enum RowId {
     Rule(GroupName, RuleId),
     Compliance(GroupName),
     Assignment(RuleId),
+    Trustee(TokenId),
 }
 
 impl fmt::Display for RowId {
@@ -90,6 +94,7 @@ impl fmt::Display for RowId {
             Self::Rule(group, id) => write!(f, "grant {id} of group {group}"),
             Self::Compliance(group) => write!(f, "rules of group {group}"),
             Self::Assignment(id) => write!(f, "role {id}"),
+            Self::Trustee(token) => write!(f, "token {token}"),
         }
     }
 }
@@ -279,6 +284,7 @@ impl Row {
             Self::Rule(rule) => RowId::Rule(rule.group.clone(), rule.id),
             Self::Compliance(adopted) => RowId::Compliance(adopted.group.clone()),
             Self::Assignment(held) => RowId::Assignment(held.id),
+            Self::Trustee(trustee) => RowId::Trustee(trustee.token.clone()),
         }
     }
 
@@ -292,7 +298,7 @@ impl Row {
             Self::Wrap(wrap) => Some(&wrap.version.secret.group),
             Self::Rule(rule) => Some(&rule.group),
             Self::Compliance(adopted) => Some(&adopted.group),
-            Self::Assignment(_) => None,
+            Self::Assignment(_) | Self::Trustee(_) => None,
         }
     }
 }
@@ -307,7 +313,7 @@ impl RowId {
             | Self::Compliance(group) => Some(group),
             Self::Secret(secret) => Some(&secret.group),
             Self::Version(version) | Self::Wrap(version, _) => Some(&version.secret.group),
-            Self::Assignment(_) => None,
+            Self::Assignment(_) | Self::Trustee(_) => None,
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::{
     compliance::rules::Adopted,
     envelope::Content,
     group::{Group, MasterKey},
+    holder::TokenId,
     journal::{chain::Head, change::Settled},
     name::{GroupName, KeyId, RuleId, SecretId, SecretName},
     policy::rule::Rule,
@@ -18,6 +19,7 @@ use crate::{
         links::Referrers,
         view::GroupView,
     },
+    trustee::Trustee,
 };
 
 pub mod decide;
@@ -49,6 +51,7 @@ pub struct State {
     set: SetHash,
     groups: BTreeMap<GroupName, InGroup>,
     assignments: BTreeMap<RuleId, Held<Assignment>>,
+    trustees: BTreeMap<TokenId, Held<Trustee>>,
     referrers: Referrers,
     doomed: Doomed,
     owners: Owners,
@@ -91,6 +94,7 @@ impl State {
             set: SetHash::default(),
             groups: BTreeMap::new(),
             assignments: BTreeMap::new(),
+            trustees: BTreeMap::new(),
             referrers: Referrers::default(),
             doomed: Doomed::default(),
             owners: Owners::default(),
@@ -216,6 +220,7 @@ impl State {
             RowId::Rule(group, id) => self.groups.get(group)?.rules.get(id)?.tag,
             RowId::Compliance(group) => self.groups.get(group)?.compliance.as_ref()?.tag,
             RowId::Assignment(id) => self.assignments.get(id)?.tag,
+            RowId::Trustee(token) => self.trustees.get(token)?.tag,
         })
     }
 
@@ -280,6 +285,9 @@ impl State {
             Row::Assignment(row) => {
                 self.assignments.insert(row.id, Held { row, tag });
             }
+            Row::Trustee(row) => {
+                self.trustees.insert(row.token.clone(), Held { row, tag });
+            }
         }
         Some(())
     }
@@ -327,6 +335,9 @@ impl State {
             }
             RowId::Assignment(id) => {
                 self.assignments.remove(id);
+            }
+            RowId::Trustee(token) => {
+                self.trustees.remove(token);
             }
         }
         Some(())

@@ -10,6 +10,7 @@ use custody::{
         Event,
         chain::{Broken, Head, Verifier, checkpoint_message},
         public_key::PublicKey,
+        trust::{Statement, Voucher},
     },
     name::InstanceId,
 };
@@ -29,6 +30,23 @@ fn instance() -> InstanceId {
 
 /// A segment entry, three others, a checkpoint over the first four, and one more.
 fn journal(pair: &EcdsaKeyPair) -> Vec<String> {
+    journal_signed(pair, pair, None)
+}
+
+/// The word of `by` for `key`.
+fn voucher(by: &EcdsaKeyPair, key: &EcdsaKeyPair) -> Voucher {
+    let key = PublicKey::from_pem(&pem(key)).unwrap();
+    let statement = Statement::new(&instance(), key);
+    let signature = by.sign(&SystemRandom::new(), statement.message()).unwrap();
+    statement.signed(signature.as_ref().try_into().unwrap())
+}
+
+/// That journal, signed by `signer` and with the voucher as its second entry.
+fn journal_signed(
+    pair: &EcdsaKeyPair,
+    signer: &EcdsaKeyPair,
+    voucher: Option<Voucher>,
+) -> Vec<String> {
     let mut out = Vec::new();
     let time = "2026-01-01T00:00:00Z";
     let segment = Event::Segment {
@@ -37,11 +55,12 @@ fn journal(pair: &EcdsaKeyPair) -> Vec<String> {
         settled: None,
     };
     let mut head = Head::START.append(time, &segment, &mut out);
-    for _ in 0..3 {
-        head = head.append(time, &Event::Stop, &mut out);
+    let others = voucher.map(Event::JournalKey).into_iter();
+    for event in others.chain(std::iter::repeat_n(Event::Stop, 3)).take(3) {
+        head = head.append(time, &event, &mut out);
     }
     let message = checkpoint_message(&instance(), head);
-    let signature = pair.sign(&SystemRandom::new(), &message).unwrap();
+    let signature = signer.sign(&SystemRandom::new(), &message).unwrap();
     let checkpoint = Event::Checkpoint {
         covers: head.seq,
         hash: head.hash.to_string(),
@@ -81,6 +100,28 @@ fn a_whole_journal_verifies() {
     let report = verifier.report();
     assert_eq!((report.first, report.last), (1, 6));
     assert_eq!((report.checkpoints, report.covered), (1, 4));
+}
+
+#[test]
+fn another_key_signs_once_one_that_is_trusted_vouches_for_it() {
+    let (ours, second, stranger) = (pair(), pair(), pair());
+    let key = || Some(PublicKey::from_pem(&pem(&ours)).unwrap());
+    let vouched = voucher(&ours, &second);
+    let whole = journal_signed(&ours, &second, Some(vouched.clone()));
+    let verifier = verify(&whole, key()).unwrap();
+    assert_eq!(verifier.report().covered, 4);
+
+    let unvouched = journal_signed(&ours, &second, None);
+    let verified = verify(&unvouched, key());
+    assert!(matches!(verified, Err(Broken::Signature { seq: 5 })));
+    let of_another = journal_signed(&ours, &stranger, Some(vouched));
+    let verified = verify(&of_another, key());
+    assert!(matches!(verified, Err(Broken::Signature { seq: 5 })));
+    for by in [&second, &stranger] {
+        let forged = journal_signed(&ours, &second, Some(voucher(by, &second)));
+        let verified = verify(&forged, key());
+        assert!(matches!(verified, Err(Broken::Unvouched { seq: 2 })));
+    }
 }
 
 #[test]

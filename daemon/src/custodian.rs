@@ -52,6 +52,7 @@ mod renew;
 mod rewrap;
 mod rotate;
 mod secrets;
+mod trustees;
 mod unwrap;
 
 pub(crate) use changes::{Writer, now};
@@ -82,7 +83,7 @@ pub(crate) struct Custodian {
     tally: Tally,
     journal: Journal,
     database: Database,
-    tokens: Tokens,
+    tokens: Arc<Tokens>,
     writer: Mutex<Writer>,
     changed: broadcast::Sender<SecretId>,
     watchers: Watchers,
@@ -107,7 +108,7 @@ pub(crate) struct Parts {
     pub(crate) shelf: Shelf,
     pub(crate) journal: Journal,
     pub(crate) database: Database,
-    pub(crate) tokens: Tokens,
+    pub(crate) tokens: Arc<Tokens>,
     pub(crate) writer: Writer,
     pub(crate) mill: Mill,
     /// How often a master key may encrypt before another takes its place.

@@ -12,9 +12,11 @@ use clap::Args;
 use custody::{
     backup::Sealed,
     drill::{Case, Trial},
+    holder::TokenId,
     name::{GroupName, KeyId, VersionId},
     state::{State, view::GroupView},
     store::Store as _,
+    trustee::Trustee,
 };
 use hsm::{KnownKey, PinSource, TokenSelector};
 use indicatif::ProgressBar;
@@ -110,18 +112,22 @@ async fn examine(
     let began = Instant::now();
     let (system, tag) = prove::system_row(database)?;
     let at_once = settings.sessions.get() * 2;
+    let patience = settings.start_deadline;
+    let client = hsm::Client::start(settings).await?;
+    let trustee = trustee_of(&client, prove::trustees(database, &system)?);
+    let trustee = trustee.unwrap_or_else(|| Trustee::first(&system));
     let token = Token {
-        patience: settings.start_deadline,
-        hsm: hsm::Client::start(settings).await?,
-        system_gmk: system.gmk,
+        patience,
+        hsm: client,
+        system_gmk: trustee.gmk,
         refused: Arc::default(),
     };
     let hsm = &token.hsm;
     let mut report = Report::of(sealed, &hsm.token());
     let mut can_open = true;
     for (purpose, key) in [
-        ("system", prove::system_gmk(&system)),
-        ("journal", prove::journal_key(&system)),
+        ("system", prove::system_gmk(&trustee)),
+        ("journal", prove::journal_key(&trustee)),
     ] {
         let id = key.id;
         let problem = token.load(key).await?;
@@ -130,12 +136,13 @@ async fn examine(
     }
     // Without the row key nothing in the database can be believed, let alone opened.
     if can_open {
-        let row_key = prove::row_key(hsm, &system).await?;
+        let row_key = prove::row_key(hsm, &system.instance, &trustee).await?;
         let state = prove::load_state(database, row_key, &system, tag)?;
         prove::is_at(&state, &sealed.manifest().settled)?;
         let drill = Drill {
             bar: progress::things("opening", count(&state)),
             token: token.clone(),
+            id: trustee.token.clone(),
             at_once,
         };
         for group in state.groups() {
@@ -149,6 +156,13 @@ async fn examine(
     Ok(report)
 }
 
+/// The keys of the installation that the token has, by its name. A clone has another name.
+fn trustee_of(client: &hsm::Client, trustees: Vec<Trustee>) -> Option<Trustee> {
+    let token = client.token();
+    let id = TokenId::new(&token.label, &token.serial);
+    trustees.into_iter().find(|trustee| trustee.token == id)
+}
+
 /// How many versions there are to try.
 fn count(state: &State) -> u64 {
     let groups = state.groups();
@@ -158,6 +172,8 @@ fn count(state: &State) -> u64 {
 
 struct Drill {
     token: Token,
+    /// By this name the database knows which master keys it has.
+    id: TokenId,
     bar: ProgressBar,
     /// How many versions are tried at the same time.
     at_once: usize,
@@ -175,7 +191,7 @@ impl Drill {
     ) -> Result<Group, Failure> {
         let name = &group.row().name;
         let mut keys = Vec::new();
-        for key in group.living_keys() {
+        for key in group.living_keys().filter(|key| key.token == self.id) {
             let problem = self.token.load(prove::group_key(key)).await?;
             keys.push(Key::of_group(key, problem));
         }

@@ -19,6 +19,7 @@ use crate::{
     log,
     run::{self, Failure, prove},
     store::Sqlite,
+    tokens::Tokens,
     unpack::{Wanted, failed, unpack},
 };
 
@@ -99,9 +100,14 @@ async fn prove_all(config: &Config, folder: &Path, manifest: &Manifest) -> Resul
             "the database and the manifest are of two installations".to_owned(),
         ));
     }
-    let (hsm, row_key) = prove::unlocked(config.with_one_worker().worker(), &system).await?;
-    let state = prove::load_state(&mut database, row_key, &system, tag);
-    hsm.stop().await;
+    let trustees = prove::trustees(&mut database, &system)?;
+    let tokens = Tokens::seek(config.with_one_worker().workers(), &trustees);
+    let row_key = match tokens.arrived(&trustees, &mut 0).await {
+        Ok((token, trustee)) => prove::row_key(&token, &system.instance, trustee).await,
+        Err(error) => Err(error.into()),
+    };
+    tokens.stop().await;
+    let state = prove::load_state(&mut database, row_key?, &system, tag);
     prove::is_at(&state?, &manifest.settled)?;
     // The file stands alone again.
     Ok(database.close()?)

@@ -161,11 +161,18 @@ async fn serve(
     } = open(&config, attestor, attempts).await?;
     // Until here a signal just ends the process. From here on it is served, and told so.
     let told = Told::listen();
-    let token = custodian.tokens().first().token();
+    let token = custodian
+        .tokens()
+        .clients()
+        .next()
+        .map(|client| client.token());
+    let (token_label, token_serial) = token
+        .map(|token| (token.label, token.serial))
+        .unwrap_or_default();
     let start = Event::Start {
         version: env!("CARGO_PKG_VERSION"),
-        token_label: token.label,
-        token_serial: token.serial,
+        token_label,
+        token_serial,
         development: about.is_development(),
         boot: boot(),
     };
@@ -214,12 +221,12 @@ async fn serve(
         let custodian = Arc::clone(&custodian);
         async move { custodian.keep_forgetting().await }
     });
-    let seeking = tokio::spawn({
+    let admitting = tokio::spawn({
         let custodian = Arc::clone(&custodian);
-        async move { custodian.keep_seeking().await }
+        async move { custodian.keep_admitting().await }
     });
     let patience = config.tokens[0].deadline;
-    custodian.tokens().looked_for(patience).await;
+    custodian.tokens().settled(patience).await;
     let (stop, stopping) = watch::channel(false);
     let about = Arc::new(about);
     let measuring = sockets.metrics.map(|socket| {
@@ -262,7 +269,7 @@ async fn serve(
     looking.abort();
     forgetting.abort();
     custodian.forget_data_keys();
-    seeking.abort();
+    admitting.abort();
     if let Some(measuring) = measuring {
         measuring.abort();
         // What it holds must be gone before the journal can close.

@@ -1,20 +1,25 @@
 //! The tokens that the daemon has, of which some may be away.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use custody::{holder::TokenId, name::KeyId, release::Unlock};
+use custody::{holder::TokenId, name::KeyId, release::Unlock, trustee::Trustee};
 use hsm::{Meters, Unopened};
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinSet};
 use zeroize::Zeroizing;
 
 mod seek;
 
 /// The tokens of the configuration, in its order.
 #[derive(Debug)]
-pub(crate) struct Tokens(Vec<Token>);
+pub(crate) struct Tokens {
+    all: Vec<Token>,
+    /// Told whenever one of them comes, or does not.
+    news: watch::Sender<u64>,
+    seeking: Mutex<JoinSet<()>>,
+}
 
 /// A token, which may be away.
 #[derive(Debug)]
@@ -29,8 +34,11 @@ pub(crate) struct Token {
 #[derive(Clone, Debug)]
 pub(crate) enum Presence {
     /// It was not there yet; why not, once it was looked for.
-    Away(Option<String>),
-    /// It was there at least once: its client knows how it does now.
+    Away(Option<hsm::Error>),
+    /// It is there, with the keys of the installation that it has; those of groups are to be
+    /// loaded.
+    Arrived(hsm::Client),
+    /// It was there at least once, with all its keys: its client knows how it does now.
     Here(hsm::Client),
 }
 
@@ -44,51 +52,30 @@ pub(crate) enum Unnamed {
 }
 
 impl Tokens {
-    /// Those that `settings` say, `first` being the first one's client.
-    pub(crate) fn new(first: hsm::Client, settings: Vec<hsm::Settings>) -> Self {
-        let tokens = Self(settings.into_iter().map(Token::away).collect());
-        tokens
-            .first_token()
-            .presence
-            .send_replace(Presence::Here(first));
-        tokens
-    }
-
-    /// The one that has the keys of the installation.
-    pub(crate) fn first(&self) -> hsm::Client {
-        match &*self.first_token().presence.borrow() {
-            Presence::Here(client) => client.clone(),
-            Presence::Away(_) => unreachable!("the first token was there before all else"),
-        }
-    }
-
-    fn first_token(&self) -> &Token {
-        self.0.first().expect("a configuration has a token")
-    }
-
     /// What is counted of all of them.
     pub(crate) fn meters(&self) -> &Meters {
-        &self.first_token().meters
+        let first = self.all.first().map(|token| &token.meters);
+        first.expect("a configuration has a token")
     }
 
     /// All of them.
     pub(crate) fn all(&self) -> impl ExactSizeIterator<Item = &Token> {
-        self.0.iter()
+        self.all.iter()
     }
 
     /// One of them.
     pub(crate) fn get(&self, id: &TokenId) -> Option<&Token> {
-        self.0.iter().find(|token| token.id == *id)
+        self.all.iter().find(|token| token.id == *id)
     }
 
     /// The one of that label or serial number.
     pub(crate) fn named(&self, name: &str) -> Result<TokenId, Unnamed> {
-        let mut named = self.0.iter().filter(|token| token.id.is_called(name));
+        let mut named = self.all.iter().filter(|token| token.id.is_called(name));
         match (named.next(), named.next()) {
             (Some(token), None) => Ok(token.id.clone()),
             (Some(_), Some(_)) => Err(Unnamed::Several),
             (None, _) => {
-                let all: Vec<_> = self.0.iter().map(|token| token.id.to_string()).collect();
+                let all: Vec<_> = self.all.iter().map(|token| token.id.to_string()).collect();
                 Err(Unnamed::None(all.join(", ")))
             }
         }
@@ -107,20 +94,20 @@ impl Tokens {
         };
         match token.presence() {
             Presence::Here(client) => Ok(client),
-            Presence::Away(why) => Err(hsm::Error::Outage {
-                problem: match why {
-                    Some(why) => format!("the token {id} is away: {why}"),
-                    None => format!("the token {id} is being looked for"),
-                },
+            Presence::Away(Some(why)) => Err(hsm::Error::Outage {
+                problem: format!("the token {id} is away: {why}"),
+            }),
+            Presence::Away(None) | Presence::Arrived(_) => Err(hsm::Error::Outage {
+                problem: format!("the token {id} is being looked for"),
             }),
         }
     }
 
     /// Those that are there.
     pub(crate) fn clients(&self) -> impl Iterator<Item = hsm::Client> {
-        self.0.iter().filter_map(|token| match token.presence() {
+        self.all.iter().filter_map(|token| match token.presence() {
             Presence::Here(client) => Some(client),
-            Presence::Away(_) => None,
+            Presence::Away(_) | Presence::Arrived(_) => None,
         })
     }
 
@@ -205,11 +192,42 @@ impl Tokens {
         Err(problem.unwrap_or_else(nobody))
     }
 
-    /// Has every token's workers end.
-    pub(crate) async fn stop(&self) {
-        for client in self.clients() {
-            client.stop().await;
+    /// Has `sign` sign with the journal key of the first of `trustees` whose token does it.
+    ///
+    /// # Errors
+    ///
+    /// If none does.
+    pub(crate) async fn sign(
+        &self,
+        trustees: &[Trustee],
+        digest: [u8; 32],
+    ) -> Result<[u8; 64], hsm::Error> {
+        let mut problem = None;
+        for token in self.all() {
+            let trustee = trustees.iter().find(|it| it.token == token.id);
+            let (Some(trustee), Presence::Here(client)) = (trustee, token.presence()) else {
+                continue;
+            };
+            match client.sign(&trustee.journal_key, digest).await {
+                Ok(signature) => return Ok(signature),
+                Err(error) => problem = Some(worse(problem, error)),
+            }
         }
+        Err(problem.unwrap_or_else(nobody))
+    }
+
+    /// Looks for no token any more, and has the workers of all of them end.
+    pub(crate) async fn stop(&self) {
+        self.seeking().abort_all();
+        for token in self.all() {
+            if let Presence::Arrived(client) | Presence::Here(client) = token.presence() {
+                client.stop().await;
+            }
+        }
+    }
+
+    fn seeking(&self) -> MutexGuard<'_, JoinSet<()>> {
+        self.seeking.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -243,12 +261,12 @@ impl Token {
             ..settings
         };
         *self.settings() = settings.clone();
-        if let Presence::Here(client) = self.presence() {
+        if let Presence::Arrived(client) | Presence::Here(client) = self.presence() {
             client.renew(settings);
         }
     }
 
-    fn settings(&self) -> std::sync::MutexGuard<'_, hsm::Settings> {
+    fn settings(&self) -> MutexGuard<'_, hsm::Settings> {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -168,6 +168,10 @@ fn calls(planted: &Planted, made: &Made) -> Vec<(&'static str, Vec<u8>, Option<C
         group: group(),
         generation: u32::MAX,
     };
+    let lose_token = v1::LoseTokenRequest {
+        token: softhsm_tests::LABEL.into(),
+        accept_loss: 0,
+    };
     let hold_group = v1::HoldGroupRequest {
         group: group(),
         writes: Some("majority".into()),
@@ -380,6 +384,11 @@ fn calls(planted: &Planted, made: &Made) -> Vec<(&'static str, Vec<u8>, Option<C
         fine("ReadJournal", journal.encode_to_vec()),
         fine("Backup", v1::BackupRequest::default().encode_to_vec()),
         fine("Status", v1::StatusRequest {}.encode_to_vec()),
+        (
+            "LoseToken",
+            lose_token.encode_to_vec(),
+            Some(Code::FailedPrecondition),
+        ),
         fine("DeleteSecret", delete.encode_to_vec()),
     ]
 }

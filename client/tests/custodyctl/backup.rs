@@ -56,6 +56,7 @@ impl Backup {
             token_label: "token".into(),
             token_serial: "1".into(),
             public_key: key.to_pem(),
+            vouchers: Vec::new(),
             settled,
             journal: head,
             members: vec![

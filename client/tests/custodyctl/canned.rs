@@ -72,6 +72,7 @@ pub(crate) struct Asked {
     pub(crate) rotate_group: Option<v1::RotateGroupRequest>,
     pub(crate) compromise_key: Option<v1::CompromiseMasterKeyRequest>,
     pub(crate) hold_group: Option<v1::HoldGroupRequest>,
+    pub(crate) lose_token: Option<v1::LoseTokenRequest>,
     pub(crate) destroy_key: Option<v1::DestroyMasterKeyRequest>,
     pub(crate) list_groups: Option<v1::ListGroupsRequest>,
     pub(crate) list_secrets: Option<v1::ListSecretsRequest>,

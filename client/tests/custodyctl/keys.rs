@@ -68,6 +68,23 @@ fn who_holds_a_group_and_what_a_write_needs_reach_custodyd() {
 }
 
 #[test]
+fn a_token_is_not_given_up_unasked_nor_more_than_is_said() {
+    let daemon = Daemon::start();
+    let lost = ["hsm", "lost", "standby"];
+    assert_eq!(daemon.run(lost).status.code(), Some(2));
+    assert!(daemon.calls().is_empty());
+    for (how, accept_loss) in [(&["--yes"][..], 0), (&["--yes", "--accept-loss=3"], 3)] {
+        let output = daemon.run(lost.iter().chain(how).copied());
+        assert!(output.status.success(), "{how:?}");
+        let wanted = v1::LoseTokenRequest {
+            token: "standby".into(),
+            accept_loss,
+        };
+        assert_eq!(daemon.asked().lose_token, Some(wanted));
+    }
+}
+
+#[test]
 fn a_key_is_not_destroyed_unasked_and_at_once_only_if_that_is_said() {
     let daemon = Daemon::start();
     let destroy = ["group", "destroy-key", "web", "1"];

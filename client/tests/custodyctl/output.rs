@@ -14,6 +14,7 @@ const COMMANDS: &[&[&str]] = &[
     &["group", "hold", "web", "--writes=any-then-repair"],
     &["group", "destroy-key", "web", "1", "--yes"],
     &["group", "spare-key", "web", "1"],
+    &["hsm", "lost", "standby", "--accept-loss=1", "--yes"],
     &["secret", "put", "web/tls", "--type=password"],
     &["secret", "generate", "web/tls", "--type=password"],
     &["secret", "rotate", "web/tls", "--pending"],

@@ -13,6 +13,7 @@ use crate::journal::{
     chain::{Broken, Mark, Verifier},
     change::Settled,
     public_key::{NoPublicKey, PublicKey},
+    trust::Trust,
 };
 
 /// A manifest is no longer than that: it lists some 100,000 segments.
@@ -117,7 +118,12 @@ impl<R: Read> Archive<R> {
         let mut signature = [0; SIGNATURE_LEN];
         hex::decode_to_slice(&head[at..][..2 * SIGNATURE_LEN], &mut signature)
             .map_err(|_| Error::Signature)?;
-        if !named.signed(&message(&text), &signature) {
+        let mut trust = Trust::root(named.clone());
+        for voucher in &manifest.vouchers {
+            let trusted = trust.extend(&manifest.instance, voucher);
+            trusted.map_err(|_| Error::Signature)?;
+        }
+        if !trust.signed(&message(&text), &signature) {
             return Err(Error::Signature);
         }
         if !manifest.is_in_order() {
@@ -294,7 +300,7 @@ impl Journal {
             Mark::Prepare { number, state } => self.pending = Some(Settled { number, state }),
             Mark::Commit { .. } => self.settled = self.pending.take(),
             Mark::Abort { .. } => self.pending = None,
-            Mark::Checkpoint { .. } | Mark::Other => {}
+            Mark::JournalKey(_) | Mark::Checkpoint { .. } | Mark::Other => {}
         }
     }
 

@@ -73,6 +73,7 @@ fn manifest(pair: &EcdsaKeyPair, files: &Files, journal: Head) -> Manifest {
         token_label: "token".to_owned(),
         token_serial: "1234".to_owned(),
         public_key: public(pair).to_pem(),
+        vouchers: Vec::new(),
         settled: settled(),
         journal,
         members: members.collect(),

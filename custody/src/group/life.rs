@@ -173,11 +173,16 @@ impl KeyState {
     /// After it was destroyed, if its time has come.
     #[must_use]
     pub fn destroyed(self, now: Millis) -> Option<Self> {
-        let destroyed = match self.is_compromised() {
+        (self.doom()? <= now).then_some(self.lost())
+    }
+
+    /// After its token was given up, with whatever is left under it.
+    #[must_use]
+    pub fn lost(self) -> Self {
+        match self.is_compromised() {
             true => Self::DestroyedCompromised,
             false => Self::Destroyed,
-        };
-        (self.doom()? <= now).then_some(destroyed)
+        }
     }
 
     /// The name that is stored and shown.

@@ -14,6 +14,7 @@ use super::{
     Event,
     change::Settled,
     public_key::{NoPublicKey, PublicKey},
+    trust::{Trust, Voucher},
 };
 use crate::{canonical::Encoder, name::InstanceId};
 
@@ -172,6 +173,7 @@ pub enum Mark {
     Abort {
         number: u64,
     },
+    JournalKey(Voucher),
     Checkpoint {
         covers: u64,
         hash: Hash,
@@ -222,8 +224,14 @@ pub enum Broken {
     /// The public key is none.
     #[error(transparent)]
     PublicKey(#[from] NoPublicKey),
-    /// The signature is not of the journal key.
-    #[error("the checkpoint in entry {seq} is not signed by the journal key")]
+    /// No journal key vouches for it.
+    #[error("the journal key in entry {seq} is one that no other vouches for")]
+    Unvouched {
+        /// The entry.
+        seq: u64,
+    },
+    /// The signature is not of a journal key.
+    #[error("the checkpoint in entry {seq} is not signed by a journal key")]
     Signature {
         /// The entry.
         seq: u64,
@@ -255,11 +263,13 @@ pub struct Report {
 
 /// Verifies a journal line by line.
 ///
+/// It trusts one key, and those that are vouched for in entries of their own.
+///
 /// It begins with any segment's first entry; what stands before that is taken on
 /// trust, unless a checkpoint further on covers it.
 #[derive(Debug)]
 pub struct Verifier {
-    key: Option<PublicKey>,
+    trust: Option<Trust>,
     instance: Option<InstanceId>,
     head: Option<Head>,
     uncovered: BTreeMap<u64, Hash>,
@@ -271,7 +281,7 @@ impl Verifier {
     /// names, which proves that the journal is whole but not whose it is.
     pub fn new(key: Option<PublicKey>) -> Self {
         Self {
-            key,
+            trust: key.map(Trust::root),
             instance: None,
             head: None,
             uncovered: BTreeMap::new(),
@@ -318,6 +328,7 @@ impl Verifier {
                 public_key,
                 ..
             } => self.segment(seq, *instance, public_key)?,
+            Mark::JournalKey(voucher) => self.journal_key(seq, voucher)?,
             Mark::Checkpoint {
                 covers,
                 hash,
@@ -353,11 +364,19 @@ impl Verifier {
 
     fn segment(&mut self, seq: u64, instance: InstanceId, pem: &str) -> Result<(), Broken> {
         let named = PublicKey::from_pem(pem)?;
-        let key = self.key.get_or_insert_with(|| named.clone());
-        if *key != named || *self.instance.get_or_insert(instance) != instance {
+        let trust = self.trust.get_or_insert_with(|| Trust::root(named.clone()));
+        if !trust.is_root(&named) || *self.instance.get_or_insert(instance) != instance {
             return Err(Broken::OtherOrigin { seq });
         }
         Ok(())
+    }
+
+    fn journal_key(&mut self, seq: u64, voucher: &Voucher) -> Result<(), Broken> {
+        match (&mut self.trust, &self.instance) {
+            (Some(trust), Some(instance)) => trust.extend(instance, voucher).ok(),
+            _ => None,
+        }
+        .ok_or(Broken::Unvouched { seq })
     }
 
     fn checkpoint(
@@ -369,8 +388,9 @@ impl Verifier {
     ) -> Result<(), Broken> {
         let signature = hex::decode(signature).map_err(|_| Broken::Signature { seq })?;
         let head = Head { seq: covers, hash };
-        match (&self.key, &self.instance) {
-            (Some(key), Some(instance)) if key.verifies(instance, head, &signature) => {}
+        match (&self.trust, &self.instance) {
+            (Some(trust), Some(instance))
+                if trust.signed(&checkpoint_message(instance, head), &signature) => {}
             _ => return Err(Broken::Signature { seq }),
         }
         // An entry before the first one read cannot be compared.

@@ -35,6 +35,23 @@ pub enum Change {
         journal_key: KeyId,
         roles: Vec<Appointed>,
     },
+    /// A token that has keys of the installation from now on.
+    AddTrustee {
+        token: TokenId,
+        system_key: KeyId,
+        journal_key: KeyId,
+    },
+    /// A token that is given up for good.
+    LoseToken {
+        token: TokenId,
+        /// How many it had.
+        master_keys: u64,
+        /// How many versions have a wrap less.
+        wraps: u64,
+        /// Versions that nobody can open any more.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        lost: Vec<String>,
+    },
     /// A group and its first master keys.
     CreateGroup {
         group: GroupName,

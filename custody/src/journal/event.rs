@@ -6,6 +6,7 @@ use super::{
     Receipt,
     chain::Hash,
     change::{Change, Settled},
+    trust::Voucher,
     undelivered::Undelivered,
 };
 use crate::{
@@ -230,7 +231,9 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         problem: Option<String>,
     },
-    /// The journal key vouches for everything up to an entry.
+    /// A journal key vouches for another one, which may sign from here on.
+    JournalKey(Voucher),
+    /// A journal key vouches for everything up to an entry.
     Checkpoint {
         /// The entry's number.
         covers: u64,
@@ -279,6 +282,7 @@ impl Event {
             Self::Tampering { .. } => "tampering",
             Self::Findings { .. } => "findings",
             Self::Token { .. } => "token",
+            Self::JournalKey(_) => "journal-key",
             Self::Checkpoint { .. } => "checkpoint",
         }
     }

@@ -6,9 +6,6 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use rustls_pki_types::{SubjectPublicKeyInfoDer, pem::PemObject as _};
 use x509_parser::{prelude::FromDer as _, x509::SubjectPublicKeyInfo};
 
-use super::chain::{Head, checkpoint_message};
-use crate::name::InstanceId;
-
 /// Something else than a public key of P-256.
 #[derive(Debug, thiserror::Error)]
 #[error("the public key is not a SubjectPublicKeyInfo of P-256 in PEM")]
@@ -64,9 +61,9 @@ impl PublicKey {
         }
     }
 
-    /// Whether `signature` (r ‖ s) is over the checkpoint of `covers`.
-    pub fn verifies(&self, instance: &InstanceId, covers: Head, signature: &[u8]) -> bool {
-        self.signed(&checkpoint_message(instance, covers), signature)
+    /// The uncompressed point, 65 bytes.
+    pub(crate) fn point(&self) -> &[u8] {
+        &self.0
     }
 
     /// Whether `signature` (r ‖ s) is over `message`, which begins with what it is of.

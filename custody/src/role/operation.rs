@@ -19,6 +19,7 @@ pub enum Operation {
     RotateGroup,
     CompromiseMasterKey,
     HoldGroup,
+    LoseToken,
     DestroyMasterKey,
     SpareMasterKey,
     PutSecret,
@@ -59,7 +60,7 @@ pub enum Operation {
 
 impl Operation {
     /// Every operation.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 45] = [
         Self::CreateGroup,
         Self::ListGroups,
         Self::GetGroup,
@@ -68,6 +69,7 @@ impl Operation {
         Self::RotateGroup,
         Self::CompromiseMasterKey,
         Self::HoldGroup,
+        Self::LoseToken,
         Self::DestroyMasterKey,
         Self::SpareMasterKey,
         Self::PutSecret,
@@ -115,6 +117,7 @@ impl Operation {
             | Self::RotateGroup
             | Self::CompromiseMasterKey
             | Self::HoldGroup
+            | Self::LoseToken
             | Self::DestroyMasterKey
             | Self::SpareMasterKey => &[CryptoOfficer],
             Self::ListGroups | Self::Status => &Role::ALL,
@@ -166,6 +169,7 @@ impl Operation {
             Self::RotateGroup => "rotate-group",
             Self::CompromiseMasterKey => "compromise-master-key",
             Self::HoldGroup => "hold-group",
+            Self::LoseToken => "lose-token",
             Self::DestroyMasterKey => "destroy-master-key",
             Self::SpareMasterKey => "spare-master-key",
             Self::PutSecret => "put-secret",

@@ -112,6 +112,20 @@ impl Row {
                 .list(held.selectors.as_slice(), selector)
                 .u64(held.created)
                 .optional(held.created_by, Encoder::u32),
+            Self::Trustee(trustee) => start("trustee")
+                .text(&trustee.token.label)
+                .text(&trustee.token.serial)
+                .bytes(trustee.gmk.as_bytes())
+                .text(trustee.wrapping.name())
+                .bytes(trustee.canary.blob())
+                .bytes(trustee.row_key.blob())
+                .bytes(trustee.journal_key.as_bytes())
+                .bytes(&trustee.journal_public_key)
+                .optional(trustee.voucher.as_ref(), |encoder, voucher| {
+                    encoder.text(&voucher.public_key).text(&voucher.voucher)
+                })
+                .u64(trustee.joined)
+                .optional(trustee.lost, Encoder::u64),
         }
         .finish()
     }

@@ -12,6 +12,7 @@ use crate::{
     policy::rule::Rule,
     release::{Lock, Locked},
     secret::version::{Secret, Version, VersionState, Wrap},
+    trustee::Trustee,
 };
 
 impl State {
@@ -25,6 +26,11 @@ impl State {
         let group = group.ok_or_else(|| change::Error::NoSuchGroup(id.group.clone()))?;
         let secret = group.secret(&id.name);
         secret.ok_or_else(|| change::Error::NoSuchSecret(id.clone()))
+    }
+
+    /// The tokens with keys of the installation, beside the first; and the first if it was lost.
+    pub fn trustees(&self) -> impl Iterator<Item = &Trustee> {
+        self.trustees.values().map(|held| &held.row)
     }
 
     /// How many rows there are.

@@ -13,6 +13,7 @@ use crate::{
     envelope::{PlaintextDek, SealedContent, SealedDigest, WrappedDek, Wrapping},
     group::{Group, KeyState, MasterKey, Purpose},
     holder::{Holders, TokenId},
+    journal::trust::Voucher,
     label::About,
     name::{GroupName, InstanceId, KeyId, RuleId, SecretId, VersionId},
     policy::rule::{Patterns, Rate, Rule, Selectors, Terms},
@@ -23,6 +24,7 @@ use crate::{
         version::{Fingerprint, Secret, Version, VersionState, Wrap},
     },
     state::{State, edit::Edit},
+    trustee::Trustee,
 };
 
 /// Asserts that a store keeps what it is given, and forgets what it is told to.
@@ -78,6 +80,10 @@ pub fn keeps<S: Store<Error: Debug>>(mut store: S) {
                     ..master_key()
                 }),
                 Row::Compliance(adopted("{\"mode\":\"enforce\"}")),
+                Row::Trustee(Trustee {
+                    lost: Some(9),
+                    ..trustee("1", None)
+                }),
             ],
             ..Edit::default()
         },
@@ -212,6 +218,8 @@ fn rows() -> Vec<Row> {
         Row::Compliance(adopted("{\"min-rsa-bits\":3072}")),
         Row::Assignment(assignment(1, Role::Auditor, None)),
         Row::Assignment(assignment(2, Role::Writer, Some(group().name))),
+        Row::Trustee(trustee("1", None)),
+        Row::Trustee(trustee("2", Some(5))),
     ]
 }
 
@@ -265,6 +273,20 @@ fn assignment(id: u8, role: Role, group: Option<GroupName>) -> Assignment {
         group,
         selectors: selectors(),
         created: 1,
+    }
+}
+
+fn trustee(serial: &str, lost: Option<u64>) -> Trustee {
+    let voucher = Voucher {
+        public_key: "a key".into(),
+        voucher: "a signature".into(),
+    };
+    Trustee {
+        token: TokenId::new("another token", serial),
+        voucher: lost.map(|_| voucher),
+        joined: 7,
+        lost,
+        ..Trustee::first(&system())
     }
 }
 

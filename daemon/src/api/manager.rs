@@ -106,6 +106,7 @@ methods! {
     set_cache(v1::SetCacheRequest) -> v1::Group = SetCache;
     rotate_group(v1::RotateGroupRequest) -> v1::Group = RotateGroup;
     compromise_master_key(v1::CompromiseMasterKeyRequest) -> v1::Group = CompromiseMasterKey;
+    lose_token(v1::LoseTokenRequest) -> v1::LoseTokenResponse = LoseToken;
     hold_group(v1::HoldGroupRequest) -> v1::Group = HoldGroup;
     destroy_master_key(v1::DestroyMasterKeyRequest) -> v1::Group = DestroyMasterKey;
     spare_master_key(v1::SpareMasterKeyRequest) -> v1::Group = SpareMasterKey;

@@ -216,6 +216,10 @@ fn code_of(error: &change::Error) -> Code {
     match error {
         change::Error::GroupExists(_) => Code::AlreadyExists,
         change::Error::TooFewTokens { .. } => Code::Unavailable,
+        change::Error::NoSuchTrustee(_) => Code::NotFound,
+        change::Error::TrusteeExists(_)
+        | change::Error::LastToken { .. }
+        | change::Error::WouldLose { .. } => Code::FailedPrecondition,
         change::Error::RefersUnseen { .. } => Code::PermissionDenied,
         change::Error::NoSuchGroup(_)
         | change::Error::NoSuchSecret(_)

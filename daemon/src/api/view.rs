@@ -212,7 +212,9 @@ fn holder(group: GroupView<'_>, token: &TokenId, custodian: &Custodian) -> v1::H
             _ => None,
         },
         Some(Presence::Away(Some(why))) => Some(format!("away: {why}")),
-        Some(Presence::Away(None)) => Some("it is being looked for".to_owned()),
+        Some(Presence::Away(None) | Presence::Arrived(_)) => {
+            Some("it is being looked for".to_owned())
+        }
         None => Some("the configuration does not have it".to_owned()),
     };
     v1::Holder {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use custody::{
     backup::{FORMAT, Manifest, Unsigned},
-    journal::{Event, change::Settled},
+    journal::{Event, change::Settled, trust::Voucher},
     name::BackupId,
 };
 use jiff::Timestamp;
@@ -48,7 +48,18 @@ impl Custodian {
         .await
     }
 
-    /// Has the journal key vouch for what was copied, and records that it is there.
+    /// For the journal keys beside the origin's, each after the one that vouches for it.
+    fn vouchers(&self) -> Vec<Voucher> {
+        let state = self.state();
+        let mut trustees: Vec<_> = state.trustees().collect();
+        trustees.sort_by_key(|trustee| trustee.joined);
+        let vouchers = trustees.into_iter();
+        vouchers
+            .filter_map(|trustee| trustee.voucher.clone())
+            .collect()
+    }
+
+    /// Has a journal key vouch for what was copied, and records that it is there.
     async fn seal(&self, copied: Copied, settled: Settled) -> Result<Arc<Kept>, Error> {
         let origin = self.journal.origin();
         let unsigned = Unsigned::new(Manifest {
@@ -60,13 +71,13 @@ impl Custodian {
             token_label: self.system.token_label.clone(),
             token_serial: self.system.token_serial.clone(),
             public_key: origin.public_key.clone(),
+            vouchers: self.vouchers(),
             settled,
             journal: copied.end,
             members: copied.members,
         });
-        let token = self.tokens.first();
-        let signature = token.sign(&self.system.journal_key, unsigned.digest());
-        let sealed = unsigned.sign(&signature.await.map_err(Error::Hsm)?);
+        let signature = self.sign(unsigned.digest()).await?;
+        let sealed = unsigned.sign(&signature);
         self.record(Event::Backup {
             backup: sealed.manifest().backup,
             manifest: sealed.hash(),

@@ -1,4 +1,4 @@
-//! Checkpoints: the journal key vouches for the journal.
+//! Checkpoints: a journal key vouches for the journal.
 
 use std::{sync::Arc, time::Duration};
 
@@ -40,12 +40,7 @@ impl Custodian {
         }
         let head = position.head;
         let digest = head.checkpoint_digest(&self.system.instance);
-        let signature = self
-            .tokens
-            .first()
-            .sign(&self.system.journal_key, digest)
-            .await
-            .map_err(Error::Hsm)?;
+        let signature = self.sign(digest).await?;
         let checkpoint = Event::Checkpoint {
             covers: head.seq,
             hash: head.hash.to_string(),

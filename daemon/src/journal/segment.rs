@@ -11,6 +11,7 @@ use custody::journal::{
     Event,
     chain::{Entry, Head, Mark, Verifier},
     change::Settled,
+    trust::Voucher,
 };
 use jiff::Timestamp;
 use rustix::fs::{fdatasync, fsync};
@@ -47,6 +48,8 @@ struct Cursor {
     head: Head,
     covered: u64,
     changes: Changes,
+    /// For the keys that may sign beside the origin's.
+    vouchers: Vec<Voucher>,
 }
 
 impl Segments {
@@ -62,6 +65,7 @@ impl Segments {
             head: Head::START,
             covered: 0,
             changes: Changes::default(),
+            vouchers: Vec::new(),
         };
         let (open, at) = begin(directory, &origin, at)?;
         Ok(Self {
@@ -111,6 +115,11 @@ impl Segments {
         &self.directory
     }
 
+    /// For the keys that may sign beside the origin's.
+    pub(crate) fn vouchers(&self) -> &[Voucher] {
+        &self.at.vouchers
+    }
+
     pub(crate) fn changes(&self) -> &Changes {
         &self.at.changes
     }
@@ -153,6 +162,7 @@ impl Cursor {
                 Event::Prepare { number, state, .. } => self.prepare(*number, state.clone()),
                 Event::Commit { .. } => self.settle(),
                 Event::Abort { .. } => self.changes.pending = None,
+                Event::JournalKey(voucher) => self.vouch(voucher.clone()),
                 Event::Checkpoint { covers, .. } => self.covered = *covers,
                 _ => {}
             }
@@ -165,8 +175,15 @@ impl Cursor {
             Mark::Prepare { number, state } => self.prepare(number, state),
             Mark::Commit { .. } => self.settle(),
             Mark::Abort { .. } => self.changes.pending = None,
+            Mark::JournalKey(voucher) => self.vouch(voucher),
             Mark::Checkpoint { covers, .. } => self.covered = covers,
             Mark::Other => {}
+        }
+    }
+
+    fn vouch(&mut self, voucher: Voucher) {
+        if !self.vouchers.contains(&voucher) {
+            self.vouchers.push(voucher);
         }
     }
 
@@ -268,9 +285,11 @@ fn begin(directory: &Path, origin: &Origin, mut at: Cursor) -> Result<(Open, Cur
         public_key: origin.public_key.clone(),
         settled: at.changes.settled.clone(),
     };
-    let mut line = Vec::new();
-    at.write(&[segment], &mut line);
-    open.write(&line)?;
+    let vouchers = at.vouchers.clone().into_iter().map(Event::JournalKey);
+    let first: Vec<_> = [segment].into_iter().chain(vouchers).collect();
+    let mut lines = Vec::new();
+    at.write(&first, &mut lines);
+    open.write(&lines)?;
     // The file's name must survive, too.
     File::open(directory)
         .and_then(|folder| Ok(fsync(folder)?))
@@ -297,6 +316,7 @@ fn resume(path: &Path) -> Result<Option<(Open, Origin, Cursor)>, Error> {
         head: Head::START,
         covered: 0,
         changes: Changes::default(),
+        vouchers: Vec::new(),
     };
     let mut origin = None;
     for line in lines {

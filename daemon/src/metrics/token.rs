@@ -27,7 +27,7 @@ pub(super) fn encode(
 impl Standing {
     fn of(token: &Token) -> Self {
         let client = match token.presence() {
-            Presence::Here(client) => {
+            Presence::Arrived(client) | Presence::Here(client) => {
                 let health = client.health().borrow().clone();
                 Some((client, health))
             }

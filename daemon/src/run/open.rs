@@ -3,14 +3,14 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use custody::{
-    journal::{Event, Journal as _, change::Settled},
+    journal::{Event, Journal as _, change::Settled, trust::Voucher},
     state::State,
     store::Store as _,
 };
 
 use super::{
     Attempts, Failure,
-    prove::{keys_in, load_keys, load_state, origin, system_row, unlocked},
+    prove::{self, keys_in, load_keys, load_state, origin, system_row},
 };
 use crate::{
     attest::Attestor,
@@ -20,7 +20,7 @@ use crate::{
     history::History,
     journal::{Changes, Closing, Journal, Segments},
     store::{Database, Sqlite},
-    tokens::{Token, Tokens},
+    tokens::{Presence, Tokens},
 };
 
 /// A custodian, ready to answer.
@@ -45,8 +45,9 @@ pub(crate) async fn open(
     }
     let segments = Segments::open(&config.journal(), config.segment_size)?;
     let changes = segments.changes().clone();
+    let vouchers = segments.vouchers().to_vec();
     let (journal, journal_closing) = Journal::start(segments, config.live.checkpoint.entries)?;
-    match proven(config, attestor, attempts, &journal, &changes).await {
+    match proven(config, attestor, attempts, &journal, &changes, &vouchers).await {
         Ok(parts) => Ok(Opened {
             custodian: Custodian::new(parts),
             journal_closing,
@@ -68,6 +69,7 @@ async fn proven(
     mut attempts: Attempts<'_>,
     journal: &Journal,
     changes: &Changes,
+    vouchers: &[Voucher],
 ) -> Result<Parts, Failure> {
     let mut database = Sqlite::open(&config.database())?;
     let (system, tag) = system_row(&mut database)?;
@@ -76,11 +78,17 @@ async fn proven(
             "the database and the journal are of two installations".to_owned(),
         ));
     }
-    let settings: Vec<_> = config.workers().collect();
-    let (first, row_key) = loop {
-        match unlocked(settings[0].clone(), &system).await {
-            Ok(unlocked) => break unlocked,
-            Err(Failure::Hsm(error)) => attempts.after(error).await?,
+    let trustees = prove::trustees(&mut database, &system)?;
+    let tokens = Tokens::seek(config.workers(), &trustees);
+    let mut seen = 0;
+    let row_key = loop {
+        let unlocked = match tokens.arrived(&trustees, &mut seen).await {
+            Ok((token, trustee)) => prove::row_key(&token, &system.instance, trustee).await,
+            Err(error) => Err(error.into()),
+        };
+        match unlocked {
+            Ok(row_key) => break row_key,
+            Err(Failure::Hsm(error)) => attempts.after(error)?,
             Err(failure) => return Err(failure),
         }
     };
@@ -90,12 +98,21 @@ async fn proven(
     let state = RwLock::new(state);
     let usage = History::recall(&config.state_directory, journal, &state)?.usage;
     let state = state.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let tokens = Tokens::new(first, settings);
-    let first = tokens.all().next().map(Token::id);
-    let keys = first
-        .map(|first| keys_in(&state, first))
-        .unwrap_or_default();
-    load_keys(&tokens.first(), keys).await;
+    for voucher in state
+        .trustees()
+        .filter_map(|trustee| trustee.voucher.clone())
+    {
+        if !vouchers.contains(&voucher) {
+            journal.append(Event::JournalKey(voucher)).await?;
+        }
+    }
+    for token in tokens.all() {
+        let is_trustee = trustees.iter().any(|trustee| trustee.token == *token.id());
+        if let (true, Presence::Arrived(client)) = (is_trustee, token.presence()) {
+            load_keys(&client, keys_in(&state, token.id())).await;
+            token.turn(&tokens, Presence::Here(client));
+        }
+    }
     let database = Database::start(database, &config.database())?;
     Ok(Parts {
         attestor,

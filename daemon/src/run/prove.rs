@@ -4,9 +4,11 @@ use custody::{
     group::MasterKey,
     holder::TokenId,
     journal::{change::Settled, public_key::PublicKey},
+    name::InstanceId,
     row::{RowKey, System, Tag},
     state::{State, view::GroupView},
     store::Store as _,
+    trustee::Trustee,
 };
 use hsm::{KeyRole, KnownKey};
 
@@ -34,36 +36,29 @@ pub(crate) fn origin(system: &System) -> Result<Origin, Failure> {
     })
 }
 
-/// The token, and the row key that only it opens.
-pub(crate) async fn unlocked(
-    settings: hsm::Settings,
-    system: &System,
-) -> Result<(hsm::Client, RowKey), Failure> {
-    let hsm = hsm::Client::start(settings).await?;
-    for key in [system_gmk(system), journal_key(system)] {
-        hsm.load(key).await?;
-    }
-    let row_key = row_key(&hsm, system).await?;
-    Ok((hsm, row_key))
+/// The keys of the installation that a token has, as it must have them: the one that wraps the
+/// row key, and the one that signs.
+pub(crate) fn keys_of(trustee: &Trustee) -> [KnownKey; 2] {
+    [system_gmk(trustee), journal_key(trustee)]
 }
 
 /// The key that wraps the row key, as the token must have it.
-pub(crate) fn system_gmk(system: &System) -> KnownKey {
+pub(crate) fn system_gmk(trustee: &Trustee) -> KnownKey {
     let role = KeyRole::Gmk {
-        wrapping: system.wrapping,
-        canary: system.canary.clone(),
+        wrapping: trustee.wrapping,
+        canary: trustee.canary.clone(),
     };
     KnownKey {
-        id: system.gmk,
+        id: trustee.gmk,
         role,
     }
 }
 
 /// The key that signs, as the token must have it.
-pub(crate) fn journal_key(system: &System) -> KnownKey {
-    let public_key = system.journal_public_key.clone();
+pub(crate) fn journal_key(trustee: &Trustee) -> KnownKey {
+    let public_key = trustee.journal_public_key.clone();
     KnownKey {
-        id: system.journal_key,
+        id: trustee.journal_key,
         role: KeyRole::Journal { public_key },
     }
 }
@@ -99,9 +94,20 @@ pub(crate) fn group_key(key: &MasterKey) -> KnownKey {
     KnownKey { id: key.id, role }
 }
 
-/// The row key, which the system GMK opens; that must be loaded.
-pub(crate) async fn row_key(hsm: &hsm::Client, system: &System) -> Result<RowKey, Failure> {
-    let opened = hsm.unwrap_row_key(&system.instance, &system.gmk, &system.row_key);
+/// The tokens with keys of the installation, as far as that can be known before one of them has
+/// unwrapped the row key.
+pub(crate) fn trustees(database: &mut Sqlite, system: &System) -> Result<Vec<Trustee>, Failure> {
+    let others = database.trustees().map_err(found_wrong)?;
+    Ok(Trustee::all(system, others))
+}
+
+/// The row key, which the system GMK of a token opens; that must be loaded.
+pub(crate) async fn row_key(
+    hsm: &hsm::Client,
+    instance: &InstanceId,
+    trustee: &Trustee,
+) -> Result<RowKey, Failure> {
+    let opened = hsm.unwrap_row_key(instance, &trustee.gmk, &trustee.row_key);
     let opened = opened.await.map_err(|error| {
         if error.is_bad_data() {
             Failure::Tampered("the row key does not open under the system GMK".to_owned())

@@ -39,14 +39,10 @@ const LEAVE: Duration = Duration::from_secs(1);
 /// What the service manager is told to allow, beyond the next attempt.
 const GRACE: Duration = Duration::from_secs(90);
 
-/// How long after a failed attempt the next one is made, at first.
-const FIRST_WAIT: Duration = Duration::from_millis(200);
-
 /// The attempts to have the token.
 #[derive(Debug)]
 pub(crate) struct Attempts<'a> {
     waits_at: Option<&'a Sockets>,
-    wait: Duration,
     longest_wait: Duration,
     /// Why the last one failed.
     told: Option<String>,
@@ -58,7 +54,6 @@ impl<'a> Attempts<'a> {
     pub(crate) fn one() -> Self {
         Self {
             waits_at: None,
-            wait: Duration::ZERO,
             longest_wait: Duration::ZERO,
             told: None,
             anteroom: None,
@@ -69,18 +64,17 @@ impl<'a> Attempts<'a> {
     pub(super) fn many(sockets: &'a Sockets, longest_wait: Duration) -> Self {
         Self {
             waits_at: Some(sockets),
-            wait: FIRST_WAIT,
             longest_wait,
             ..Self::one()
         }
     }
 
-    /// Waits for the next attempt after one that failed, if another may do better.
+    /// Tells that an attempt failed, if another may do better.
     ///
     /// # Errors
     ///
     /// That failure.
-    pub(super) async fn after(&mut self, error: hsm::Error) -> Result<(), Failure> {
+    pub(super) fn after(&mut self, error: hsm::Error) -> Result<(), Failure> {
         let Some(sockets) = self.waits_at.filter(|_| error.may_pass()) else {
             return Err(error.into());
         };
@@ -88,7 +82,7 @@ impl<'a> Attempts<'a> {
             self.anteroom = Some(Anteroom::open(sockets)?);
         }
         let problem = error.to_string();
-        let allowed = u32::try_from((self.wait + GRACE).as_micros()).unwrap_or(u32::MAX);
+        let allowed = u32::try_from((self.longest_wait + GRACE).as_micros()).unwrap_or(u32::MAX);
         notify(&[
             NotifyState::Status(&format!("waiting for the token: {problem}")),
             NotifyState::ExtendTimeoutUsec(allowed),
@@ -97,8 +91,6 @@ impl<'a> Attempts<'a> {
             tracing::warn!(%problem, "the token is not usable yet; it is tried again");
             self.told = Some(problem);
         }
-        tokio::time::sleep(self.wait).await;
-        self.wait = (self.wait * 2).min(self.longest_wait);
         Ok(())
     }
 

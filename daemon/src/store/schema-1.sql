@@ -139,6 +139,23 @@ CREATE TABLE compliance (
     tag BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE trustee (
+    label TEXT NOT NULL,
+    serial TEXT NOT NULL,
+    gmk BLOB NOT NULL,
+    wrapping TEXT NOT NULL,
+    canary BLOB NOT NULL,
+    row_key BLOB NOT NULL,
+    journal_key BLOB NOT NULL,
+    journal_public_key BLOB NOT NULL,
+    voucher TEXT,
+    joined INTEGER NOT NULL,
+    lost INTEGER,
+    change INTEGER NOT NULL,
+    tag BLOB NOT NULL,
+    PRIMARY KEY (label, serial)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE role (
     id BLOB PRIMARY KEY,
     role TEXT NOT NULL,

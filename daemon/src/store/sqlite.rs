@@ -11,9 +11,10 @@ use std::{
 use custody::{
     envelope::SealedContent,
     name::VersionId,
-    row::{System, Tag, Tagged},
+    row::{Row, System, Tag, Tagged},
     state::edit::Plan,
     store::Store,
+    trustee::Trustee,
 };
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavior, params};
 
@@ -61,6 +62,18 @@ const BUSY: Duration = Duration::from_secs(5);
 const LOG_LIMIT: i64 = 4 << 20;
 
 impl Sqlite {
+    /// What is stored of tokens with keys of the installation. It takes one of these keys to
+    /// verify it.
+    pub(crate) fn trustees(&mut self) -> Result<Vec<Trustee>, Error> {
+        let mut trustees = Vec::new();
+        read::trustees(&self.0, &mut |tagged| {
+            if let Row::Trustee(trustee) = tagged.row {
+                trustees.push(trustee);
+            }
+        })?;
+        Ok(trustees)
+    }
+
     /// Opens the database at `path`, which must be there, and brings it up to date.
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         let opened = |source| Error::Open {
@@ -160,7 +173,8 @@ impl Store for Sqlite {
         read::wraps(&transaction, each)?;
         read::grants(&transaction, each)?;
         read::compliance(&transaction, each)?;
-        read::roles(&transaction, each)
+        read::roles(&transaction, each)?;
+        read::trustees(&transaction, each)
     }
 
     fn change(&mut self) -> Result<u64, Error> {

@@ -1,79 +1,166 @@
-//! Looking for tokens that are away.
+//! Looking for the tokens until they come.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
-use custody::group::MasterKey;
-use tokio::{task::JoinSet, time::timeout};
+use custody::trustee::Trustee;
+use tokio::{sync::watch, task::JoinSet, time::timeout};
 
-use super::{Presence, Token, Tokens};
-use crate::{
-    custodian::Custodian,
-    run::prove::{self, load_keys},
-};
+use super::{Presence, Token, Tokens, nobody, serves};
+use crate::run::prove;
 
 /// How long after an attempt that failed the next one is made, at first.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 
-impl Custodian {
-    /// Looks for the tokens that are away, each until it comes, until it is dropped.
-    pub(crate) async fn keep_seeking(self: &Arc<Self>) {
-        let mut seeking = JoinSet::new();
-        for nth in 0..self.tokens().all().len() {
-            let this = Arc::clone(self);
-            seeking.spawn(async move {
-                if let Some(token) = this.tokens().all().nth(nth) {
-                    this.seek(token).await;
+impl Tokens {
+    /// Looks for the tokens that `settings` say, each until it comes with the keys of the
+    /// installation that it has by `trustees`. If they are none of these, the first is taken for
+    /// a clone of the first of these, which its keys have to prove.
+    pub(crate) fn seek(
+        settings: impl IntoIterator<Item = hsm::Settings>,
+        trustees: &[Trustee],
+    ) -> Arc<Self> {
+        let mut all: Vec<_> = settings.into_iter().map(Token::away).collect();
+        let is_known = |token: &Token| trustees.iter().any(|it| it.token == token.id);
+        if !all.iter().any(is_known)
+            && let (Some(token), Some(trustee)) = (all.first_mut(), trustees.first())
+        {
+            token.id = trustee.token.clone();
+        }
+        let tokens = Arc::new(Self {
+            all,
+            news: watch::Sender::new(0),
+            seeking: Mutex::new(JoinSet::new()),
+        });
+        for (nth, token) in tokens.all().enumerate() {
+            let trustee = trustees.iter().find(|it| it.token == token.id);
+            let (weak, trustee) = (Arc::downgrade(&tokens), trustee.cloned());
+            tokens.seeking().spawn(async move {
+                let mut wait = FIRST_WAIT;
+                while let Some(next) = match weak.upgrade() {
+                    Some(tokens) => tokens.all[nth].attempt(&tokens, trustee.as_ref()).await,
+                    None => None,
+                } {
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(next);
                 }
             });
         }
-        seeking.join_all().await;
+        tokens
     }
 
-    async fn seek(&self, token: &Token) {
-        let (mut wait, mut told) = (FIRST_WAIT, None);
-        while let Presence::Away(_) = token.presence() {
-            let settings = token.settings().clone();
-            let (longest, can_be_tried_again) =
-                (settings.longest_wait, settings.pin.can_be_read_again());
-            let problem = match hsm::Client::start(settings).await {
-                Ok(client) => {
-                    load_keys(&client, self.keys_in(token)).await;
-                    tracing::info!(token = %token.id(), "a token is there");
-                    token.presence.send_replace(Presence::Here(client));
-                    self.mind_keys();
-                    return;
+    /// Waits until one of `trustees` has arrived.
+    ///
+    /// # Errors
+    ///
+    /// Why not, once all of them were looked for: that which may pass, if there is one. `seen`
+    /// is what was told before.
+    pub(crate) async fn arrived<'a>(
+        &self,
+        trustees: &'a [Trustee],
+        seen: &mut u64,
+    ) -> Result<(hsm::Client, &'a Trustee), hsm::Error> {
+        let mut news = self.news.subscribe();
+        loop {
+            let told = *news.borrow_and_update();
+            let mut problems = Vec::new();
+            let (mut is_waited_for, mut has_gone) = (false, false);
+            for token in self.all() {
+                let Some(trustee) = trustees.iter().find(|it| it.token == token.id) else {
+                    continue;
+                };
+                match token.presence() {
+                    Presence::Arrived(client) | Presence::Here(client) if serves(&client) => {
+                        return Ok((client, trustee));
+                    }
+                    // It came, and went; and comes again without a word.
+                    Presence::Arrived(_) | Presence::Here(_) => {
+                        tokio::time::sleep(FIRST_WAIT).await;
+                        problems.push(hsm::Error::Restarting);
+                        has_gone = true;
+                    }
+                    Presence::Away(Some(problem)) => problems.push(problem),
+                    Presence::Away(None) => is_waited_for = true,
                 }
-                Err(error) => error.to_string(),
-            };
-            if told.as_ref() != Some(&problem) {
-                tracing::warn!(token = %token.id(), %problem, "a token is away; it is looked for");
-                told = Some(problem.clone());
             }
-            token.presence.send_replace(Presence::Away(Some(problem)));
-            if !can_be_tried_again {
-                return;
+            if !is_waited_for && (told > *seen || has_gone) {
+                *seen = told;
+                let passing = problems.iter().position(hsm::Error::may_pass);
+                let problem =
+                    (!problems.is_empty()).then(|| problems.swap_remove(passing.unwrap_or(0)));
+                return Err(problem.unwrap_or_else(nobody));
             }
-            tokio::time::sleep(wait).await;
-            wait = (wait * 2).min(longest);
+            drop(news.changed().await);
         }
     }
 
-    fn keys_in(&self, token: &Token) -> Vec<MasterKey> {
-        prove::keys_in(&self.state(), token.id())
-    }
-}
-
-impl Tokens {
-    /// Waits until each was looked for once, but not for long: one that hangs holds up nobody.
-    pub(crate) async fn looked_for(&self, patience: Duration) {
+    /// Waits until each was looked for once and is of use, if it is there; but not for long: one
+    /// that hangs holds up nobody.
+    pub(crate) async fn settled(&self, patience: Duration) {
         let end = Instant::now() + patience;
         for token in self.all() {
             let mut watched = token.watch();
-            let tried = watched.wait_for(|it| !matches!(it, Presence::Away(None)));
-            drop(timeout(end.saturating_duration_since(Instant::now()), tried).await);
+            let settled = |it: &Presence| matches!(it, Presence::Away(Some(_)) | Presence::Here(_));
+            let settled = watched.wait_for(settled);
+            drop(timeout(end.saturating_duration_since(Instant::now()), settled).await);
         }
     }
+}
+
+impl Token {
+    /// Looks for it once. Gives the longest time to wait before that is done again; `None` if it
+    /// is not to be.
+    async fn attempt(&self, tokens: &Tokens, trustee: Option<&Trustee>) -> Option<Duration> {
+        let settings = self.settings().clone();
+        let again = settings.longest_wait;
+        let can_be_tried_again = settings.pin.can_be_read_again();
+        let problem = match start(settings, trustee).await {
+            Ok(client) => {
+                self.turn(tokens, Presence::Arrived(client));
+                return None;
+            }
+            Err(problem) => problem,
+        };
+        let before = self.presence();
+        if !matches!(&before, Presence::Away(Some(told)) if *told == problem) {
+            tracing::warn!(token = %self.id, %problem, "a token is away; it is looked for");
+        }
+        self.turn(tokens, Presence::Away(Some(problem)));
+        can_be_tried_again.then_some(again)
+    }
+
+    /// It is used no more: it was given up.
+    pub(crate) async fn dismiss(&self, tokens: &Tokens) {
+        let before = self.presence();
+        let given_up = hsm::Error::Outage {
+            problem: "it was given up for good".to_owned(),
+        };
+        self.turn(tokens, Presence::Away(Some(given_up)));
+        if let Presence::Arrived(client) | Presence::Here(client) = before {
+            client.stop().await;
+        }
+    }
+
+    /// It comes, or does not.
+    pub(crate) fn turn(&self, tokens: &Tokens, presence: Presence) {
+        self.presence.send_replace(presence);
+        tokens.news.send_modify(|told| *told += 1);
+    }
+}
+
+async fn start(
+    settings: hsm::Settings,
+    trustee: Option<&Trustee>,
+) -> Result<hsm::Client, hsm::Error> {
+    let client = hsm::Client::start(settings).await?;
+    let keys = trustee.into_iter().flat_map(prove::keys_of);
+    for key in keys {
+        if let Err(error) = client.load(key).await {
+            client.stop().await;
+            return Err(error);
+        }
+    }
+    Ok(client)
 }

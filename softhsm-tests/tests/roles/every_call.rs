@@ -56,8 +56,10 @@ impl Holder {
             assert_ne!(code, PERMISSION_DENIED, "{what}: {answer}");
             let there = call.group.as_deref() != Some(NOWHERE);
             match call.method {
-                // It has no certificate to give.
-                "CertifySecret" if there => assert_eq!(code, INVALID_ARGUMENT, "{what}"),
+                // It has no certificate to give, and no token of that name.
+                "CertifySecret" | "LoseToken" if there => {
+                    assert_eq!(code, INVALID_ARGUMENT, "{what}");
+                }
                 "SuggestGrant" | "CompromiseMasterKey" | "DestroyMasterKey" | "SpareMasterKey" => {
                     assert_eq!(code, NOT_FOUND, "{what}");
                 }

@@ -1,11 +1,11 @@
-//! `hsm status`; and `hsm doctor` and `hsm enroll`, which `custodyd` does, since a client loads no
+//! `hsm status` and `hsm lost`; and `hsm doctor` and `hsm enroll`, which `custodyd` does, since a client loads no
 //! vendor's library.
 
 use std::{env, ffi::OsString, io, os::unix::process::CommandExt as _, path::PathBuf, process};
 
 use clap::Subcommand;
 
-use crate::{args::Global, failure::Failure, token};
+use crate::{args::Global, failure::Failure, lost, token};
 
 const DAEMON: &str = "custodyd";
 
@@ -17,6 +17,22 @@ pub(crate) enum Command {
     /// Ends with exit code 10 if something is amiss, for monitoring: a worker does not serve or
     /// could not be replaced, a canary did not open, or a key is refused.
     Status,
+    /// Give a token up that is lost for good.
+    ///
+    /// Its keys are held to be gone, and what is wrapped under them goes from the database. Refused
+    /// if a group, or the installation, would be left without a token: have another hold it first
+    /// (custodyctl group hold). If there are versions that no other token has, they are named, and
+    /// the token is only given up if you say how many they are.
+    Lost {
+        /// The token, by label or serial number. It need not be in the configuration any more.
+        token: String,
+        /// How many versions may be lost.
+        #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+        accept_loss: u64,
+        /// Don't ask.
+        #[arg(long)]
+        yes: bool,
+    },
     /// Try everything that custodyd wants of its token, and say what to do about what is amiss.
     ///
     /// Runs 'custodyd hsm doctor', which is looked for beside custodyctl and then in PATH, with
@@ -52,6 +68,11 @@ pub(crate) struct Error {
 pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure> {
     match command {
         Command::Status => token::health(global).await,
+        Command::Lost {
+            token,
+            accept_loss,
+            yes,
+        } => lost::run(global, token, accept_loss, yes).await,
         Command::Doctor(arguments) => Err(become_daemon("doctor", arguments)),
         Command::Enroll(arguments) => Err(become_daemon("enroll", arguments)),
     }

@@ -25,6 +25,7 @@ mod hsm;
 mod import;
 mod inject;
 mod journal;
+mod lost;
 mod output;
 mod role;
 mod secret;

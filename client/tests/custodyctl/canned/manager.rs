@@ -78,6 +78,16 @@ manager! {
         this.note(|asked| asked.hold_group = Some(request));
         answers::held()
     }}
+    lose_token(this, request => LoseTokenRequest) -> LoseTokenResponse {{
+        this.note(|asked| asked.lose_token = Some(request));
+        v1::LoseTokenResponse {
+            label: "standby".into(),
+            serial: "4567".into(),
+            master_keys: 2,
+            wraps: 7,
+            lost: vec!["web/tls@2".into()],
+        }
+    }}
     destroy_master_key(this, request => DestroyMasterKeyRequest) -> Group {{
         this.note(|asked| asked.destroy_key = Some(request));
         answers::rotated(false)

@@ -36,7 +36,7 @@ macro_rules! about_nothing {
 
 about_nothing! {
     ListGroupsRequest SuggestGrantRequest ListRolesRequest ReadJournalRequest
-    BackupRequest OperatorWhoAmIRequest StatusRequest
+    BackupRequest OperatorWhoAmIRequest StatusRequest LoseTokenRequest
 }
 
 /// About a group.

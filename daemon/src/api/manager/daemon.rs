@@ -57,13 +57,13 @@ impl Call<'_> {
 
 fn token_status(token: &Token) -> v1::TokenStatus {
     let client = match token.presence() {
-        Presence::Here(client) => client,
+        Presence::Arrived(client) | Presence::Here(client) => client,
         Presence::Away(problem) => {
             return v1::TokenStatus {
                 label: token.id().label.clone(),
                 serial: token.id().serial.clone(),
                 state: "away".to_owned(),
-                problem,
+                problem: problem.map(|problem| problem.to_string()),
                 breaker: hsm::Breaker::Open.name().to_owned(),
                 ..v1::TokenStatus::default()
             };

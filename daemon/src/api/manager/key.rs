@@ -1,4 +1,4 @@
-//! Group master keys: rotation, and the end of old ones.
+//! Group master keys: rotation, the end of old ones, and the loss of a token.
 
 use custody::{change::key::Deed, group::Millis, name::GroupName};
 use proto::v1;
@@ -54,6 +54,24 @@ impl Call<'_> {
     ) -> Result<v1::Group, Error> {
         self.live_key(&request.group, request.generation, Deed::Spare)
             .await
+    }
+
+    pub(super) async fn lose_token(
+        self,
+        request: v1::LoseTokenRequest,
+    ) -> Result<v1::LoseTokenResponse, Error> {
+        let v1::LoseTokenRequest { token, accept_loss } = request;
+        let custodian = &self.manager.custodian;
+        let (token, loss) = custodian
+            .lose_token(self.operator, &token, accept_loss)
+            .await?;
+        Ok(v1::LoseTokenResponse {
+            label: token.label,
+            serial: token.serial,
+            master_keys: loss.keys,
+            wraps: loss.wraps,
+            lost: loss.lost.iter().map(ToString::to_string).collect(),
+        })
     }
 
     async fn live_key(self, group: &str, generation: u32, deed: Deed) -> Result<v1::Group, Error> {

@@ -15,6 +15,7 @@ use custody::{
         Kind, Properties,
         version::{Fingerprint, Secret, Version, Wrap},
     },
+    trustee::Trustee,
 };
 use rusqlite::{Connection, OptionalExtension as _, params};
 use serde::de::DeserializeOwned;
@@ -206,10 +207,36 @@ pub(in crate::store) fn roles(
         Ok(Row::Assignment(Assignment {
             id: columns.bytes("id", custody::name::RuleId::from_bytes)?,
             role: columns.name("role")?,
-            group: columns.optional_name("group")?,
+            group: columns.optional("group", |text| text.parse().ok())?,
             selectors: columns.parse("selectors", from_json)?,
             created: columns.take()?,
             created_by: columns.take()?,
+        }))
+    })
+}
+
+pub(in crate::store) fn trustees(
+    connection: &Connection,
+    each: &mut dyn FnMut(Tagged),
+) -> Result<(), Error> {
+    let query = "SELECT label, serial, gmk, wrapping, canary, row_key, journal_key,
+            journal_public_key, voucher, joined, lost, change, tag
+        FROM trustee";
+    read(connection, "trustee", query, each, |columns| {
+        Ok(Row::Trustee(Trustee {
+            token: TokenId {
+                label: columns.take()?,
+                serial: columns.take()?,
+            },
+            gmk: columns.bytes("gmk", custody::name::KeyId::from_bytes)?,
+            wrapping: columns.parse("wrapping", Wrapping::from_name)?,
+            canary: columns.wrapped()?,
+            row_key: columns.wrapped()?,
+            journal_key: columns.bytes("journal_key", custody::name::KeyId::from_bytes)?,
+            journal_public_key: columns.take()?,
+            voucher: columns.optional("voucher", from_json)?,
+            joined: columns.take()?,
+            lost: columns.take()?,
         }))
     })
 }

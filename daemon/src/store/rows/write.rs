@@ -194,6 +194,28 @@ pub(in crate::store) fn row(connection: &Connection, tagged: &Tagged) -> Result<
                 tag
             ],
         ),
+        Row::Trustee(trustee) => run(
+            "INSERT INTO trustee (label, serial, gmk, wrapping, canary, row_key, journal_key,
+                journal_public_key, voucher, joined, lost, change, tag)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+            ON CONFLICT DO UPDATE SET lost = excluded.lost, change = excluded.change,
+                tag = excluded.tag",
+            params![
+                trustee.token.label,
+                trustee.token.serial,
+                trustee.gmk.as_bytes(),
+                trustee.wrapping.name(),
+                trustee.canary.blob(),
+                trustee.row_key.blob(),
+                trustee.journal_key.as_bytes(),
+                trustee.journal_public_key,
+                trustee.voucher.as_ref().map(to_json),
+                trustee.joined,
+                trustee.lost,
+                change,
+                tag
+            ],
+        ),
         Row::Assignment(held) => run(
             r#"INSERT INTO role (id, role, "group", selectors, created, created_by,
                 change, tag)
@@ -251,6 +273,10 @@ pub(in crate::store) fn delete(connection: &Connection, id: &RowId) -> Result<()
         RowId::Compliance(group) => run(
             r#"DELETE FROM compliance WHERE "group" = ?1"#,
             params![group.as_str()],
+        ),
+        RowId::Trustee(token) => run(
+            "DELETE FROM trustee WHERE label = ?1 AND serial = ?2",
+            params![token.label, token.serial],
         ),
         RowId::Assignment(id) => run("DELETE FROM role WHERE id = ?1", params![id.as_bytes()]),
     }?;

@@ -15,6 +15,7 @@ fn taken(method: &str) -> Option<&'static [Role]> {
         | "SetCache"
         | "RotateGroup"
         | "HoldGroup"
+        | "LoseToken"
         | "CompromiseMasterKey"
         | "DestroyMasterKey"
         | "SpareMasterKey" => &[CryptoOfficer],
@@ -83,7 +84,8 @@ impl Call {
     pub(crate) fn changes(&self) -> bool {
         let verbs = [
             "Activate", "Enable", "Disable", "Destroy", "Restore", "Create", "Put", "Delete",
-            "Add", "Revoke", "Assign", "Set", "Rotate", "Request", "Certify", "Update",
+            "Add", "Revoke", "Assign", "Set", "Rotate", "Request", "Certify", "Update", "Hold",
+            "Lose",
         ];
         verbs.iter().any(|verb| self.method.starts_with(verb))
     }
@@ -383,6 +385,10 @@ pub(crate) fn calls(there: &[There], fresh: &str, auditor: &str) -> Vec<Call> {
     };
     let mut calls: Vec<_> = there.iter().flat_map(calls_about).collect();
     calls.extend(calls_about(&nowhere));
+    let lose_token = v1::LoseTokenRequest {
+        token: "no token is called so".into(),
+        accept_loss: 0,
+    };
     let create = v1::CreateGroupRequest {
         name: fresh.into(),
         ..Default::default()
@@ -410,6 +416,7 @@ pub(crate) fn calls(there: &[There], fresh: &str, auditor: &str) -> Vec<Call> {
         Call::new("Backup", None, &v1::BackupRequest::default()),
         Call::new("WhoAmI", None, &v1::OperatorWhoAmIRequest {}),
         Call::new("Status", None, &v1::StatusRequest {}),
+        Call::new("LoseToken", None, &lose_token),
     ]);
     let called: BTreeSet<_> = calls.iter().map(|call| call.method.to_owned()).collect();
     let described: BTreeSet<_> = raw::methods("Manager").into_keys().collect();

@@ -59,16 +59,17 @@ impl Columns<'_, '_> {
         self.parse(column, |text| text.parse().ok())
     }
 
-    pub(super) fn optional_name<T: std::str::FromStr>(
+    pub(super) fn optional<T>(
         &mut self,
         column: &'static str,
+        parse: impl FnOnce(&str) -> Option<T>,
     ) -> Result<Option<T>, Error> {
         let text: Option<String> = self.take()?;
         let malformed = || Error::Malformed {
             table: self.table,
             column: column.to_owned(),
         };
-        text.map(|text| text.parse().map_err(|_| malformed()))
+        text.map(|text| parse(&text).ok_or_else(malformed))
             .transpose()
     }
 

@@ -1,0 +1,222 @@
+//! Tokens that come to have keys of the installation, and tokens that are given up.
+
+use std::{sync::Arc, time::Duration};
+
+use custody::{
+    change::trustee::{self, Loss},
+    envelope::{Context, PlaintextDek},
+    holder::TokenId,
+    invocation::Invocation,
+    journal::{
+        Event,
+        public_key::PublicKey,
+        trust::{Statement, Voucher},
+    },
+    role::Operator,
+    trustee::Trustee,
+};
+use tokio::task::JoinSet;
+
+use super::{
+    Custodian, Error,
+    changes::{now, to_its_end, was_made},
+};
+use crate::{
+    run::prove::{keys_in, load_keys},
+    tokens::{Presence, Token},
+};
+
+/// How long to wait after a failure, at first and at most.
+const PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+impl Custodian {
+    /// The tokens with keys of the installation.
+    pub(crate) fn trustees(&self) -> Vec<Trustee> {
+        let state = self.state();
+        Trustee::all(&self.system, state.trustees().cloned())
+    }
+
+    /// Has a journal key sign.
+    pub(super) async fn sign(&self, digest: [u8; 32]) -> Result<[u8; 64], Error> {
+        let signed = self.tokens.sign(&self.trustees(), digest).await;
+        signed.map_err(Error::Hsm)
+    }
+
+    /// Has each token that arrives get what it lacks, until it is dropped.
+    pub(crate) async fn keep_admitting(self: &Arc<Self>) {
+        let mut admitting = JoinSet::new();
+        for nth in 0..self.tokens.all().len() {
+            let this = Arc::clone(self);
+            admitting.spawn(async move {
+                if let Some(token) = this.tokens.all().nth(nth) {
+                    this.admit_token(token).await;
+                }
+            });
+        }
+        admitting.join_all().await;
+    }
+
+    async fn admit_token(self: &Arc<Self>, token: &Token) {
+        let mut watched = token.watch();
+        let there = watched.wait_for(|it| !matches!(it, Presence::Away(_)));
+        let Ok(Presence::Arrived(client)) = there.await.map(|it| it.clone()) else {
+            return;
+        };
+        if self.was_lost(token.id()) {
+            token.dismiss(&self.tokens).await;
+            return;
+        }
+        let mut pause = PAUSE;
+        while let Err(error) = self.entrust(token.id(), &client).await {
+            if pause == PAUSE {
+                tracing::warn!(
+                    token = %token.id(),
+                    error = &error as &dyn std::error::Error,
+                    "a token is not of use yet; it is tried again"
+                );
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+        let keys = keys_in(&self.state(), token.id());
+        load_keys(&client, keys).await;
+        tracing::info!(token = %token.id(), "a token is there");
+        token.turn(&self.tokens, Presence::Here(client));
+        self.mind_keys();
+    }
+
+    fn was_lost(&self, token: &TokenId) -> bool {
+        let state = self.state();
+        let mut trustees = state.trustees();
+        trustees.any(|trustee| trustee.token == *token && trustee.lost.is_some())
+    }
+
+    /// Makes keys of the installation in a token that has none.
+    async fn entrust(self: &Arc<Self>, token: &TokenId, client: &hsm::Client) -> Result<(), Error> {
+        let trustees = self.trustees();
+        if trustees.iter().any(|trustee| trustee.token == *token) {
+            return Ok(());
+        }
+        // Without it no key is made: it would be made for nothing.
+        let row_key = self.row_key(&trustees).await?;
+        let (this, token, client) = (Arc::clone(self), token.clone(), client.clone());
+        to_its_end(async move {
+            let writer = &mut *this.writer().await?;
+            let trustee = this.make_trustee(token, &client, &row_key).await?;
+            let voucher = trustee.voucher.clone();
+            let (edit, change) = trustee::add_trustee(&this.state(), trustee)?;
+            let written = this.commit(writer, None, edit, change).await;
+            if let (true, Some(voucher)) = (was_made(&written), voucher) {
+                this.record(Event::JournalKey(voucher)).await?;
+            }
+            written
+        })
+        .await
+    }
+
+    async fn row_key(&self, trustees: &[Trustee]) -> Result<PlaintextDek, Error> {
+        let mut problem = None;
+        for trustee in trustees {
+            let unwrapped = match self.tokens.client(&trustee.token) {
+                Ok(client) => {
+                    let (gmk, wrapped) = (&trustee.gmk, &trustee.row_key);
+                    client
+                        .unwrap_row_key(&self.system.instance, gmk, wrapped)
+                        .await
+                }
+                Err(error) => Err(error),
+            };
+            match unwrapped {
+                Ok(row_key) => return Ok(row_key),
+                Err(error) => problem = Some(error),
+            }
+        }
+        Err(Error::Hsm(problem.unwrap_or(hsm::Error::Restarting)))
+    }
+
+    async fn make_trustee(
+        &self,
+        token: TokenId,
+        client: &hsm::Client,
+        row_key: &PlaintextDek,
+    ) -> Result<Trustee, Error> {
+        let gmk = client.generate_gmk("custodyd system").await;
+        let gmk = gmk.map_err(Error::Hsm)?;
+        let journal_key = client.generate_journal_key("custodyd journal").await;
+        let journal_key = journal_key.map_err(Error::Hsm)?;
+        let context = Context::RowKey {
+            instance: &self.system.instance,
+            gmk: &gmk.id,
+        };
+        let wrapped = client
+            .protect_dek(Invocation::uncounted(gmk.id), row_key, context)
+            .await
+            .map_err(Error::Hsm)?;
+        Ok(Trustee {
+            token,
+            gmk: gmk.id,
+            wrapping: gmk.wrapping,
+            canary: gmk.canary,
+            row_key: wrapped,
+            journal_key: journal_key.id,
+            voucher: Some(self.vouch(&journal_key.public_key).await?),
+            journal_public_key: journal_key.public_key,
+            joined: now(),
+            lost: None,
+        })
+    }
+
+    /// Has a journal key vouch for another.
+    async fn vouch(&self, point: &[u8]) -> Result<Voucher, Error> {
+        let odd = |_| {
+            let why = "the token's public key is none of P-256".to_owned();
+            Error::Hsm(hsm::Error::WorkerUnusable(why))
+        };
+        let key = PublicKey::from_point(point).map_err(odd)?;
+        let statement = Statement::new(&self.system.instance, key);
+        let signature = self.sign(statement.digest()).await?;
+        Ok(statement.signed(&signature))
+    }
+
+    /// Gives a token up for good; says which, and what goes with it. `accept` is how many versions may be
+    /// lost.
+    pub(crate) async fn lose_token(
+        self: &Arc<Self>,
+        operator: Operator,
+        name: &str,
+        accept: u64,
+    ) -> Result<(TokenId, Loss), Error> {
+        let id = self.trustee_named(name)?;
+        let this = Arc::clone(self);
+        to_its_end(async move {
+            let writer = &mut *this.writer().await?;
+            let given_up = trustee::lose_token(&this.state(), &this.system, &id, accept, now());
+            let (edit, change, loss) = given_up?;
+            let written = this.commit(writer, Some(&operator), edit, change).await;
+            if was_made(&written)
+                && let Some(token) = this.tokens.get(&id)
+            {
+                token.dismiss(&this.tokens).await;
+            }
+            written?;
+            Ok((id, loss))
+        })
+        .await
+    }
+
+    /// The token of that label or serial number, which need not be in the configuration any more.
+    fn trustee_named(&self, name: &str) -> Result<TokenId, Error> {
+        let trustees = self.trustees().into_iter().map(|trustee| trustee.token);
+        let mut named: Vec<_> = trustees.filter(|token| token.is_called(name)).collect();
+        match named.len() {
+            0 => self.token_named(name),
+            1 => Ok(named.remove(0)),
+            _ => Err(Error::Malformed {
+                field: "token",
+                text: name.to_owned(),
+                problem: "several tokens have that label: say the serial number".to_owned(),
+            }),
+        }
+    }
+}
