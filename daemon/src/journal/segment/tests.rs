@@ -147,3 +147,44 @@ fn a_journal_that_is_there_is_not_begun_again() {
         Err(Error::Missing(_))
     ));
 }
+
+#[test]
+fn each_segment_says_which_other_keys_may_sign() {
+    use aws_lc_rs::{
+        rand::SystemRandom,
+        signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _},
+    };
+    use custody::journal::{public_key::PublicKey, trust::Statement};
+
+    let pair = || EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+    let (root, other) = (pair(), pair());
+    let public = |pair: &EcdsaKeyPair| PublicKey::from_point(pair.public_key().as_ref()).unwrap();
+    let instance = custody::name::InstanceId::from_bytes(&[1; 16]).unwrap();
+    let origin = Origin {
+        instance,
+        public_key: public(&root).to_pem(),
+    };
+    let statement = Statement::new(&instance, public(&other));
+    let signature = root
+        .sign(&SystemRandom::new(), statement.message())
+        .unwrap();
+    let voucher = statement.signed(signature.as_ref().try_into().unwrap());
+
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path().join("journal");
+    let mut segments = Segments::create(&directory, origin, 500).unwrap();
+    segments
+        .append(&[Event::JournalKey(voucher.clone())])
+        .unwrap();
+    segments.append(&[Event::Stop]).unwrap();
+    segments.append(&[Event::Stop]).unwrap();
+    let paths = list(&directory).unwrap();
+    assert!(paths.len() > 1);
+    drop(segments);
+    // The last can be read alone, and goes on.
+    for path in &paths[..paths.len() - 1] {
+        fs::remove_file(path).unwrap();
+    }
+    let segments = Segments::open(&directory, 500).unwrap();
+    assert_eq!(segments.vouchers(), [voucher]);
+}

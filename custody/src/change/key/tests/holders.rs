@@ -1,7 +1,17 @@
 //! Groups that several tokens hold.
 
 use super::*;
-use crate::{change::hold::*, holder::Writes, rewrap::Way};
+use crate::{
+    change::{
+        hold::*,
+        trustee::{Loss, add_trustee, lose_token},
+    },
+    holder::Writes,
+    name::InstanceId,
+    rewrap::Way,
+    row::System,
+    trustee::Trustee,
+};
 
 fn token(serial: &str) -> TokenId {
     TokenId::new("token", serial)
@@ -205,4 +215,97 @@ fn a_version_without_a_data_key_is_lacked_by_nobody() {
     world.settle(&["2"]);
     assert!(world.state.unsettled().is_empty());
     assert_eq!(world.wraps(), [("1".into(), 1, 1), ("2".into(), 1, 1)]);
+}
+
+fn system() -> System {
+    System {
+        instance: InstanceId::from_bytes(&[1; InstanceId::LEN]).unwrap(),
+        gmk: key(1).id,
+        wrapping: Wrapping::Aes256Gcm,
+        canary: WrappedDek::from_blob([0; 4]),
+        row_key: WrappedDek::from_blob([0; 4]),
+        journal_key: key(1).id,
+        journal_public_key: Vec::new(),
+        token_label: "token".to_owned(),
+        token_serial: "1".to_owned(),
+        created: 0,
+    }
+}
+
+/// A world whose group two tokens hold, which both have keys of the installation.
+fn of_two(secrets: &[(&str, u32)]) -> World {
+    let mut world = World::new(secrets);
+    let both = holders(&["1", "2"], Writes::AnyThenRepair);
+    world.hold(both, vec![key_in(token("2"), 1)]).unwrap();
+    let trustee = Trustee {
+        token: token("2"),
+        ..Trustee::first(&system())
+    };
+    let (edit, _) = add_trustee(&world.state, trustee.clone()).unwrap();
+    world.adopt(edit);
+    assert_eq!(
+        add_trustee(&world.state, trustee).unwrap_err(),
+        Error::TrusteeExists(token("2"))
+    );
+    world
+}
+
+impl World {
+    fn lose(&mut self, serial: &str, accept: u64) -> Result<Loss, Error> {
+        let token = token(serial);
+        let (edit, _, loss) = lose_token(&self.state, &system(), &token, accept, NOW)?;
+        self.adopt(edit);
+        Ok(loss)
+    }
+}
+
+#[test]
+fn a_token_is_given_up_with_all_that_it_has_and_nothing_else() {
+    let mut world = of_two(&[("a", 2)]);
+    world.settle(&["2"]);
+    let loss = world.lose("1", 0).unwrap();
+    assert_eq!((loss.keys, loss.wraps, loss.lost.len()), (1, 2, 0));
+    assert_eq!(world.wraps(), [("2".into(), 1, 2)]);
+    assert_eq!(world.group().row().holders.tokens().len(), 1);
+    assert_eq!(
+        world.group().key(&key(1).id).unwrap().state,
+        KeyState::Destroyed
+    );
+    assert!(world.state.unsettled().is_empty());
+    let left = Trustee::all(&system(), world.state.trustees().cloned());
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0].token, token("2"));
+    // Once is enough, and the last one stays.
+    assert_eq!(world.lose("1", 0), Err(Error::NoSuchTrustee(token("1"))));
+    assert!(matches!(world.lose("2", 0), Err(Error::LastToken { .. })));
+    assert_eq!(world.wraps(), [("2".into(), 1, 2)]);
+}
+
+#[test]
+fn what_would_be_lost_is_named_and_must_be_counted() {
+    let mut world = of_two(&[("a", 1), ("b", 1)]);
+    for accept in [0, 1, 3] {
+        let refused = world.lose("1", accept).unwrap_err();
+        let said = refused.to_string();
+        assert!(said.contains("web/a@1, web/b@1"), "{said}");
+        assert!(said.contains("--accept-loss 2"), "{said}");
+        assert_eq!(world.wraps(), [("1".into(), 1, 2)]);
+    }
+    let loss = world.lose("1", 2).unwrap();
+    assert_eq!(loss.lost, [version("a", 1), version("b", 1)]);
+    assert!(world.wraps().is_empty());
+    assert!(world.state.unsettled().is_empty());
+}
+
+#[test]
+fn the_only_token_of_a_group_is_not_given_up() {
+    let mut world = of_two(&[("a", 1)]);
+    world.settle(&["2"]);
+    world
+        .hold(holders(&["2"], Writes::RequireAll), Vec::new())
+        .unwrap();
+    let refused = world.lose("2", 0).unwrap_err();
+    assert!(refused.to_string().contains("group web"), "{refused}");
+    // The other one can go, with what is still wrapped under its key.
+    assert_eq!(world.lose("1", 0).unwrap().keys, 1);
 }
