@@ -23,6 +23,10 @@ pub(crate) struct Options {
     /// The configuration.
     #[arg(value_name = "FILE", default_value = crate::cli::CONFIG)]
     config: PathBuf,
+    /// Which token, by label or serial number, if the configuration has several; the first unless
+    /// it is said.
+    #[arg(long, value_name = "TOKEN")]
+    token: Option<String>,
     /// Ask for the PIN on the terminal, wherever the configuration has it from.
     #[arg(long)]
     ask_pin: bool,
@@ -36,7 +40,13 @@ pub(crate) fn doctor(options: &Options) -> Result<(), Failure> {
     log::install(log::Format::default(), log::Level::Error);
     harden::shield();
     let config = config::read(&options.config)?;
-    let report = examine(&config, options.ask_pin);
+    let nth = match &options.token {
+        Some(name) => config
+            .token_called(name)
+            .ok_or_else(|| Failure::NoToken(name.clone()))?,
+        None => 0,
+    };
+    let report = examine(&config, nth, options.ask_pin);
     match options.json {
         true => say(&document(&report)),
         false => say(&table(&report)),
@@ -48,13 +58,13 @@ pub(crate) fn doctor(options: &Options) -> Result<(), Failure> {
 }
 
 /// Looks at the files, and then has the token tried.
-pub(crate) fn examine(config: &Config, ask_pin: bool) -> Report {
+pub(crate) fn examine(config: &Config, nth: usize, ask_pin: bool) -> Report {
     let mut findings = vec![
-        module_file(&config.live.workers[0].module),
+        module_file(&config.live.workers[nth].module),
         state_directory(config),
     ];
-    findings.extend(pin_source(&config.live.workers[0].pin).filter(|_| !ask_pin));
-    let mut settings = quiet(config);
+    findings.extend(pin_source(&config.live.workers[nth].pin).filter(|_| !ask_pin));
+    let mut settings = quiet(config, nth);
     if ask_pin {
         settings.pin = PinSource::Prompt;
     }
@@ -65,8 +75,8 @@ pub(crate) fn examine(config: &Config, ask_pin: bool) -> Report {
 }
 
 /// Settings under which the process that loads the module says nothing that is no finding.
-pub(crate) fn quiet(config: &Config) -> hsm::Settings {
-    let mut settings = config.worker();
+pub(crate) fn quiet(config: &Config, nth: usize) -> hsm::Settings {
+    let mut settings = config.worker(nth);
     let log = log::environment(log::Format::Text, log::Level::Error);
     settings.environment.extend(log);
     settings.worker = vec!["/proc/self/exe".into(), "hsm-doctor".into()];

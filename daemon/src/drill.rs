@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 
 use crate::{
     cli::say,
-    config::Config,
+    config::{self, Config},
     harden, log, progress,
     run::{self, Failure, prove},
     store::Sqlite,
@@ -68,7 +68,9 @@ pub(crate) struct Options {
 impl Options {
     /// The token to try it on.
     fn settings(&self, config: &Config) -> hsm::Settings {
-        let mut settings = config.with_one_worker().worker();
+        let is_meant = |token: &config::Token| Some(&token.selector) == self.token.as_ref();
+        let known = config.tokens.iter().position(is_meant);
+        let mut settings = config.with_one_worker().worker(known.unwrap_or(0));
         if let Some(token) = &self.token {
             settings.token = token.clone();
             settings.pin_latch = config.latch(token);

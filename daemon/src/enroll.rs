@@ -8,7 +8,7 @@ use std::{
 };
 
 use hsm::{TokenDescription, doctor::Outcome};
-use toml_edit::{DocumentMut, InlineTable, Item, Table, value};
+use toml_edit::{ArrayOfTables, DocumentMut, InlineTable, Item, Table, value};
 
 use crate::{
     cli::say,
@@ -51,6 +51,9 @@ pub(crate) struct Options {
     /// Put the token into a configuration that is there already. Everything else in it stays.
     #[arg(long)]
     force: bool,
+    /// Put the token beside those in the configuration, so that groups can be held by both.
+    #[arg(long, conflicts_with = "force")]
+    another: bool,
     /// Write nothing: print the section `[token]`, and the findings to standard error.
     #[arg(long)]
     print: bool,
@@ -110,14 +113,14 @@ pub(crate) fn enroll(options: &Options) -> Result<(), Failure> {
     log::install(log::Format::default(), log::Level::Error);
     harden::shield();
     let mut draft = Draft::begin(options)?;
-    let survey = hsm::doctor::survey(&quiet(&draft.config()?));
+    let survey = hsm::doctor::survey(&quiet(&draft.config()?, draft.nth));
     if survey.outcome() == Outcome::Refused {
         tell(&doctor::table(&survey), options);
         return Err(Failure::Unfit);
     }
     let chosen = choose(&survey.offered, options);
     draft.name(chosen.inspect_err(|_| tell(doctor::lines(&survey).trim_end(), options))?);
-    let report = doctor::examine(&draft.config()?, options.ask_pin);
+    let report = doctor::examine(&draft.config()?, draft.nth, options.ask_pin);
     tell(&doctor::table(&report), options);
     if report.outcome() == Outcome::Refused {
         return Err(Failure::Unfit);
@@ -126,15 +129,17 @@ pub(crate) fn enroll(options: &Options) -> Result<(), Failure> {
         say(draft.stanza().trim_end());
         return Ok(());
     }
-    if draft.exists && !options.force {
+    if draft.exists && !options.force && !options.another {
         say(&format!("\n{}", draft.stanza()));
         return Err(Error::Exists(draft.path).into());
     }
     draft.write()?;
     let path = draft.path.display();
-    say(&format!(
-        "\nWritten to {path}. Next: custodyd init --crypto-officer SELECTOR {path}"
-    ));
+    let next = match options.another {
+        true => "restart custodyd, and have it hold groups: custodyctl group hold".to_owned(),
+        false => format!("custodyd init --crypto-officer SELECTOR {path}"),
+    };
+    say(&format!("\nWritten to {path}. Next: {next}"));
     Ok(())
 }
 
@@ -168,6 +173,8 @@ struct Draft {
     path: PathBuf,
     exists: bool,
     document: DocumentMut,
+    /// Which of its tokens it is about.
+    nth: usize,
 }
 
 impl Draft {
@@ -183,17 +190,48 @@ impl Draft {
             document: document.map_err(|error| Error::Toml(path.clone(), error))?,
             path,
             exists,
+            nth: 0,
         };
         if options.module.is_none() && !exists {
             return Err(Error::NoModule.into());
+        }
+        if options.another {
+            draft.add();
         }
         draft.set(options);
         Ok(draft)
     }
 
-    fn token(&mut self) -> &mut Item {
+    /// Makes room for one more token.
+    fn add(&mut self) {
+        let tokens = self.document.remove("token").unwrap_or_default();
+        let mut tokens = match tokens {
+            Item::ArrayOfTables(tokens) => tokens,
+            Item::Table(first) => ArrayOfTables::from_iter([first]),
+            _ => ArrayOfTables::new(),
+        };
+        self.nth = tokens.len();
+        // The library and its environment are as those of the first, unless they are said.
+        let mut another = Table::new();
+        for key in ["module", "environment"] {
+            if let Some(found) = tokens.get(0).and_then(|first| first.get(key)) {
+                another[key] = found.clone();
+            }
+        }
+        tokens.push(another);
+        self.document["token"] = Item::ArrayOfTables(tokens);
+    }
+
+    fn token(&mut self) -> &mut Table {
         let token = self.document.entry("token");
-        token.or_insert_with(|| Item::Table(Table::new()))
+        let token = token.or_insert_with(|| Item::Table(Table::new()));
+        if let Item::ArrayOfTables(tokens) = token {
+            return tokens.get_mut(self.nth).expect("it is one of them");
+        }
+        if !token.is_table() {
+            *token = Item::Table(Table::new());
+        }
+        token.as_table_mut().expect("it was made one")
     }
 
     fn set(&mut self, options: &Options) {
@@ -230,9 +268,7 @@ impl Draft {
 
     fn name(&mut self, chosen: TokenDescription) {
         let token = self.token();
-        if let Some(table) = token.as_table_like_mut() {
-            table.remove("uri");
-        }
+        token.remove("uri");
         token["label"] = value(chosen.label);
         token["serial"] = value(chosen.serial);
     }
@@ -250,7 +286,10 @@ impl Draft {
             }
         }
         let mut document = DocumentMut::new();
-        document["token"] = Item::Table(stanza);
+        document["token"] = match self.document.get("token") {
+            Some(Item::ArrayOfTables(_)) => Item::ArrayOfTables(ArrayOfTables::from_iter([stanza])),
+            _ => Item::Table(stanza),
+        };
         document.to_string()
     }
 

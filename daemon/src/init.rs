@@ -59,7 +59,7 @@ pub(crate) fn init(config: &Config, appointments: &[Appointment]) -> Result<(), 
 }
 
 async fn make(config: &Config, roles: &[Assignment]) -> Result<System, Failure> {
-    let hsm = hsm::Client::start(config.with_one_worker().worker()).await?;
+    let hsm = hsm::Client::start(config.with_one_worker().worker(0)).await?;
     let made = make_keys(&hsm).await;
     hsm.stop().await;
     let (system, row_key) = made?;

@@ -137,3 +137,38 @@ fn a_token_that_is_refused_is_not_written_down() {
     assert!(!site.path("new.toml").exists());
     assert!(site.path("state/pin-refused").exists());
 }
+
+#[test]
+fn another_token_comes_beside_the_first_and_is_examined_by_name() {
+    let site = Site::without_init();
+    assert!(enroll(&site, &[]).status.success());
+    let serial = site.init_token("other");
+    let output = enroll(&site, &["--another", "--label", "other"]);
+    assert!(output.status.success(), "{}", text(&output));
+    let new = written(&site);
+    let tables = new.lines().filter(|line| *line == "[[token]]").count();
+    assert_eq!(tables, 2, "{new}");
+    for part in [
+        &*format!("serial = {:?}", site.serial),
+        &format!("serial = {serial:?}"),
+        "# How long the token may take for one operation.",
+    ] {
+        assert!(new.contains(part), "{new}");
+    }
+    let doctor = |token: &str| {
+        let mut doctor = Command::new(softhsm_tests::command("custodyd"));
+        doctor.args(["hsm", "doctor", "--json", "--token", token]);
+        doctor.arg(site.path("new.toml")).output().unwrap()
+    };
+    for (name, serial) in [("other", &serial), ("test", &site.serial)] {
+        let output = doctor(name);
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(report["token"]["serial"], **serial, "{}", text(&output));
+    }
+    let output = doctor("none");
+    assert_eq!(output.status.code(), Some(78), "{}", text(&output));
+    // The same one is not put beside itself.
+    let output = enroll(&site, &["--another", "--label", "other"]);
+    assert!(!output.status.success());
+    assert_eq!(written(&site), new);
+}

@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use aws_lc_rs::digest::{SHA256, digest};
-use custody::envelope::Wrapping;
+use custody::{envelope::Wrapping, holder::TokenId};
 use hsm::{PinSource, TokenSelector};
 
 use super::Config;
@@ -79,9 +79,23 @@ impl Config {
         })
     }
 
-    /// The first token, which has the keys of the installation.
-    pub(crate) fn worker(&self) -> hsm::Settings {
-        self.settings(self.tokens[0].clone(), self.live.workers[0].clone())
+    /// How the workers of one token are started.
+    pub(crate) fn worker(&self, nth: usize) -> hsm::Settings {
+        self.settings(self.tokens[nth].clone(), self.live.workers[nth].clone())
+    }
+
+    /// The place of the one token of that label or serial number.
+    pub(crate) fn token_called(&self, name: &str) -> Option<usize> {
+        let is_called = |token: &Token| {
+            let selector = &token.selector;
+            TokenId::new(selector.label(), selector.serial()).is_called(name)
+        };
+        let called = self.tokens.iter().enumerate();
+        let mut called = called.filter(|(_, token)| is_called(token));
+        match (called.next(), called.next()) {
+            (Some((nth, _)), None) => Some(nth),
+            _ => None,
+        }
     }
 
     /// The note that a token refused its PIN, which says nothing of another's.

@@ -87,6 +87,8 @@ pub(crate) enum Failure {
     Custodian(#[source] Box<crate::custodian::Error>),
     #[error("the token, or what is around it, is not to be used as it is")]
     Unfit,
+    #[error("the configuration has no token called {0:?}, or several: say the serial number")]
+    NoToken(String),
     #[error("no token was enrolled")]
     Enroll(#[from] enroll::Error),
     #[error(transparent)]
@@ -117,6 +119,7 @@ impl Failure {
             | Self::NotDevelopment(_)
             | Self::Appointment(_)
             | Self::Change(_)
+            | Self::NoToken(_)
             | Self::Enroll(enroll::Error::Toml(..))
             | Self::Names(_) => 78,
             _ => 1,
