@@ -3,19 +3,16 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    compliance::rules::Adopted,
     envelope::Content,
-    group::{Group, MasterKey},
     holder::TokenId,
     journal::{chain::Head, change::Settled},
-    name::{GroupName, KeyId, RuleId, SecretId, SecretName},
-    policy::rule::Rule,
+    name::{GroupName, RuleId, SecretId},
     role::Assignment,
     row::{Digest, Row, RowId, RowKey, SetHash, Tag, Tagged},
-    secret::version::{Fingerprint, Secret, Version, Wrap},
+    secret::version::Fingerprint,
     state::{
         edit::{Edit, Plan},
-        index::{Doomed, Owners, Wrapped},
+        index::{Doomed, Owners},
         links::Referrers,
         view::GroupView,
     },
@@ -24,11 +21,14 @@ use crate::{
 
 pub mod decide;
 pub mod edit;
+mod held;
 mod index;
 pub mod links;
 pub mod resolve;
 mod roles;
 pub mod view;
+
+use held::{Held, InGroup, InSecret, InVersion, place, take_wrap};
 
 /// Rows that are no state.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -55,35 +55,6 @@ pub struct State {
     referrers: Referrers,
     doomed: Doomed,
     owners: Owners,
-}
-
-#[derive(Debug)]
-struct Held<T> {
-    row: T,
-    tag: Tag,
-}
-
-#[derive(Debug)]
-struct InGroup {
-    group: Held<Group>,
-    keys: BTreeMap<(u32, KeyId), Held<MasterKey>>,
-    secrets: BTreeMap<SecretName, InSecret>,
-    rules: BTreeMap<RuleId, Held<Rule>>,
-    compliance: Option<Held<Adopted>>,
-    wrapped: Wrapped,
-}
-
-#[derive(Debug)]
-struct InSecret {
-    secret: Held<Secret>,
-    /// By number. Most secrets have few, and a node of a map would have room for eleven.
-    versions: Vec<InVersion>,
-}
-
-#[derive(Debug)]
-struct InVersion {
-    version: Held<Version>,
-    wraps: Vec<Held<Wrap>>,
 }
 
 impl State {
@@ -342,61 +313,4 @@ impl State {
         }
         Some(())
     }
-}
-
-impl InGroup {
-    fn new(group: Held<Group>) -> Self {
-        Self {
-            group,
-            keys: BTreeMap::new(),
-            secrets: BTreeMap::new(),
-            rules: BTreeMap::new(),
-            compliance: None,
-            wrapped: Wrapped::default(),
-        }
-    }
-
-    fn key(&self, id: &KeyId) -> Option<&MasterKey> {
-        let mut keys = self.keys.values().map(|held| &held.row);
-        keys.find(|key| key.id == *id)
-    }
-}
-
-impl InSecret {
-    fn new(secret: Held<Secret>) -> Self {
-        Self {
-            secret,
-            versions: Vec::with_capacity(1),
-        }
-    }
-
-    fn version(&self, number: u32) -> Option<&InVersion> {
-        let at = place(&self.versions, number).ok()?;
-        self.versions.get(at)
-    }
-
-    fn version_mut(&mut self, number: u32) -> Option<&mut InVersion> {
-        let at = place(&self.versions, number).ok()?;
-        self.versions.get_mut(at)
-    }
-}
-
-impl InVersion {
-    fn new(version: Held<Version>) -> Self {
-        Self {
-            version,
-            wraps: Vec::with_capacity(1),
-        }
-    }
-}
-
-/// Takes the wrap under `gmk` out, if there is one.
-fn take_wrap(wraps: &mut Vec<Held<Wrap>>, gmk: &KeyId) -> Option<Wrap> {
-    let at = wraps.iter().position(|wrap| wrap.row.gmk == *gmk)?;
-    Some(wraps.remove(at).row)
-}
-
-/// Where the version is, or where it belongs.
-fn place(versions: &[InVersion], number: u32) -> Result<usize, usize> {
-    versions.binary_search_by_key(&number, |version| version.version.row.id.number)
 }
