@@ -353,3 +353,28 @@ fn tokens_are_named_by_label_or_serial_and_others_are_refused() {
     );
     daemon.stop();
 }
+
+#[test]
+fn what_is_renewed_while_a_token_is_away_it_gets_when_it_is_back() {
+    let pair = Pair::new(QUICK);
+    let daemon = pair.site.start();
+    pair.site.furnish(CONTENT);
+    pair.site
+        .ctl(&["group", "hold", "web", "--writes=any-then-repair"]);
+    let sealed = || pair.site.sqlite("SELECT hex(ciphertext) FROM content");
+    let wraps = || pair.site.sqlite("SELECT count(*) FROM wrap");
+    let before = sealed();
+    pair.take_away(Second);
+    pair.site.ctl(&["group", "rotate", "web", "--compromised"]);
+    // Nothing is left that opens the former content, in either token.
+    until("the content is sealed anew", || {
+        (sealed() != before && wraps().trim() == "1").then_some(())
+    });
+    is_had(&pair.site, "web/key", CONTENT);
+    pair.mend(Second);
+    until_settled(&pair);
+    assert_eq!(pair.wraps("web"), [Some(1), Some(1)]);
+    pair.take_away(First);
+    is_had(&pair.site, "web/key", CONTENT);
+    daemon.stop_unharmed();
+}
