@@ -27,7 +27,7 @@ pub const FORMAT: u8 = 1;
 /// }
 /// ```
 ///
-/// nor copied:
+/// nor copied, outside this crate:
 ///
 /// ```compile_fail,E0308
 /// fn copy(dek: &custody::envelope::PlaintextDek) -> custody::envelope::PlaintextDek {

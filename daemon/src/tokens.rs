@@ -192,7 +192,7 @@ impl Tokens {
         Err(problem.unwrap_or_else(nobody))
     }
 
-    /// Has `sign` sign with the journal key of the first of `trustees` whose token does it.
+    /// A signature over `digest` by the journal key of the first of `trustees` whose token gives one.
     ///
     /// # Errors
     ///

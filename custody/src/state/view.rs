@@ -8,6 +8,7 @@ use crate::{
     compliance::rules::Adopted,
     group::{Group, MasterKey},
     holder::TokenId,
+    journal::trust::Voucher,
     name::{GroupName, KeyId, RuleId, SecretId, SecretName},
     policy::rule::Rule,
     release::{Lock, Locked},
@@ -31,6 +32,16 @@ impl State {
     /// The tokens with keys of the installation, beside the first; and the first if it was lost.
     pub fn trustees(&self) -> impl Iterator<Item = &Trustee> {
         self.trustees.values().map(|held| &held.row)
+    }
+
+    /// For the journal keys beside the first one's, each after the one that vouches for it.
+    pub fn vouchers(&self) -> Vec<Voucher> {
+        let mut trustees: Vec<_> = self.trustees().collect();
+        trustees.sort_by_key(|trustee| trustee.joined);
+        let vouchers = trustees.into_iter();
+        vouchers
+            .filter_map(|trustee| trustee.voucher.clone())
+            .collect()
     }
 
     /// How many rows there are.

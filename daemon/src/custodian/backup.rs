@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use custody::{
     backup::{FORMAT, Manifest, Unsigned},
-    journal::{Event, change::Settled, trust::Voucher},
+    journal::{Event, change::Settled},
     name::BackupId,
 };
 use jiff::Timestamp;
@@ -48,17 +48,6 @@ impl Custodian {
         .await
     }
 
-    /// For the journal keys beside the origin's, each after the one that vouches for it.
-    fn vouchers(&self) -> Vec<Voucher> {
-        let state = self.state();
-        let mut trustees: Vec<_> = state.trustees().collect();
-        trustees.sort_by_key(|trustee| trustee.joined);
-        let vouchers = trustees.into_iter();
-        vouchers
-            .filter_map(|trustee| trustee.voucher.clone())
-            .collect()
-    }
-
     /// Has a journal key vouch for what was copied, and records that it is there.
     async fn seal(&self, copied: Copied, settled: Settled) -> Result<Arc<Kept>, Error> {
         let origin = self.journal.origin();
@@ -71,7 +60,7 @@ impl Custodian {
             token_label: self.system.token_label.clone(),
             token_serial: self.system.token_serial.clone(),
             public_key: origin.public_key.clone(),
-            vouchers: self.vouchers(),
+            vouchers: self.state().vouchers(),
             settled,
             journal: copied.end,
             members: copied.members,

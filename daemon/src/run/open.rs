@@ -1,6 +1,9 @@
 //! Opening what there is: journal, database, token; each proven by another.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use custody::{
     journal::{Event, Journal as _, change::Settled, trust::Voucher},
@@ -22,6 +25,9 @@ use crate::{
     store::{Database, Sqlite},
     tokens::{Presence, Tokens},
 };
+
+/// How long to wait at least before a token is asked for the row key again.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// A custodian, ready to answer.
 #[derive(Debug)]
@@ -91,6 +97,7 @@ async fn proven(
             Err(Failure::Hsm(error)) => attempts.after(error)?,
             Err(failure) => return Err(failure),
         }
+        tokio::time::sleep(PAUSE).await;
     };
     attempts.succeeded().await;
     let state = load_state(&mut database, row_key, &system, tag)?;
@@ -98,10 +105,7 @@ async fn proven(
     let state = RwLock::new(state);
     let usage = History::recall(&config.state_directory, journal, &state)?.usage;
     let state = state.into_inner().unwrap_or_else(PoisonError::into_inner);
-    for voucher in state
-        .trustees()
-        .filter_map(|trustee| trustee.voucher.clone())
-    {
+    for voucher in state.vouchers() {
         if !vouchers.contains(&voucher) {
             journal.append(Event::JournalKey(voucher)).await?;
         }

@@ -39,12 +39,14 @@ impl Tokens {
             let (weak, trustee) = (Arc::downgrade(&tokens), trustee.cloned());
             tokens.seeking().spawn(async move {
                 let mut wait = FIRST_WAIT;
-                while let Some(next) = match weak.upgrade() {
-                    Some(tokens) => tokens.all[nth].attempt(&tokens, trustee.as_ref()).await,
-                    None => None,
-                } {
+                while let Some(tokens) = weak.upgrade() {
+                    let attempt = tokens.all[nth].attempt(&tokens, trustee.as_ref());
+                    let Some(longest) = attempt.await else {
+                        return;
+                    };
+                    drop(tokens);
                     tokio::time::sleep(wait).await;
-                    wait = (wait * 2).min(next);
+                    wait = (wait * 2).min(longest);
                 }
             });
         }
