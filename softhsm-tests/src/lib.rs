@@ -165,12 +165,7 @@ impl Site {
             "[limits]\nconnections-per-uid = 1024\nhandshake = \"1m\"\n\
              requests-per-second = 1000000\nburst = 1000000\n"
         };
-        // What a test does to a worker is to be felt.
-        let workers = if more.contains("workers = ") {
-            ""
-        } else {
-            "workers = 1\n"
-        };
+        let workers = workers_unless(more);
         let text = format!(
             "state-directory = {:?}\n\
              [listen]\nmanager = {:?}\nprovider = {:?}\n\
@@ -324,6 +319,14 @@ impl Site {
 impl Default for Site {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// What a test does to a worker is to be felt, unless `more` has several.
+pub(crate) fn workers_unless(more: &str) -> &'static str {
+    match more.contains("workers = ") {
+        true => "",
+        false => "workers = 1\n",
     }
 }
 

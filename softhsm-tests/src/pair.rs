@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::{
     LABEL, Site,
     fault::{answering, faulty_module, write_control},
-    text,
+    text, workers_unless,
 };
 
 /// The label of the second token.
@@ -74,7 +74,8 @@ impl Pair {
             format!("[[token]]\n{table}")
         };
         let first = table(Which::First);
-        let tokens = format!("{first}workers = 1\n{more}\n{}", table(Which::Second));
+        let workers = workers_unless(more);
+        let tokens = format!("{first}{workers}{more}\n{}", table(Which::Second));
         site.write_configuration(&tokens, more);
     }
 

@@ -20,6 +20,8 @@ use faulty_pkcs11::{Act, Code, Delay, Fault, code::CODES};
 use softhsm_tests::{
     Site,
     load::{fetch, number, put, random_time, runtime},
+    pair::{Pair, Which},
+    until,
 };
 use tokio::task::JoinSet;
 
@@ -175,15 +177,17 @@ async fn rotate(manager: &Manager) {
     }
 }
 
-#[test]
-#[ignore = "it goes on for as long as is wanted: make soak"]
-fn whatever_the_token_does_for_however_long() {
+/// How long it is to go on.
+fn seconds() -> Duration {
     let seconds = std::env::var("CUSTODYD_SOAK_SECONDS");
     let seconds = seconds.map_or(60, |text| text.parse().expect("a number of seconds"));
-    let end = Instant::now() + Duration::from_secs(seconds);
-    let site = Site::faulty("workers = 2\ndeadline = \"1s\"\nlongest-wait = \"200ms\"\n");
-    let daemon = site.start();
-    site.furnish(b"content");
+    Duration::from_secs(seconds)
+}
+
+/// Has callers write and fetch without a pause, while fault after fault is drawn at random: `fault`
+/// has a token misbehave, and `mend` has all behave again.
+fn soak(site: &Site, fault: impl Fn(Fault), mend: impl Fn()) {
+    let end = Instant::now() + seconds();
     let tally = Arc::new(Tally::default());
     let mut times = Vec::new();
     runtime().block_on(async {
@@ -197,14 +201,14 @@ fn whatever_the_token_does_for_however_long() {
         }
         let manager = site.manager().await;
         while Instant::now() < end {
-            let fault = random_fault();
-            let what = format!("fault {}: {fault:?}", times.len());
-            site.fault(fault);
+            let random = random_fault();
+            let what = format!("fault {}: {random:?}", times.len());
+            fault(random);
             tokio::time::sleep(random_time(50, 800)).await;
             if times.len() % BETWEEN_ROTATIONS == 0 {
                 rotate(&manager).await;
             }
-            site.mend();
+            mend();
             times.push(all_are_served(&tally, &mut callers, &what).await);
         }
         tally.stop.store(true, Ordering::Relaxed);
@@ -228,6 +232,51 @@ fn whatever_the_token_does_for_however_long() {
     );
     assert!(!site.log().contains("refused the PIN"));
     assert!(!site.path("state/pin-refused").exists());
+}
+
+const QUICK: &str = "workers = 2\ndeadline = \"1s\"\nlongest-wait = \"200ms\"\n";
+
+#[test]
+#[ignore = "it goes on for as long as is wanted: make soak"]
+fn whatever_the_token_does_for_however_long() {
+    let site = Site::faulty(QUICK);
+    let daemon = site.start();
+    site.furnish(b"content");
+    soak(&site, |fault| site.fault(fault), || site.mend());
     assert_eq!(daemon.workers().len(), 2);
+    daemon.stop_unharmed();
+}
+
+#[test]
+#[ignore = "it goes on for as long as is wanted: make soak"]
+fn whatever_one_of_two_tokens_does_for_however_long() {
+    let pair = Pair::new(QUICK);
+    let daemon = pair.site.start();
+    pair.site.furnish(b"content");
+    let hold = ["group", "hold", "web", "--writes=any-then-repair"];
+    pair.site.ctl(&hold);
+    soak(
+        &pair.site,
+        |fault| pair.fault(one_of(&[Which::First, Which::Second]), fault),
+        || {
+            pair.mend(Which::First);
+            pair.mend(Which::Second);
+        },
+    );
+    // What one of them missed it gets, as fast as it may.
+    let lacks = || {
+        let group = pair.site.ctl_json(&["group", "show", "web"]);
+        let holders = group["holders"].as_array().unwrap().iter();
+        holders
+            .map(|holder| holder["lacks"].as_u64().unwrap())
+            .sum()
+    };
+    let mut left: u64 = lacks();
+    eprintln!("{left} data keys are missing in one of the tokens");
+    while left > 0 {
+        left = until("the tokens lack less", || {
+            Some(lacks()).filter(|now| *now < left)
+        });
+    }
     daemon.stop_unharmed();
 }

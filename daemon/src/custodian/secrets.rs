@@ -146,6 +146,7 @@ impl Custodian {
         };
         let sealed = SealedContent::seal(&accepted.content, &dek, context).map_err(Error::Seal)?;
         let wraps = self.protect(writer, &place, kind, &dek).await?;
+        let is_missed = wraps.len() < place.keys.len();
         let written = Written {
             about: &about,
             accepted: &accepted,
@@ -160,6 +161,9 @@ impl Custodian {
         let written = self.commit(writer, Some(operator), edit, change).await;
         if was_made(&written) {
             self.announce(id.clone());
+            if is_missed {
+                self.mind_keys();
+            }
         }
         written?;
         Ok(version)
@@ -204,8 +208,8 @@ impl Custodian {
         match problem {
             Some(problem) if !self.holders(group)?.suffice(wraps.len()) => Err(Error::Hsm(problem)),
             Some(problem) => {
-                tracing::warn!(%group, %problem, "a token is missing a data key; it gets it later");
-                self.mind_keys();
+                // How its token does is told once, and not for each write.
+                tracing::debug!(%group, %problem, "a token misses a data key; it gets it later");
                 Ok(wraps)
             }
             None => Ok(wraps),
