@@ -5,7 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     change::key::{self, Deed},
-    group::{KeyState, Millis},
+    group::{Group, KeyState, Millis},
+    holder::{Holders, TokenId, Writes},
 };
 use world::{MOST, NOW, World, dek_of, gmk, name};
 
@@ -57,6 +58,34 @@ fn what_happened_to_a_version_meanwhile_stays() {
     assert_eq!(world.contents.len(), 2);
     assert!(world.contents.contains_key(&kept));
     world.check();
+}
+
+#[test]
+fn fewer_tokens_than_the_group_wants_renew_nothing() {
+    let mut world = World::new();
+    world.put("a");
+    world.rotate(true);
+    let held_by = |world: &mut World, writes| {
+        let tokens = ["1", "2"].map(|serial| TokenId::new("token", serial));
+        let group = Group {
+            holders: Holders::new(tokens.into(), writes).unwrap(),
+            ..world.group().row().clone()
+        };
+        world.adopt(Edit {
+            puts: vec![Row::Group(group)],
+            ..Edit::default()
+        });
+    };
+    // One of two has a master key.
+    held_by(&mut world, Writes::RequireAll);
+    let renewed = world.renewed(9);
+    assert_eq!(renewed.len(), 1);
+    assert!(world.write(renewed).is_none());
+    assert_eq!(world.group().wraps(&gmk(1).id), 1);
+    held_by(&mut world, Writes::AnyThenRepair);
+    let renewed = world.renewed(9);
+    assert!(world.write(renewed).is_some());
+    assert_eq!(world.group().wraps(&gmk(1).id), 0);
 }
 
 #[test]
