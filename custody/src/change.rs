@@ -365,6 +365,7 @@ pub fn create_group(
         group: group.name.clone(),
         master_keys: first.iter().map(|key| key.id).collect(),
         holders: group.holders.clone(),
+        keeping: group.keeping,
         purpose: group.purpose.clone(),
     };
     let edit = Edit {

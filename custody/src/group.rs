@@ -10,8 +10,10 @@ use crate::{
     name::{GroupName, KeyId},
 };
 
+pub mod keeping;
 pub mod life;
 
+pub use keeping::{Blob, Keeping};
 pub use life::KeyState;
 
 /// Milliseconds since the beginning of 1970, UTC.
@@ -28,6 +30,8 @@ pub struct Group {
     pub cache: Option<cache::Terms>,
     /// The tokens that hold it.
     pub holders: Holders,
+    /// Where its new master keys are kept.
+    pub keeping: Keeping,
     /// When it was made.
     pub created: Millis,
     /// User id of the operator who made it.
@@ -62,7 +66,7 @@ pub struct Repurposed {
     pub said: Said,
 }
 
-/// What is stored about a master key of a group. The key is in the token.
+/// What is stored about a master key of a group. The key is in the token, or usable there alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MasterKey {
     /// The key's name in the token.
@@ -79,9 +83,27 @@ pub struct MasterKey {
     pub canary: WrappedDek,
     /// The token that it is in.
     pub token: TokenId,
+    /// The key itself, if the token has no room for it.
+    pub blob: Option<Blob>,
     /// How often it may have encrypted: never less than it has
     /// ([`Invocations`](crate::invocation::Invocations)).
     pub reserved: u64,
     /// When it was made.
     pub created: Millis,
+}
+
+impl MasterKey {
+    /// The same in another state. What is destroyed leaves nothing to unwrap.
+    #[must_use]
+    pub fn turned(&self, state: KeyState) -> Self {
+        let blob = self.blob.as_ref();
+        Self {
+            state,
+            blob: match state.is_destroyed() {
+                true => blob.map(Blob::shredded),
+                false => blob.cloned(),
+            },
+            ..self.clone()
+        }
+    }
 }

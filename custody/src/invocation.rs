@@ -133,6 +133,7 @@ mod tests {
             wrapping,
             canary: WrappedDek::from_blob(vec![]),
             token: TokenId::new("", ""),
+            blob: None,
             reserved: 0,
             created: 0,
         }

@@ -87,6 +87,7 @@ impl Life {
             purpose: custody::group::Purpose::default(),
             cache: None,
             holders: Holders::only(TokenId::new("token", "1")),
+            keeping: custody::group::Keeping::InToken,
             created: 0,
             created_by: 0,
         };
@@ -98,6 +99,7 @@ impl Life {
             wrapping: Wrapping::Aes256Gcm,
             canary: WrappedDek::from_blob([1; 60]),
             token: TokenId::new("", ""),
+            blob: None,
             reserved: 0,
             created: 0,
         };

@@ -23,7 +23,7 @@ pub use client::{
     Client,
     canary::Canary,
     health::{Breaker, Health, WorkerHealth, WorkerState},
-    key::{KeyRole, KnownKey, NewGmk, NewJournalKey},
+    known::{KeyRole, KnownKey, NewGmk, NewJournalKey},
     meters::Meters,
     reveal::Unopened,
 };

@@ -201,6 +201,12 @@ pub(crate) struct Gmk {
     pub(crate) wrapping: String,
     #[prost(bytes = "vec", tag = "3")]
     pub(crate) canary: Vec<u8>,
+    /// What unwraps it, if it is no object of the token; empty if it is.
+    #[prost(bytes = "vec", tag = "4")]
+    pub(crate) root: Vec<u8>,
+    /// The key itself then.
+    #[prost(bytes = "vec", tag = "5")]
+    pub(crate) wrapped: Vec<u8>,
 }
 
 /// A journal key, generated.
@@ -219,6 +225,12 @@ pub(crate) struct Generate {
     pub(crate) journal: bool,
     #[prost(string, tag = "2")]
     pub(crate) label: String,
+    /// Whether it is to leave the token, wrapped.
+    #[prost(bool, tag = "3")]
+    pub(crate) wrapped: bool,
+    /// By which key then; empty if that is to be made, too.
+    #[prost(bytes = "vec", tag = "4")]
+    pub(crate) root: Vec<u8>,
 }
 
 /// What came of a request.

@@ -12,7 +12,7 @@ use crate::{PIN, Site, command, module, text};
 
 impl Site {
     /// Has another process do something to the token: "look ID", "read ID", "wrap ID",
-    /// "destroy ID", "forge ID LABEL FLAW" or "set-pin NEW"; gives what it found.
+    /// "unwrap ROOT BLOB", "destroy ID", "forge ID LABEL FLAW" or "set-pin NEW"; gives what it found.
     pub fn intrude(&self, arguments: &[&str]) -> Value {
         let (variable, file) = self.module_environment();
         let output = Command::new(command("softhsm-intruder"))

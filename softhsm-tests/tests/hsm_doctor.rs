@@ -72,6 +72,11 @@ fn a_good_token_is_found_good_for_one_login_and_with_nothing_left_in_it() {
     ] {
         is(&said, check, "fine", because);
     }
+    let wrapped = match Kind::chosen() {
+        Kind::SoftHsm => ("fine", "only to what the token keeps in"),
+        Kind::Kryoptic => ("note", "CKR_MECHANISM_INVALID"),
+    };
+    is(&said, "wrapped master keys", wrapped.0, wrapped.1);
     let (profile, kwp, because) = match Kind::chosen() {
         Kind::SoftHsm => (
             "softhsm",

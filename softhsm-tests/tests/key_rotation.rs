@@ -171,6 +171,7 @@ fn a_rotation_moves_everything_while_services_fetch_and_operators_write() {
                 group: "web".into(),
                 expected: Some(1),
                 compromised: false,
+                keeping: None,
             };
             manager.rotate_group(request.clone()).await.unwrap();
             let again = manager.rotate_group(request).await;

@@ -7,12 +7,20 @@ use crate::canned::Daemon;
 #[test]
 fn every_flag_of_a_rotation_reaches_custodyd() {
     let daemon = Daemon::start();
-    let rotate = ["group", "rotate", "web", "--expect=3", "--compromised"];
+    let rotate = [
+        "group",
+        "rotate",
+        "web",
+        "--expect=3",
+        "--compromised",
+        "--keep-key=wrapped",
+    ];
     assert!(daemon.run(rotate).status.success());
     let wanted = v1::RotateGroupRequest {
         group: "web".into(),
         expected: Some(3),
         compromised: true,
+        keeping: Some("wrapped".into()),
     };
     assert_eq!(daemon.asked().rotate_group, Some(wanted));
     assert_eq!(daemon.calls(), ["rotate_group", "list_exposure"]);
@@ -60,11 +68,19 @@ fn who_holds_a_group_and_what_a_write_needs_reach_custodyd() {
     }
     assert_eq!(daemon.calls().len(), asked);
 
-    let create = ["group", "create", "web", "--token=a", "--writes=majority"];
+    let create = [
+        "group",
+        "create",
+        "web",
+        "--token=a",
+        "--writes=majority",
+        "--keep-key=wrapped",
+    ];
     assert!(daemon.run(create).status.success());
     let created = daemon.asked().create_group.unwrap();
     assert_eq!(created.tokens, ["a"]);
     assert_eq!(created.writes.as_deref(), Some("majority"));
+    assert_eq!(created.keeping.as_deref(), Some("wrapped"));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{DAY, Error, hold};
 use crate::{
-    group::{KeyState, MasterKey, Millis},
+    group::{Group, Keeping, KeyState, MasterKey, Millis},
     journal::change::{Change, KeyFate},
     name::{GroupName, KeyId},
     rewrap::{Moved, Superfluous},
@@ -51,7 +51,8 @@ pub fn next_generation(
 
 /// Has the keys `next`, one for each of the group's tokens that has made one, take the place of
 /// those that protect. What the former ones protected is moved in the background, as are keys
-/// made for the tokens that are missing.
+/// made for the tokens that are missing; those of now on are kept as `keeping`
+/// says, or as before.
 ///
 /// # Errors
 ///
@@ -60,6 +61,7 @@ pub fn rotate_group(
     state: &State,
     name: &GroupName,
     next: Vec<MasterKey>,
+    keeping: Option<Keeping>,
     is_compromised: bool,
 ) -> Result<(Edit, Change), Error> {
     let group = group_of(state, name)?;
@@ -80,15 +82,23 @@ pub fn rotate_group(
         with(key, state)
     });
     let over: Vec<_> = over.collect();
+    let changed = keeping.filter(|keeping| *keeping != group.row().keeping);
     let change = Change::RotateGroup {
         group: name.clone(),
         master_keys: next.iter().map(|key| key.id).collect(),
         generation,
         instead: over.iter().map(|key| key.id).collect(),
+        keeping: changed,
         compromised: is_compromised,
     };
-    let puts = over.into_iter().chain(next).map(Row::MasterKey);
-    Ok((write(puts.collect()), change))
+    let row = changed.map(|keeping| {
+        Row::Group(Group {
+            keeping,
+            ..group.row().clone()
+        })
+    });
+    let keys = over.into_iter().chain(next).map(Row::MasterKey);
+    Ok((write(row.into_iter().chain(keys).collect()), change))
 }
 
 /// Writes down moves that were made to a master key of a group, as far as they are still of
@@ -291,10 +301,7 @@ pub fn destroy(state: &State, name: &GroupName, now: Millis) -> Option<(Edit, Ch
 }
 
 pub(super) fn with(key: &MasterKey, state: Option<KeyState>) -> Option<MasterKey> {
-    Some(MasterKey {
-        state: state?,
-        ..key.clone()
-    })
+    state.map(|state| key.turned(state))
 }
 
 fn fate(group: &GroupName, keys: &[MasterKey], fate: KeyFate) -> Change {

@@ -138,12 +138,9 @@ fn lose_from(
         }
     }
     loss.keys += keys.len() as u64;
-    let keys = keys.into_iter().map(|key| {
-        Row::MasterKey(MasterKey {
-            state: key.state.lost(),
-            ..key.clone()
-        })
-    });
+    let keys = keys
+        .into_iter()
+        .map(|key| Row::MasterKey(key.turned(key.state.lost())));
     edit.puts.extend(keys);
     Ok(())
 }

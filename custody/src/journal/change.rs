@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{
     cache::Terms,
     compliance::rules::Rules,
-    group::{Millis, Purpose, Repurposed},
+    group::{Keeping, Millis, Purpose, Repurposed},
     holder::{Holders, TokenId},
     label::{About, Said},
     name::{GroupName, KeyId, RuleId, SecretName},
@@ -57,6 +57,7 @@ pub enum Change {
         group: GroupName,
         master_keys: Vec<KeyId>,
         holders: Holders,
+        keeping: Keeping,
         #[serde(flatten)]
         purpose: Purpose,
     },
@@ -96,6 +97,9 @@ pub enum Change {
         generation: u32,
         /// Those that protect no more.
         instead: Vec<KeyId>,
+        /// Where the group's master keys are kept from this one on, if that changes.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        keeping: Option<Keeping>,
         /// Whether someone may have them.
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         compromised: bool,

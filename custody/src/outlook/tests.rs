@@ -38,6 +38,7 @@ impl World {
                 purpose: crate::group::Purpose::default(),
                 cache: None,
                 holders: Holders::only(TokenId::new("token", "1")),
+                keeping: crate::group::Keeping::InToken,
                 created: 0,
                 created_by: 0,
             })

@@ -45,6 +45,7 @@ impl Row {
                     encoder.text(&token.label).text(&token.serial)
                 })
                 .text(group.holders.writes().name())
+                .text(group.keeping.name())
                 .u64(group.created)
                 .u32(group.created_by),
             Self::MasterKey(key) => start("master-key")
@@ -58,6 +59,9 @@ impl Row {
                 .bytes(key.canary.blob())
                 .text(&key.token.label)
                 .text(&key.token.serial)
+                .optional(key.blob.as_ref(), |encoder, blob| {
+                    encoder.bytes(blob.root.as_bytes()).bytes(&blob.wrapped)
+                })
                 .u64(key.reserved)
                 .u64(key.created),
             Self::Secret(secret) => secret_id(start("secret"), &secret.id)

@@ -31,6 +31,7 @@ fn a_tag_binds_columns_number_and_key() {
             },
             cache: None,
             holders: Holders::only(TokenId::new("token", "1")),
+            keeping: crate::group::Keeping::InToken,
             created: 1,
             created_by: 2,
         })

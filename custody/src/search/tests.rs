@@ -27,6 +27,7 @@ fn group(name: &str, environment: &str, labels: &str) -> Row {
         },
         cache: None,
         holders: Holders::only(TokenId::new("token", "1")),
+        keeping: crate::group::Keeping::InToken,
         created: 0,
         created_by: 0,
     })

@@ -55,6 +55,14 @@ impl State {
         counts
     }
 
+    /// The key in `token` that wraps the master keys which are kept outside it. Once there is one
+    /// it is never another, even if the token lacks it: what it wrapped is nowhere else.
+    pub fn root_key(&self, token: &TokenId) -> Option<KeyId> {
+        let keys = self.groups().flat_map(GroupView::keys);
+        let mut of_token = keys.filter(|key| key.token == *token);
+        of_token.find_map(|key| Some(key.blob.as_ref()?.root))
+    }
+
     /// The groups from the one called `first` on, by name; of those only the one called `only`,
     /// if that is said.
     pub fn groups_from<'a>(

@@ -11,7 +11,7 @@ use crate::{
     cache,
     compliance::rules::Adopted,
     envelope::{PlaintextDek, SealedContent, SealedDigest, WrappedDek, Wrapping},
-    group::{Group, KeyState, MasterKey, Purpose},
+    group::{Blob, Group, Keeping, KeyState, MasterKey, Purpose},
     holder::{Holders, TokenId},
     journal::trust::Voucher,
     label::About,
@@ -70,6 +70,7 @@ pub fn keeps<S: Store<Error: Debug>>(mut store: S) {
 
     let mut group = group();
     group.purpose = purpose("changed");
+    group.keeping = Keeping::InToken;
     let second = state.plan(
         Edit {
             puts: vec![
@@ -77,6 +78,7 @@ pub fn keeps<S: Store<Error: Debug>>(mut store: S) {
                 Row::MasterKey(MasterKey {
                     state: doomed(),
                     reserved: 1 << 32,
+                    blob: master_key().blob.map(|blob| blob.shredded()),
                     ..master_key()
                 }),
                 Row::Compliance(adopted("{\"mode\":\"enforce\"}")),
@@ -171,6 +173,7 @@ fn group() -> Group {
         purpose: purpose("für alle"),
         cache: cache::Terms::new(300, u32::MAX, 0).ok(),
         holders: Holders::only(TokenId::new("token", "1")),
+        keeping: Keeping::Wrapped,
         created: 1,
         created_by: 2,
     }
@@ -350,6 +353,10 @@ fn master_key() -> MasterKey {
         wrapping: Wrapping::Aes256Gcm,
         canary: WrappedDek::from_blob([1; 60]),
         token: TokenId::new("a token", "00ff"),
+        blob: Some(Blob {
+            root: key_id(),
+            wrapped: vec![6; 40],
+        }),
         reserved: 64,
         created: 1,
     }

@@ -180,6 +180,7 @@ fn a_replay_counts_the_same() {
         purpose: crate::group::Purpose::default(),
         cache: None,
         holders: Holders::only(TokenId::new("token", "1")),
+        keeping: crate::group::Keeping::InToken,
         created: 0,
         created_by: 0,
     };

@@ -115,6 +115,7 @@ pub(crate) fn state(rules: &[Rule]) -> State {
             purpose: custody::group::Purpose::default(),
             cache: None,
             holders: Holders::only(TokenId::new("token", "1")),
+            keeping: custody::group::Keeping::InToken,
             created: 0,
             created_by: 0,
         }));
@@ -128,6 +129,7 @@ pub(crate) fn state(rules: &[Rule]) -> State {
                 wrapping: Wrapping::Aes256Gcm,
                 canary: WrappedDek::from_blob([1; 60]),
                 token: TokenId::new("", ""),
+                blob: None,
                 reserved: 0,
                 created: 0,
             })

@@ -263,7 +263,7 @@ fn any_change_of_the_group_has_all_its_keys_forgotten() {
                 generation: 2,
                 ..master_key(KeyState::Active)
             };
-            change::key::rotate_group(state, &name("web"), vec![next], false)
+            change::key::rotate_group(state, &name("web"), vec![next], None, false)
         },
     ];
     for make in changes {

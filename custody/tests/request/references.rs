@@ -312,6 +312,7 @@ fn a_secret_of_another_group_is_referred_to_by_those_who_may_see_it_only() {
         purpose: custody::group::Purpose::default(),
         cache: None,
         holders: Holders::only(TokenId::new("token", "1")),
+        keeping: custody::group::Keeping::InToken,
         created: 1,
         created_by: 0,
     };

@@ -141,6 +141,7 @@ pub(crate) fn master_key(state: KeyState) -> MasterKey {
         wrapping: Wrapping::Aes256Gcm,
         canary: WrappedDek::from_blob([1; 60]),
         token: TokenId::new("token", "1"),
+        blob: None,
         reserved: 0,
         created: 1,
     }
@@ -162,6 +163,7 @@ pub(crate) fn world() -> World {
         purpose: custody::group::Purpose::default(),
         cache: None,
         holders: Holders::only(TokenId::new("token", "1")),
+        keeping: custody::group::Keeping::InToken,
         created: 1,
         created_by: 0,
     };

@@ -172,6 +172,7 @@ pub(super) fn group(group: GroupView<'_>, custodian: &Custodian) -> v1::Group {
             .map(|token| holder(group, token, custodian))
             .collect(),
         writes: row.holders.writes().name().to_owned(),
+        keeping: row.keeping.name().to_owned(),
     }
 }
 
@@ -248,6 +249,7 @@ pub(super) fn master_key(
         doom: key.state.doom().map(timestamp),
         invocations: key.reserved,
         renewals: group.renewals(key),
+        root: key.blob.as_ref().map(|blob| blob.root.to_string()),
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use custody::{
     change,
-    group::{Group, Millis, Purpose},
+    group::{Group, Keeping, Millis, Purpose},
     holder::Holders,
     journal::{Event, change::Change},
     name::{GroupName, SecretId},
@@ -71,17 +71,19 @@ impl Custodian {
         name: GroupName,
         purpose: Purpose,
         holders: Holders,
+        keeping: Keeping,
     ) -> Result<(), Error> {
         let this = Arc::clone(self);
         to_its_end(async move {
             let writer = &mut *this.writer().await?;
             change::check_new_group(&this.state(), &name)?;
-            let made = this.make_keys(&name, 1, holders.tokens()).await;
+            let made = this.make_keys(&name, 1, keeping, holders.tokens()).await;
             let group = Group {
                 name,
                 purpose,
                 cache: None,
                 holders,
+                keeping,
                 created: now(),
                 created_by: operator.evidence().uid,
             };

@@ -84,7 +84,7 @@ impl Custodian {
         let groups = change::key::worn(&self.state(), worn);
         for group in groups {
             tracing::info!(%group, "its master key has encrypted nearly as often as it may");
-            self.rotate_group(None, group, None, false).await?;
+            self.rotate_group(None, group, None, None, false).await?;
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use custody::{
         self, hold,
         key::{self, Deed},
     },
-    group::{KeyState, MasterKey},
+    group::{Keeping, KeyState, MasterKey},
     holder::{Holders, TokenId, Writes},
     journal::change::Change,
     name::GroupName,
@@ -33,11 +33,12 @@ impl Custodian {
         &self,
         group: &GroupName,
         generation: u32,
+        keeping: Keeping,
         tokens: impl IntoIterator<Item = &TokenId>,
     ) -> Made {
         let mut made = Made::default();
         for token in tokens {
-            match self.make_key(group, generation, token).await {
+            match self.make_key(group, generation, keeping, token).await {
                 Ok(key) => made.keys.push(key),
                 Err(error) => {
                     tracing::warn!(%token, %group, %error, "a token makes no master key");
@@ -52,10 +53,20 @@ impl Custodian {
         &self,
         group: &GroupName,
         generation: u32,
+        keeping: Keeping,
         token: &TokenId,
     ) -> Result<MasterKey, hsm::Error> {
-        let label = format!("custodyd {group} {generation}");
-        let made = self.tokens.client(token)?.generate_gmk(&label).await?;
+        let client = self.tokens.client(token)?;
+        let made = match keeping {
+            Keeping::InToken => {
+                let label = format!("custodyd {group} {generation}");
+                client.generate_gmk(&label).await?
+            }
+            Keeping::Wrapped => {
+                let root = self.state().root_key(token);
+                client.generate_wrapped_gmk(root).await?
+            }
+        };
         let reserved = self.invocations().born(made.id);
         Ok(MasterKey {
             id: made.id,
@@ -65,6 +76,7 @@ impl Custodian {
             wrapping: made.wrapping,
             canary: made.canary,
             token: token.clone(),
+            blob: made.blob,
             reserved,
             created: now(),
         })
@@ -78,6 +90,7 @@ impl Custodian {
         operator: Option<Operator>,
         group: GroupName,
         expected: Option<u32>,
+        keeping: Option<Keeping>,
         is_compromised: bool,
     ) -> Result<(), Error> {
         let this = Arc::clone(self);
@@ -85,9 +98,11 @@ impl Custodian {
             let writer = &mut *this.writer().await?;
             let generation = key::next_generation(&this.state(), &group, expected)?;
             let holders = this.holders(&group)?;
-            let made = this.make_keys(&group, generation, holders.tokens()).await;
+            let tokens = holders.tokens();
+            let kept = keeping.unwrap_or(this.keeping(&group)?);
+            let made = this.make_keys(&group, generation, kept, tokens).await;
             this.commit_made(writer, operator.as_ref(), made, |state, keys| {
-                key::rotate_group(state, &group, keys, is_compromised)
+                key::rotate_group(state, &group, keys, keeping, is_compromised)
             })
             .await
         })
@@ -105,7 +120,8 @@ impl Custodian {
         to_its_end(async move {
             let writer = &mut *this.writer().await?;
             let (generation, new) = this.newcomers(&group, &holders)?;
-            let made = this.make_keys(&group, generation, &new).await;
+            let kept = this.keeping(&group)?;
+            let made = this.make_keys(&group, generation, kept, &new).await;
             this.commit_made(writer, Some(&operator), made, |state, keys| {
                 hold::hold(state, &group, holders, keys)
             })
@@ -125,7 +141,8 @@ impl Custodian {
             let writer = &mut *this.writer().await?;
             let (generation, mut vacant) = this.newcomers(&group, &this.holders(&group)?)?;
             vacant.retain(|token| this.tokens.client(token).is_ok());
-            let made = this.make_keys(&group, generation, &vacant).await;
+            let kept = this.keeping(&group)?;
+            let made = this.make_keys(&group, generation, kept, &vacant).await;
             if made.keys.is_empty() {
                 return made
                     .problem
@@ -191,6 +208,15 @@ impl Custodian {
             .group(group)
             .ok_or_else(|| change::Error::NoSuchGroup(group.clone()))?;
         Ok(group.row().holders.clone())
+    }
+
+    /// Where a group has its master keys kept.
+    fn keeping(&self, group: &GroupName) -> Result<Keeping, Error> {
+        let state = self.state();
+        let group = state
+            .group(group)
+            .ok_or_else(|| change::Error::NoSuchGroup(group.clone()))?;
+        Ok(group.row().keeping)
     }
 
     /// The newest generation of a group, and those of `holders` that have no key of it.

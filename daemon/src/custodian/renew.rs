@@ -35,7 +35,7 @@ impl Custodian {
         match protects {
             true => {
                 let expected = Some(generation);
-                self.rotate_group(Some(operator), group, expected, true)
+                self.rotate_group(Some(operator), group, expected, None, true)
                     .await
             }
             false => {

@@ -47,6 +47,7 @@ pub(crate) fn system_gmk(trustee: &Trustee) -> KnownKey {
     let role = KeyRole::Gmk {
         wrapping: trustee.wrapping,
         canary: trustee.canary.clone(),
+        blob: None,
     };
     KnownKey {
         id: trustee.gmk,
@@ -90,6 +91,7 @@ pub(crate) fn group_key(key: &MasterKey) -> KnownKey {
     let role = KeyRole::Gmk {
         wrapping: key.wrapping,
         canary: key.canary.clone(),
+        blob: key.blob.clone(),
     };
     KnownKey { id: key.id, role }
 }

@@ -1,8 +1,10 @@
 //! Keys that are made in the token.
 
+use custody::name::KeyId;
+
 use super::{
     Client, incomplete,
-    key::{NewGmk, NewJournalKey},
+    known::{NewGmk, NewJournalKey},
     unexpected,
 };
 use crate::{
@@ -20,7 +22,29 @@ impl Client {
     ///
     /// If the token wraps in none of the allowed ways or makes no conforming key.
     pub async fn generate_gmk(&self, label: &str) -> Result<NewGmk, Error> {
-        let made = match self.ask(generate(label, false)).await? {
+        self.make_gmk(generate(label, false)).await
+    }
+
+    /// Makes a group master key in the token, has it wrapped under `root`, protects its canary and
+    /// loads it. It takes no room in the token, but for the root key: without one that is said, it is
+    /// the one that a former key was made with, or a new one.
+    ///
+    /// # Errors
+    ///
+    /// If the token wraps in none of the allowed ways, has no such root key, or none that keeps
+    /// in what it unwraps.
+    pub async fn generate_wrapped_gmk(&self, root: Option<KeyId>) -> Result<NewGmk, Error> {
+        let root = root.or_else(|| self.shared.keys.root());
+        self.make_gmk(Generate {
+            wrapped: true,
+            root: root.map_or_else(Vec::new, |root| root.as_bytes().to_vec()),
+            ..Generate::default()
+        })
+        .await
+    }
+
+    async fn make_gmk(&self, order: Generate) -> Result<NewGmk, Error> {
+        let made = match self.ask(Op::Generate(order)).await? {
             Done::Gmk(made) => NewGmk::from_wire(made).ok_or_else(incomplete)?,
             other => return Err(unexpected(&other)),
         };
@@ -34,7 +58,7 @@ impl Client {
     ///
     /// If the token makes no conforming key.
     pub async fn generate_journal_key(&self, label: &str) -> Result<NewJournalKey, Error> {
-        let made = match self.ask(generate(label, true)).await? {
+        let made = match self.ask(Op::Generate(generate(label, true))).await? {
             Done::Journal(made) => NewJournalKey::from_wire(made).ok_or_else(incomplete)?,
             other => return Err(unexpected(&other)),
         };
@@ -43,11 +67,15 @@ impl Client {
     }
 }
 
-fn generate(label: &str, journal: bool) -> Op {
+fn generate(label: &str, journal: bool) -> Generate {
     let mut end = label.len().min(MAX_LABEL);
     while !label.is_char_boundary(end) {
         end -= 1;
     }
     let label = label[..end].to_owned();
-    Op::Generate(Generate { journal, label })
+    Generate {
+        journal,
+        label,
+        ..Generate::default()
+    }
 }

@@ -5,135 +5,17 @@ use std::{
     sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
-use custody::{
-    envelope::{WrappedDek, Wrapping},
-    name::KeyId,
-};
-
-use super::{MAX_BLOB, canary::Canary};
+use custody::name::KeyId;
 use tokio::sync::Notify;
 
+use super::{
+    canary::Canary,
+    known::{KeyRole, KnownKey, NewGmk, NewJournalKey},
+};
 use crate::{
     Error,
-    wire::{self, Load, Proof},
+    wire::{self, Load},
 };
-
-/// A key that is in the token, and what proves it.
-#[derive(Clone, Debug)]
-pub struct KnownKey {
-    /// Its `CKA_ID`.
-    pub id: KeyId,
-    /// What it is for.
-    pub role: KeyRole,
-}
-
-/// What a key is for.
-#[derive(Clone, Debug)]
-pub enum KeyRole {
-    /// It wraps data keys.
-    Gmk {
-        /// How.
-        wrapping: Wrapping,
-        /// The value that it protected at birth.
-        canary: WrappedDek,
-    },
-    /// It signs the journal.
-    Journal {
-        /// Its public half: an uncompressed point of P-256, 65 bytes.
-        public_key: Vec<u8>,
-    },
-}
-
-/// A group master key, just made. It is in the token for good; what is here must be stored.
-#[derive(Clone, Debug)]
-pub struct NewGmk {
-    /// Its `CKA_ID`.
-    pub id: KeyId,
-    /// How it wraps.
-    pub wrapping: Wrapping,
-    /// The value that it protected at birth.
-    pub canary: WrappedDek,
-}
-
-/// A journal key, just made.
-#[derive(Clone, Debug)]
-pub struct NewJournalKey {
-    /// Its `CKA_ID`.
-    pub id: KeyId,
-    /// Its public half: an uncompressed point of P-256, 65 bytes.
-    pub public_key: Vec<u8>,
-}
-
-impl KnownKey {
-    fn is_gmk(&self) -> bool {
-        matches!(self.role, KeyRole::Gmk { .. })
-    }
-
-    /// Refuses what no key of ours can have, before it is sent anywhere.
-    pub(super) fn check(&self) -> Result<(), Error> {
-        match &self.role {
-            KeyRole::Gmk { canary, .. } if canary.blob().len() > MAX_BLOB => {
-                Err(Error::CanaryDoesNotOpen { id: self.id })
-            }
-            KeyRole::Journal { public_key } if public_key.len() > MAX_BLOB => {
-                let why = "its public key is too long".to_owned();
-                Err(Error::NonConforming { id: self.id, why })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    pub(super) fn to_wire(&self) -> Load {
-        let id = self.id.as_bytes().to_vec();
-        let proof = match &self.role {
-            KeyRole::Gmk { wrapping, canary } => Proof::Gmk(wire::Gmk {
-                id: id.clone(),
-                wrapping: wrapping.name().to_owned(),
-                canary: canary.blob().to_vec(),
-            }),
-            KeyRole::Journal { public_key } => Proof::Journal(public_key.clone()),
-        };
-        Load {
-            id,
-            proof: Some(proof),
-        }
-    }
-}
-
-impl NewGmk {
-    pub(super) fn from_wire(made: wire::Gmk) -> Option<Self> {
-        Some(Self {
-            id: KeyId::from_bytes(&made.id)?,
-            wrapping: Wrapping::from_name(&made.wrapping)?,
-            canary: WrappedDek::from_blob(made.canary),
-        })
-    }
-
-    fn known(self) -> KnownKey {
-        let Self {
-            id,
-            wrapping,
-            canary,
-        } = self;
-        let role = KeyRole::Gmk { wrapping, canary };
-        KnownKey { id, role }
-    }
-}
-
-impl NewJournalKey {
-    pub(super) fn from_wire(made: wire::Journal) -> Option<Self> {
-        Some(Self {
-            id: KeyId::from_bytes(&made.id)?,
-            public_key: made.public_key,
-        })
-    }
-
-    fn known(self) -> KnownKey {
-        let Self { id, public_key } = self;
-        let role = KeyRole::Journal { public_key };
-        KnownKey { id, role }
-    }
-}
 
 /// The keys that every worker loads.
 #[derive(Default)]
@@ -211,6 +93,25 @@ impl Keys {
         self.write().entries.remove(id);
     }
 
+    /// Whether each worker has it by itself, and not all of them in the token.
+    pub(super) fn is_wrapped(&self, id: &KeyId) -> bool {
+        let known = self.read();
+        let role = known.entries.get(id).map(|entry| &entry.key.role);
+        matches!(role, Some(KeyRole::Gmk { blob: Some(_), .. }))
+    }
+
+    /// A root key that wraps one of them.
+    pub(super) fn root(&self) -> Option<KeyId> {
+        let known = self.read();
+        known
+            .entries
+            .values()
+            .find_map(|entry| match &entry.key.role {
+                KeyRole::Gmk { blob, .. } => Some(blob.as_ref()?.root),
+                KeyRole::Journal { .. } => None,
+            })
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, Known> {
         self.known.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -222,12 +123,7 @@ impl Keys {
     /// Remembers what a worker has just made.
     pub(super) fn remember_made(&self, answer: &wire::Done) {
         let known = match answer {
-            wire::Done::Gmk(made) => NewGmk::from_wire(wire::Gmk {
-                id: made.id.clone(),
-                wrapping: made.wrapping.clone(),
-                canary: made.canary.clone(),
-            })
-            .map(NewGmk::known),
+            wire::Done::Gmk(made) => NewGmk::from_wire(made.clone()).map(NewGmk::known),
             wire::Done::Journal(made) => NewJournalKey::from_wire(wire::Journal {
                 id: made.id.clone(),
                 public_key: made.public_key.clone(),

@@ -45,6 +45,16 @@ impl Shared {
         }
     }
 
+    /// Has every worker that serves destroy what it has of a key that is not in the token. Says
+    /// whether one is in the token all the same.
+    pub(super) async fn drop_everywhere(&self, lanes: &Lanes, id: &KeyId) -> Result<bool, Error> {
+        let mut was_there = false;
+        for answer in lanes.ask_each(|| Op::Destroy(id.as_bytes().to_vec()), self.by()) {
+            was_there |= good(wait(answer).await)?;
+        }
+        Ok(was_there)
+    }
+
     /// Opens the canary of a key on every worker that serves, so that each connection is used.
     /// Well if it opened on one; `None` if that could not be found out.
     pub(super) async fn try_canary(&self, lanes: &Lanes, id: &KeyId) -> Option<Result<(), Error>> {

@@ -44,7 +44,8 @@ impl Client {
     }
 
     /// Destroys a group master key in the token, for good, and forgets it. Says whether it was
-    /// still there.
+    /// still there. One that is kept outside is gone with its blob, and with what each worker
+    /// has unwrapped of it.
     ///
     /// # Errors
     ///
@@ -52,7 +53,11 @@ impl Client {
     /// asked again.
     pub async fn destroy_gmk(&self, destroyed: Destroyed) -> Result<bool, Error> {
         let id = *destroyed.id();
+        let is_wrapped = self.shared.keys.is_wrapped(&id);
         self.shared.keys.forget(&id);
+        if is_wrapped {
+            return self.shared.drop_everywhere(&self.lanes, &id).await;
+        }
         match self.ask(Op::Destroy(id.as_bytes().to_vec())).await? {
             Done::Good(was_there) => Ok(was_there),
             other => Err(unexpected(&other)),

@@ -11,7 +11,7 @@ use cryptoki::{
     mechanism::Mechanism,
     session::Session,
 };
-use custody::{envelope::Wrapping, name::KeyId};
+use custody::{envelope::Wrapping, group::Blob, name::KeyId};
 
 use super::{
     key::Keys,
@@ -22,7 +22,8 @@ use super::{
 use crate::{
     Error,
     wire::{
-        Amiss, Done, Generate, Load, MAX_RANDOM, Op, Proof, Protect, Reveal, Rewrap, Secret, Sign,
+        self, Amiss, Done, Generate, Load, MAX_RANDOM, Op, Proof, Protect, Reveal, Rewrap, Secret,
+        Sign,
     },
 };
 
@@ -222,7 +223,14 @@ impl<'a> Desk<'a> {
         match request.proof.as_ref().ok_or_else(malformed)? {
             Proof::Gmk(gmk) => {
                 let wrapping = Wrapping::from_name(&gmk.wrapping).ok_or_else(malformed)?;
-                keys.load_gmk(&self.session, id, wrapping, gmk.canary.clone())?;
+                let canary = gmk.canary.clone();
+                match blob(gmk)? {
+                    None => keys.load_gmk(&self.session, id, wrapping, canary)?,
+                    Some(blob) => self.token.anchored(|anchor| {
+                        let sessions = [&self.session, anchor];
+                        keys.load_wrapped_gmk(sessions, id, wrapping, canary, &blob)
+                    })?,
+                }
             }
             Proof::Journal(public_key) => keys.load_journal(&self.session, id, public_key)?,
         }
@@ -231,10 +239,18 @@ impl<'a> Desk<'a> {
 
     fn generate(&self, request: &Generate) -> Result<Done, Fault> {
         let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        let allowed = self.token.allowed();
         Ok(if request.journal {
             Done::Journal(keys.generate_journal(&self.session, &request.label)?)
+        } else if request.wrapped {
+            let root = match &request.root[..] {
+                [] => None,
+                root => Some(key_id(root)?),
+            };
+            Done::Gmk(self.token.anchored(|anchor| {
+                keys.generate_wrapped_gmk([&self.session, anchor], root, allowed)
+            })?)
         } else {
-            let allowed = self.token.allowed();
             Done::Gmk(keys.generate_gmk(&self.session, &request.label, allowed)?)
         })
     }
@@ -312,6 +328,17 @@ fn lost<T>(error: &Error) -> Option<T> {
 
 fn key_id(bytes: &[u8]) -> Result<KeyId, Error> {
     KeyId::from_bytes(bytes).ok_or_else(malformed)
+}
+
+/// The key itself, if it is not in the token.
+fn blob(gmk: &wire::Gmk) -> Result<Option<Blob>, Error> {
+    if gmk.root.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Blob {
+        root: key_id(&gmk.root)?,
+        wrapped: gmk.wrapped.clone(),
+    }))
 }
 
 fn malformed() -> Error {

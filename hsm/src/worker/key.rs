@@ -25,6 +25,10 @@ use super::{
 };
 use crate::{Error, Refusal, wire};
 
+mod wrapped;
+
+pub(super) use wrapped::keeps_wrapped;
+
 /// An uncompressed point of P-256.
 const POINT: usize = 65;
 /// What a journal key signs to show that it is the one.
@@ -43,6 +47,7 @@ pub(super) struct Keys {
     finder: Finder,
     gmks: HashMap<KeyId, Gmk>,
     journals: HashMap<KeyId, ObjectHandle>,
+    roots: HashMap<KeyId, ObjectHandle>,
     proven: HashSet<Wrapping>,
 }
 
@@ -53,6 +58,7 @@ impl Keys {
             finder: Finder::default(),
             gmks: HashMap::new(),
             journals: HashMap::new(),
+            roots: HashMap::new(),
             proven: HashSet::new(),
         }
     }
@@ -74,7 +80,7 @@ impl Keys {
         wrapping: Wrapping,
         canary: Vec<u8>,
     ) -> Result<(), Fault> {
-        self.gmks.remove(&id);
+        self.drop_gmk(session, &id);
         let handle = self.finder.find(session, &id)?;
         self.take_in(session, id, handle, wrapping, canary)
     }
@@ -89,7 +95,19 @@ impl Keys {
         canary: Vec<u8>,
     ) -> Result<(), Fault> {
         let expected = template::conforming_gmk(&id, wrapping);
-        conforms(session, &id, handle, &expected)?;
+        self.take_in_as(session, id, handle, wrapping, canary, &expected)
+    }
+
+    fn take_in_as(
+        &mut self,
+        session: &Session,
+        id: KeyId,
+        handle: ObjectHandle,
+        wrapping: Wrapping,
+        canary: Vec<u8>,
+        expected: &[Attribute],
+    ) -> Result<(), Fault> {
+        conforms(session, &id, handle, expected)?;
         self.prove(session, wrapping)?
             .map_err(|why| Error::NoWrapping {
                 tried: vec![Refusal { wrapping, why }],
@@ -106,7 +124,7 @@ impl Keys {
 
     /// Destroys a group master key, and says whether it was there.
     pub(super) fn destroy_gmk(&mut self, session: &Session, id: &KeyId) -> Result<bool, Fault> {
-        self.gmks.remove(id);
+        self.drop_gmk(session, id);
         let found = session.find_objects(&template::gmk_search(id))?;
         match find::only(id, &found) {
             Ok(object) => {
@@ -147,18 +165,7 @@ impl Keys {
         label: &str,
         allowed: &[Wrapping],
     ) -> Result<wire::Gmk, Fault> {
-        let mut tried = Vec::new();
-        let mut first = None;
-        for wrapping in allowed.iter().copied() {
-            match self.prove(session, wrapping)? {
-                Ok(()) => {
-                    first = Some(wrapping);
-                    break;
-                }
-                Err(why) => tried.push(Refusal { wrapping, why }),
-            }
-        }
-        let wrapping = first.ok_or(Error::NoWrapping { tried })?;
+        let wrapping = self.first_that_works(session, allowed)?;
         let id = fresh_id()?;
         let made = make(&self.codes, |fixed| {
             let mut template = template::gmk(&id, label, wrapping);
@@ -167,6 +174,21 @@ impl Keys {
         })?;
         let gmk = self.finish_gmk(session, id, made, wrapping);
         gmk.inspect_err(|_| remove(session, &[made]))
+    }
+
+    fn first_that_works(
+        &mut self,
+        session: &Session,
+        allowed: &[Wrapping],
+    ) -> Result<Wrapping, Fault> {
+        let mut tried = Vec::new();
+        for wrapping in allowed.iter().copied() {
+            match self.prove(session, wrapping)? {
+                Ok(()) => return Ok(wrapping),
+                Err(why) => tried.push(Refusal { wrapping, why }),
+            }
+        }
+        Err(Error::NoWrapping { tried }.into())
     }
 
     fn finish_gmk(
@@ -185,6 +207,7 @@ impl Keys {
             id: id.as_bytes().to_vec(),
             wrapping: wrapping.name().to_owned(),
             canary,
+            ..wire::Gmk::default()
         })
     }
 

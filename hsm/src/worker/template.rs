@@ -9,6 +9,10 @@ use custody::{envelope::Wrapping, name::KeyId};
 use super::wrap::Fault;
 use crate::code;
 
+mod root;
+
+pub(super) use root::*;
+
 /// The curve of journal keys: P-256, by its object identifier in DER.
 const P256: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 

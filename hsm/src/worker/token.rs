@@ -239,7 +239,7 @@ impl Found {
 impl Token {
     /// Refuses a module that lets out what it was told to keep.
     pub(super) fn keeps_keys_in(&self) -> Result<(), Untrusted> {
-        strategy::keeps_keys_in(&self.anchor.lock().unwrap_or_else(PoisonError::into_inner))
+        self.anchored(strategy::keeps_keys_in)
     }
 
     pub(super) fn description(&self) -> &TokenDescription {
@@ -254,6 +254,12 @@ impl Token {
     /// What its codes mean.
     pub(super) fn codes(&self) -> &Codes {
         &self.codes
+    }
+
+    /// Does something on the session that is open for as long as the worker lives, as are the
+    /// objects that are made on it.
+    pub(super) fn anchored<T>(&self, act: impl FnOnce(&Session) -> T) -> T {
+        act(&self.anchor.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Another session, logged in as all are.

@@ -16,6 +16,7 @@ fn known(gmk: &NewGmk) -> KnownKey {
         role: KeyRole::Gmk {
             wrapping: gmk.wrapping,
             canary: gmk.canary.clone(),
+            blob: gmk.blob.clone(),
         },
     }
 }

@@ -17,6 +17,7 @@ mod recovery;
 mod several;
 #[cfg(test)]
 mod support;
+mod wrapped;
 
 /// Not a test: what a worker runs.
 #[test]

@@ -18,7 +18,11 @@ async fn make(client: &Client) -> KnownKey {
     let (wrapping, canary) = (made.wrapping, made.canary);
     KnownKey {
         id: made.id,
-        role: KeyRole::Gmk { wrapping, canary },
+        role: KeyRole::Gmk {
+            wrapping,
+            canary,
+            blob: None,
+        },
     }
 }
 

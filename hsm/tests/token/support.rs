@@ -98,6 +98,16 @@ impl Store {
         ]);
     }
 
+    /// How many objects the tokens hold.
+    pub(crate) fn objects(&self) -> usize {
+        let tokens = fs::read_dir(self.path("tokens")).unwrap();
+        let files = tokens.flat_map(|token| fs::read_dir(token.unwrap().path()).unwrap());
+        let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+        names
+            .filter(|name| name.ends_with(".object") && name != "token.object")
+            .count()
+    }
+
     /// The serial numbers of the tokens.
     pub(crate) fn serials(&self) -> Vec<String> {
         let slots = self.util(&["--show-slots"]);

@@ -9,7 +9,7 @@
     reason = "what fails here fails a test, which says so"
 )]
 
-use std::env;
+use std::{env, slice};
 
 use cryptoki::{
     context::{CInitializeArgs, CInitializeFlags, Pkcs11},
@@ -74,6 +74,7 @@ fn run(session: &Session, command: &[&str]) -> Value {
         ["look", id] => look(session, the(session, id)),
         ["read", id] => read(session, the(session, id)),
         ["wrap", id] => wrap(session, the(session, id)),
+        ["unwrap", root, blob] => unwrap(session, the(session, root), &hex::decode(blob).unwrap()),
         ["destroy", id] => {
             session.destroy_object(the(session, id)).unwrap();
             Value::Null
@@ -202,6 +203,84 @@ fn wrap(session: &Session, key: ObjectHandle) -> Value {
         came.insert(mechanism.mechanism_type().to_string(), json!(wrapped));
     }
     Value::Object(came)
+}
+
+/// Tries to have what a root key wrapped: everything that comes of it but an object of this
+/// session that is kept in, which must.
+fn unwrap(session: &Session, root: ObjectHandle, blob: &[u8]) -> Value {
+    let kwp = Mechanism::AesKeyWrapPad;
+    let usual = [
+        Attribute::Class(ObjectClass::SECRET_KEY),
+        Attribute::Token(false),
+        Attribute::KeyType(KeyType::AES),
+        Attribute::Copyable(false),
+        Attribute::Private(true),
+        Attribute::Sensitive(true),
+        Attribute::Extractable(false),
+        Attribute::Encrypt(true),
+        Attribute::Decrypt(true),
+        Attribute::Wrap(false),
+        Attribute::Unwrap(false),
+        Attribute::Sign(false),
+        Attribute::Verify(false),
+        Attribute::Derive(false),
+    ];
+    let kept = session.unwrap_key(&kwp, root, blob, &usual).unwrap();
+    let mut came = Vec::new();
+    for loose in [
+        Attribute::Sensitive(false),
+        Attribute::Extractable(true),
+        Attribute::Token(true),
+        Attribute::Copyable(true),
+        Attribute::Derive(true),
+        Attribute::Sign(true),
+        Attribute::KeyType(KeyType::GENERIC_SECRET),
+        Attribute::KeyType(KeyType::DES3),
+    ] {
+        let others = usual.iter();
+        let others = others.filter(|one| one.attribute_type() != loose.attribute_type());
+        let template: Vec<_> = others.cloned().chain([loose.clone()]).collect();
+        if session.unwrap_key(&kwp, root, blob, &template).is_ok() {
+            came.push(format!("unwrapped with {loose:?}"));
+        }
+        if session.copy_object(kept, slice::from_ref(&loose)).is_ok() {
+            came.push(format!("copied with {loose:?}"));
+        }
+        let without: Vec<_> = template.into_iter().filter(|one| *one != loose).collect();
+        if let Ok(key) = session.unwrap_key(&kwp, root, blob, &without)
+            && (!read(session, key).is_null() || session.wrap_key(&kwp, root, key).is_ok())
+        {
+            came.push(format!("let out without {:?}", loose.attribute_type()));
+        }
+    }
+    if !read(session, kept).is_null() {
+        came.push("read".to_owned());
+    }
+    if session.wrap_key(&kwp, root, kept).is_ok() {
+        came.push("wrapped by its root".to_owned());
+    }
+    let others = wrap(session, kept);
+    if others
+        .as_object()
+        .unwrap()
+        .values()
+        .any(|came| came == "wrapped")
+    {
+        came.push("wrapped by another".to_owned());
+    }
+    let decrypts = [Attribute::Decrypt(true)];
+    let whole = &blob[..blob.len() / 16 * 16];
+    let mut roots = vec![root];
+    roots.extend(session.copy_object(root, &decrypts));
+    if session.update_attributes(root, &decrypts).is_ok() {
+        came.push("the root key changed".to_owned());
+    }
+    for root in roots {
+        if session.decrypt(&Mechanism::AesEcb, root, whole).is_ok() {
+            came.push("decrypted by the root key".to_owned());
+        }
+    }
+    json!(came)
 }
 
 /// Puts a key called `id` into the token that is as a GMK must be, but for one thing.

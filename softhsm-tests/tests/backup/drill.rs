@@ -5,7 +5,7 @@ use std::{fs, process::Command};
 use faulty_pkcs11::{Act, Fault};
 use serde_json::Value;
 use softhsm_tests::{
-    PIN, Site, command, disk::files, fault::answering, load::runtime, text, until,
+    PIN, Site, command, disk::files, fault::answering, kind::Kind, load::runtime, text, until,
 };
 
 use super::{CANARY, fill, saved, shows_canary};
@@ -133,6 +133,31 @@ fn a_key_that_is_gone_from_the_token_is_told_with_what_is_lost() {
         ]
     );
     assert_eq!(group(&report, "db")["open"], 1);
+}
+
+#[test]
+fn a_key_that_is_kept_wrapped_opens_from_the_backup_by_its_root_key() {
+    if !Kind::is_softhsm("a_key_that_is_kept_wrapped_opens_from_the_backup_by_its_root_key") {
+        return;
+    }
+    let site = Site::new();
+    let daemon = site.start();
+    site.ctl(&["group", "create", "web", "--keep-key=wrapped"]);
+    site.put("web/key", CANARY);
+    saved(&site, "one.tar");
+    daemon.stop();
+    let (code, report, said) = found(&site, &mut drill(&site, "one.tar"));
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(group(&report, "web")["open"], 1);
+
+    let root = site.sqlite("SELECT lower(hex(root)) FROM master_key");
+    site.intrude(&["destroy", root.trim()]);
+    let (code, report, said) = found(&site, &mut drill(&site, "one.tar"));
+    assert_eq!(code, Some(10), "{said}");
+    let web = group(&report, "web");
+    assert_eq!(web["open"], 0);
+    let problem = web["keys"][0]["problem"].as_str().unwrap();
+    assert!(problem.contains(root.trim()), "{problem}");
 }
 
 #[test]

@@ -299,6 +299,7 @@ fn services_fetch_and_operators_write_while_all_is_renewed() {
                     group: "web".into(),
                     expected: Some(newest),
                     compromised: true,
+                    keeping: None,
                 };
                 manager.rotate_group(request).await.unwrap();
                 loop {

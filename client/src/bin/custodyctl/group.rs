@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Subcommand};
 use client::v1;
-use custody::{holder::Writes, name::GroupName};
+use custody::{group::Keeping, holder::Writes, name::GroupName};
 
 use crate::{
     about::{About, Said},
@@ -54,6 +54,9 @@ pub(crate) enum Command {
         /// Which of them a write needs.
         #[arg(long, value_name = "POLICY", default_value = "require-all", value_parser = hold::writes())]
         writes: Writes,
+        /// Where its master keys are kept.
+        #[arg(long, value_name = "WHERE", default_value = "in-token", value_parser = hold::keeping())]
+        keep_key: Keeping,
     },
     /// Have other HSM tokens hold a group, or have writes need more or fewer of them.
     ///
@@ -123,6 +126,9 @@ pub(crate) enum Command {
         /// protected sealed under fresh data keys, and list it with who used it.
         #[arg(long)]
         compromised: bool,
+        /// Where the group's master keys are kept from this one on; as before unless it is said.
+        #[arg(long, value_name = "WHERE", value_parser = hold::keeping())]
+        keep_key: Option<Keeping>,
         /// Wait until everything is moved, or renewed.
         #[arg(long)]
         wait: bool,
@@ -225,12 +231,14 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
             name,
             expect,
             compromised,
+            keep_key,
             wait,
         } => {
             let request = v1::RotateGroupRequest {
                 group: name.into(),
                 expected: expect,
                 compromised,
+                keeping: keep_key.map(|keeping| keeping.name().to_owned()),
             };
             key::rotate(global, &manager, request, wait).await
         }
@@ -284,9 +292,11 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
             about,
             tokens,
             writes,
+            keep_key,
         } => {
             let request = v1::CreateGroupRequest {
                 tokens,
+                keeping: Some(keep_key.name().to_owned()),
                 writes: Some(writes.name().to_owned()),
                 name: name.into(),
                 business_group,

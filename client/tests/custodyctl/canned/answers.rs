@@ -74,6 +74,7 @@ pub(super) fn group() -> v1::Group {
             wraps: 2,
             invocations: 67_108_864,
             renewals: 0,
+            root: None,
             emptied: None,
             doom: None,
         }],
@@ -90,6 +91,7 @@ pub(super) fn group() -> v1::Group {
         labels: labels(),
         holders: vec![holder("custody", "0123", None, Some(0))],
         writes: "require-all".into(),
+        keeping: "in-token".into(),
     }
 }
 
@@ -110,6 +112,7 @@ pub(super) fn held() -> v1::Group {
         id: "ffeeddccbbaa99887766554433221100".into(),
         token_label: "standby".into(),
         token_serial: "4567".into(),
+        root: Some("0f1e2d3c4b5a69788796a5b4c3d2e1f0".into()),
         wraps: 1,
         ..key
     });
@@ -119,6 +122,7 @@ pub(super) fn held() -> v1::Group {
         .holders
         .push(holder("vault", "89ab", Some(away), None));
     group.writes = "any-then-repair".into();
+    group.keeping = "wrapped".into();
     group
 }
 

@@ -38,6 +38,7 @@ fn key_in(token: TokenId, generation: u32) -> MasterKey {
         wrapping: Wrapping::Aes256Gcm,
         canary: WrappedDek::from_blob([0; 4]),
         token,
+        blob: None,
         reserved: 64,
         created: 0,
     }
@@ -66,6 +67,7 @@ impl World {
             purpose: Purpose::default(),
             cache: None,
             holders: Holders::only(TokenId::new("token", "1")),
+            keeping: Keeping::InToken,
             created: 0,
             created_by: 0,
         }));
@@ -119,7 +121,7 @@ impl World {
     fn rotate(&mut self, is_compromised: bool) {
         let next = next_generation(&self.state, &name(), None).unwrap();
         let (edit, _) =
-            rotate_group(&self.state, &name(), vec![key(next)], is_compromised).unwrap();
+            rotate_group(&self.state, &name(), vec![key(next)], None, is_compromised).unwrap();
         self.adopt(edit);
     }
 
@@ -177,7 +179,7 @@ fn a_new_key_protects_and_those_before_it_only_reveal() {
     let stale = next_generation(&world.state, &name(), Some(2));
     assert!(matches!(stale, Err(Error::NotNewest { is: 3, .. })));
     for generation in [3, 5] {
-        assert!(rotate_group(&world.state, &name(), vec![key(generation)], false).is_err());
+        assert!(rotate_group(&world.state, &name(), vec![key(generation)], None, false).is_err());
     }
 }
 

@@ -121,6 +121,7 @@ fn group(name: GroupName) -> Row {
         purpose: Purpose::default(),
         cache: None,
         holders: Holders::only(TokenId::new("token", "1")),
+        keeping: crate::group::Keeping::InToken,
         created: 0,
         created_by: 0,
     })

@@ -1,6 +1,6 @@
 //! Groups.
 
-use custody::{change, holder::Writes, name::GroupName};
+use custody::{change, group::Keeping, holder::Writes, name::GroupName};
 use proto::v1;
 
 use super::{Call, Manager, about::purpose};
@@ -18,8 +18,15 @@ impl Call<'_> {
         let custodian = &self.manager.custodian;
         let writes = writes(request.writes.as_deref())?.unwrap_or_default();
         let holders = custodian.holders_of(&request.tokens, writes)?;
+        let keeping = keeping(request.keeping.as_deref())?.unwrap_or_default();
         custodian
-            .create_group(self.operator, name.clone(), purpose(request)?, holders)
+            .create_group(
+                self.operator,
+                name.clone(),
+                purpose(request)?,
+                holders,
+                keeping,
+            )
             .await?;
         self.manager.group(&name)
     }
@@ -55,6 +62,18 @@ fn writes(name: Option<&str>) -> Result<Option<Writes>, Error> {
     let known = Writes::ALL.map(Writes::name).join(", ");
     Writes::from_name(name).map(Some).ok_or(Error::Malformed {
         field: "writes",
+        text: name.to_owned(),
+        problem: format!("there is {known}"),
+    })
+}
+
+pub(super) fn keeping(name: Option<&str>) -> Result<Option<Keeping>, Error> {
+    let Some(name) = name else {
+        return Ok(None);
+    };
+    let known = Keeping::ALL.map(Keeping::name).join(", ");
+    Keeping::from_name(name).map(Some).ok_or(Error::Malformed {
+        field: "keeping",
         text: name.to_owned(),
         problem: format!("there is {known}"),
     })

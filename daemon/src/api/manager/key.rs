@@ -3,7 +3,7 @@
 use custody::{change::key::Deed, group::Millis, name::GroupName};
 use proto::v1;
 
-use super::{Call, life::millis};
+use super::{Call, group, life::millis};
 use crate::{api::parse, custodian::Error};
 
 /// The usual time to spare a master key.
@@ -18,11 +18,19 @@ impl Call<'_> {
         let v1::RotateGroupRequest {
             expected,
             compromised,
+            keeping,
             ..
         } = request;
+        let keeping = group::keeping(keeping.as_deref())?;
         self.manager
             .custodian
-            .rotate_group(Some(self.operator), name.clone(), expected, compromised)
+            .rotate_group(
+                Some(self.operator),
+                name.clone(),
+                expected,
+                keeping,
+                compromised,
+            )
             .await?;
         self.manager.group(&name)
     }

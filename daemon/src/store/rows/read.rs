@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use custody::{
     compliance::rules::{Adopted, Rules},
     envelope::{SealedContent, SealedDigest, Wrapping},
-    group::{Group, MasterKey, Purpose},
+    group::{Group, Keeping, MasterKey, Purpose},
     holder::TokenId,
     name::VersionId,
     policy::rule::Rule,
@@ -51,8 +51,8 @@ pub(in crate::store) fn groups(
     each: &mut dyn FnMut(Tagged),
 ) -> Result<(), Error> {
     let query = r#"SELECT name, business_group, environment, description, labels,
-            cache_seconds, cache_uses, cache_outage_seconds, holders, created, created_by, change,
-            tag
+            cache_seconds, cache_uses, cache_outage_seconds, holders, keeping, created, created_by,
+            change, tag
         FROM "group""#;
     read(connection, "group", query, each, |columns| {
         Ok(Row::Group(Group {
@@ -64,6 +64,7 @@ pub(in crate::store) fn groups(
             },
             cache: columns.cache()?,
             holders: columns.parse("holders", from_json)?,
+            keeping: columns.parse("keeping", Keeping::from_name)?,
             created: columns.take()?,
             created_by: columns.take()?,
         }))
@@ -75,7 +76,8 @@ pub(in crate::store) fn master_keys(
     each: &mut dyn FnMut(Tagged),
 ) -> Result<(), Error> {
     let query = r#"SELECT "group", generation, id, state, emptied, doom, wrapping,
-            canary, token_label, token_serial, reserved, created, change, tag
+            canary, token_label, token_serial, root, wrapped, reserved, created,
+            change, tag
         FROM master_key"#;
     read(connection, "master_key", query, each, |columns| {
         Ok(Row::MasterKey(MasterKey {
@@ -89,6 +91,7 @@ pub(in crate::store) fn master_keys(
                 label: columns.take()?,
                 serial: columns.take()?,
             },
+            blob: columns.blob()?,
             reserved: columns.take()?,
             created: columns.take()?,
         }))

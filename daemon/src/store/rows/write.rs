@@ -46,15 +46,15 @@ pub(in crate::store) fn row(connection: &Connection, tagged: &Tagged) -> Result<
     match &tagged.row {
         Row::Group(group) => run(
             r#"INSERT INTO "group" (name, business_group, environment, description, labels,
-                cache_seconds, cache_uses, cache_outage_seconds, holders, created, created_by,
-                change, tag)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+                cache_seconds, cache_uses, cache_outage_seconds, holders, keeping, created,
+                created_by, change, tag)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
             ON CONFLICT DO UPDATE SET business_group = excluded.business_group,
                 environment = excluded.environment, description = excluded.description,
                 labels = excluded.labels, cache_seconds = excluded.cache_seconds,
                 cache_uses = excluded.cache_uses,
                 cache_outage_seconds = excluded.cache_outage_seconds,
-                holders = excluded.holders,
+                holders = excluded.holders, keeping = excluded.keeping,
                 change = excluded.change, tag = excluded.tag"#,
             params![
                 group.name.as_str(),
@@ -66,6 +66,7 @@ pub(in crate::store) fn row(connection: &Connection, tagged: &Tagged) -> Result<
                 group.cache.map(|terms| terms.uses()),
                 group.cache.map(|terms| terms.outage_seconds()),
                 to_json(&group.holders),
+                group.keeping.name(),
                 group.created,
                 group.created_by,
                 change,
@@ -74,11 +75,11 @@ pub(in crate::store) fn row(connection: &Connection, tagged: &Tagged) -> Result<
         ),
         Row::MasterKey(key) => run(
             r#"INSERT INTO master_key ("group", generation, id, state, emptied, doom, wrapping,
-                canary, token_label, token_serial, reserved, created, change, tag)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
+                canary, token_label, token_serial, root, wrapped, reserved, created, change, tag)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
             ON CONFLICT ("group", generation, id) DO UPDATE SET state = excluded.state,
-                emptied = excluded.emptied, doom = excluded.doom, reserved = excluded.reserved,
-                change = excluded.change, tag = excluded.tag"#,
+                emptied = excluded.emptied, doom = excluded.doom, wrapped = excluded.wrapped,
+                reserved = excluded.reserved, change = excluded.change, tag = excluded.tag"#,
             params![
                 key.group.as_str(),
                 key.generation,
@@ -90,6 +91,8 @@ pub(in crate::store) fn row(connection: &Connection, tagged: &Tagged) -> Result<
                 key.canary.blob(),
                 key.token.label,
                 key.token.serial,
+                key.blob.as_ref().map(|blob| blob.root.as_bytes()),
+                key.blob.as_ref().map(|blob| &blob.wrapped),
                 key.reserved,
                 key.created,
                 change,

@@ -16,11 +16,12 @@ use super::Chart;
 use crate::{
     wire::visit::Grade,
     worker::{
-        key::bare_point,
+        key::{self, bare_point},
         recovery::{self, Codes, Remedy},
         strategy::{self, Untrusted},
         template,
         token::Token,
+        wrap::Fault,
     },
 };
 
@@ -42,6 +43,8 @@ pub(super) fn all(token: &Token, sessions: u32, chart: &mut Chart) -> Option<()>
     on_session(token, chart, |session, chart| {
         attributes(session, way.unwrap_or(Wrapping::Aes256Gcm), chart);
     })?;
+    chart.step("wrapped master keys");
+    on_session(token, chart, wrapped_keys)?;
     chart.step("ecdsa-p256");
     on_session(token, chart, signature)
 }
@@ -226,6 +229,22 @@ fn attributes(session: &Session, way: Wrapping, chart: &mut Chart) {
             chart.find(Grade::Note, found, advice);
         }
     }
+}
+
+/// Whether a group may keep its master keys outside, which none has to.
+fn wrapped_keys(session: &Session, chart: &mut Chart) {
+    let why = match key::keeps_wrapped(session) {
+        Ok(Ok(())) => {
+            return chart.fine(
+                "a root key wraps master keys, and unwraps them only to what the token keeps in",
+            );
+        }
+        Ok(Err(why)) => why,
+        Err(Fault::Token(error)) => recovery::describe(&error),
+        Err(fault) => format!("{fault:?}"),
+    };
+    let advice = "the master keys of groups stay in the token: 'custodyctl group create --keep-key wrapped' is refused";
+    chart.find(Grade::Note, why, advice);
 }
 
 fn signature(session: &Session, chart: &mut Chart) {

@@ -1,8 +1,8 @@
-//! `custodyctl group hold`.
+//! `custodyctl group hold`, and where master keys are.
 
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use client::{Manager, v1};
-use custody::holder::Writes;
+use custody::{group::Keeping, holder::Writes};
 
 use super::{key::settled, view::Group};
 use crate::{args::Global, failure::Failure, output};
@@ -18,6 +18,21 @@ pub(super) fn writes() -> impl TypedValueParser<Value = Writes> {
     });
     let known = PossibleValuesParser::new(known);
     known.try_map(|name| Writes::from_name(&name).ok_or("there is no such policy"))
+}
+
+/// Where master keys may be kept.
+pub(super) fn keeping() -> impl TypedValueParser<Value = Keeping> {
+    let known = Keeping::ALL.map(|keeping| {
+        PossibleValue::new(keeping.name()).help(match keeping {
+            Keeping::InToken => "In the HSM, each an object of it that never leaves",
+            Keeping::Wrapped => {
+                "In the database, under a root key in the HSM, which alone can use them: for an HSM \
+                 that holds few objects"
+            }
+        })
+    });
+    let known = PossibleValuesParser::new(known);
+    known.try_map(|name| Keeping::from_name(&name).ok_or("there is no such place"))
 }
 
 pub(super) async fn hold(

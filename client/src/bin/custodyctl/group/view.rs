@@ -23,6 +23,7 @@ pub(super) struct Group {
     master_keys: Vec<MasterKey>,
     holders: Vec<Holder>,
     writes: String,
+    keeping: String,
     secrets: u64,
     grants: u64,
     rules: Option<serde_json::Value>,
@@ -64,6 +65,7 @@ pub(super) struct MasterKey {
     doom: Option<String>,
     invocations: u64,
     renewals: u64,
+    root: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -86,6 +88,7 @@ impl From<v1::Group> for Group {
             master_keys: group.master_keys.into_iter().map(Into::into).collect(),
             holders: group.holders.into_iter().map(Into::into).collect(),
             writes: group.writes,
+            keeping: group.keeping,
             secrets: group.secrets,
             grants: group.grants,
             rules: group.rules.as_ref().map(compliance::document),
@@ -144,6 +147,7 @@ impl From<v1::MasterKey> for MasterKey {
             doom: time(key.doom.as_ref()),
             invocations: key.invocations,
             renewals: key.renewals,
+            root: key.root,
         }
     }
 }
@@ -156,6 +160,11 @@ impl Group {
     fn holders(&self) -> Option<String> {
         let holders: Vec<_> = self.holders.iter().map(Holder::text).collect();
         (!holders.is_empty()).then(|| holders.join("\n"))
+    }
+
+    /// Where new master keys are kept, unless it is where they usually are.
+    fn keeping(&self) -> Option<String> {
+        (self.keeping == "wrapped").then(|| "outside the token, wrapped".to_owned())
     }
 
     /// What a write needs, where that is a question.
@@ -171,6 +180,15 @@ impl Group {
 }
 
 impl MasterKey {
+    /// The token that it is in, or that alone can unwrap it.
+    fn token(&self) -> String {
+        let token = format!("{} ({})", self.token_label, self.token_serial);
+        match self.root {
+            Some(_) => format!("{token}, wrapped"),
+            None => token,
+        }
+    }
+
     /// Its state, and what is to be known of it besides.
     fn standing(&self) -> String {
         match (&self.refused, &self.doom) {
@@ -193,6 +211,7 @@ impl View for Group {
             ("created", self.created.clone()),
             ("tokens", self.holders()),
             ("writes", self.writes()),
+            ("master keys", self.keeping()),
             ("secrets", Some(self.secrets.to_string())),
             ("grants", Some(self.grants.to_string())),
             ("rules", self.rules.as_ref().and_then(compliance::lines)),
@@ -215,7 +234,7 @@ impl View for Group {
                     key.wraps.to_string(),
                     key.renewals.to_string(),
                     key.wrapping.clone(),
-                    format!("{} ({})", key.token_label, key.token_serial),
+                    key.token(),
                     key.id.clone(),
                 ]
             }),

@@ -32,7 +32,7 @@ impl World {
     fn rotate_in(&mut self, serials: &[&str]) -> Result<(), Error> {
         let next = next_generation(&self.state, &name(), None)?;
         let keys = serials.iter().map(|serial| key_in(token(serial), next));
-        let (edit, _) = rotate_group(&self.state, &name(), keys.collect(), false)?;
+        let (edit, _) = rotate_group(&self.state, &name(), keys.collect(), None, false)?;
         self.adopt(edit);
         Ok(())
     }

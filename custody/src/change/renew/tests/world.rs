@@ -54,6 +54,7 @@ pub(super) fn gmk(generation: u32) -> MasterKey {
         wrapping: Wrapping::AesKwp,
         canary: WrappedDek::from_blob([0; 4]),
         token: TokenId::new("token", "1"),
+        blob: None,
         reserved: 0,
         created: 0,
     }
@@ -98,6 +99,7 @@ impl World {
             purpose: Purpose::default(),
             cache: None,
             holders: Holders::only(TokenId::new("token", "1")),
+            keeping: crate::group::Keeping::InToken,
             created: 0,
             created_by: 0,
         };
@@ -196,7 +198,7 @@ impl World {
     pub(super) fn rotate(&mut self, is_compromised: bool) {
         let next = self.newest() + 1;
         let (edit, _) =
-            key::rotate_group(&self.state, &name(), vec![gmk(next)], is_compromised).unwrap();
+            key::rotate_group(&self.state, &name(), vec![gmk(next)], None, is_compromised).unwrap();
         self.adopt(edit);
         if is_compromised {
             self.compromised.extend(1..next);

@@ -3,9 +3,9 @@
 use custody::{
     cache::Terms,
     envelope::WrappedDek,
-    group::KeyState,
+    group::{Blob, KeyState},
     label::About,
-    name::{SecretId, VersionId},
+    name::{KeyId, SecretId, VersionId},
     row::{Row, Tag, Tagged},
     secret::version::VersionState,
 };
@@ -128,6 +128,22 @@ impl Columns<'_, '_> {
         KeyState::from_parts(&name, emptied, doom).ok_or(Error::Malformed {
             table: self.table,
             column: "state".to_owned(),
+        })
+    }
+
+    /// The two columns of a master key that is kept outside its token.
+    pub(super) fn blob(&mut self) -> Result<Option<Blob>, Error> {
+        let root: Option<Vec<u8>> = self.take()?;
+        let blob = match (root, self.take::<Option<Vec<u8>>>()?) {
+            (None, None) => return Ok(None),
+            (Some(root), Some(wrapped)) => {
+                KeyId::from_bytes(&root).map(|root| Blob { root, wrapped })
+            }
+            _ => None,
+        };
+        blob.map(Some).ok_or_else(|| Error::Malformed {
+            table: self.table,
+            column: "root".to_owned(),
         })
     }
 
