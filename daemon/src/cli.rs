@@ -6,7 +6,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 use crate::{
     appoint::{self, Appointment, Selected},
-    attest, config,
+    attest, change_pin, config,
     config::Config,
     dev, doctor, drill, enroll, harden, init, log, restore, run,
 };
@@ -27,7 +27,7 @@ Exit codes:
    2  wrong arguments
   10  a drill found that something would be lost
   65  the database, the journal or a backup is not what was written
-  69  the token is not usable now, or is refused by `hsm doctor`
+  69  the token is not usable now, or is refused by `hsm doctor`, or keeps its PIN
   70  the process that looks at callers ended
   73  there is something in the way of `init`, `restore` or `hsm enroll`
   77  the PIN was refused, and is not tried again
@@ -112,7 +112,7 @@ enum Command {
         #[arg(value_name = "FILE", default_value = CONFIG)]
         config: PathBuf,
     },
-    /// Examine the token, or put one into a configuration.
+    /// Examine the token, put one into a configuration, or change its PIN.
     #[command(subcommand)]
     Hsm(Hsm),
     /// Run a throw-away daemon on a SoftHSM token of its own. Never for real secrets.
@@ -127,7 +127,7 @@ enum Command {
     /// Hold the token. Started by the daemon itself.
     #[command(hide = true)]
     HsmWorker,
-    /// Examine a token. Started by 'hsm doctor' and 'hsm enroll'.
+    /// Examine a token. Started by 'hsm doctor', 'hsm enroll' and 'hsm change-pin'.
     #[command(hide = true)]
     HsmDoctor,
     /// Look at callers. Started by the daemon itself.
@@ -156,6 +156,15 @@ enum Hsm {
     /// written down. --print writes nothing; where root writes the configuration and the
     /// daemon's user has the token, run it as that user and put what it prints in place.
     Enroll(enroll::Options),
+    /// Have the token change its PIN to the one at token.next-pin, and prove that by a login.
+    ///
+    /// Name the next PIN in the configuration and reload custodyd before: it logs that the next
+    /// PIN is there. Then run this as the daemon's user, beside a custodyd that serves; no request
+    /// fails. Logins are with the PIN that the token has, also if this is killed in the middle:
+    /// what it did is on record in the state directory. If it is then not known whether the token
+    /// has changed its PIN, the next one is tried, once, and no other until an operator has
+    /// removed pin-refused.
+    ChangePin(change_pin::Options),
 }
 
 impl Arguments {
@@ -194,6 +203,7 @@ impl Arguments {
             }),
             Command::Hsm(Hsm::Doctor(options)) => doctor::doctor(&options),
             Command::Hsm(Hsm::Enroll(options)) => enroll::enroll(&options),
+            Command::Hsm(Hsm::ChangePin(options)) => change_pin::change_pin(&options),
             Command::Dev(options) => dev::dev(options),
             Command::Man { directory } => clap_mangen::generate_to(Self::command(), &directory)
                 .map_err(|source| run::Failure::Folder {

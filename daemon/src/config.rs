@@ -126,6 +126,10 @@ enum Problem {
         "token.pin wants {{ credential = NAME }}, {{ file = PATH }}, {{ descriptor = N }} or \"prompt\""
     )]
     Pin,
+    #[error(
+        "token.next-pin and token.pin must be two sources, each {{ credential = NAME }} or {{ file = PATH }}: which of them the token has is on record by their names"
+    )]
+    NextPin,
     #[error("token.wrapping knows {known}; {0:?} is not among them", known = Wrapping::ALL.map(Wrapping::name).join(", "))]
     Wrapping(String),
     #[error("token.wrapping must name at least one algorithm")]

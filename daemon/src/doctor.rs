@@ -48,7 +48,11 @@ pub(crate) fn doctor(options: &Options) -> Result<(), Failure> {
     };
     let report = examine(&config, nth, options.ask_pin);
     match options.json {
-        true => say(&document(&report)),
+        true => say(&document(
+            &report,
+            "usable",
+            report.outcome() != Outcome::Refused,
+        )),
         false => say(&table(&report)),
     }
     match report.outcome() {
@@ -64,9 +68,10 @@ pub(crate) fn examine(config: &Config, nth: usize, ask_pin: bool) -> Report {
         state_directory(config),
     ];
     findings.extend(pin_source(&config.live.workers[nth].pin).filter(|_| !ask_pin));
-    let mut settings = quiet(config, nth);
+    let mut settings = quiet(config.worker(nth));
     if ask_pin {
         settings.pin = PinSource::Prompt;
+        settings.next_pin = None;
     }
     let mut report = hsm::doctor::examine(&settings);
     findings.append(&mut report.findings);
@@ -75,11 +80,11 @@ pub(crate) fn examine(config: &Config, nth: usize, ask_pin: bool) -> Report {
 }
 
 /// Settings under which the process that loads the module says nothing that is no finding.
-pub(crate) fn quiet(config: &Config, nth: usize) -> hsm::Settings {
-    let mut settings = config.worker(nth);
+pub(crate) fn quiet(mut settings: hsm::Settings) -> hsm::Settings {
     let log = log::environment(log::Format::Text, log::Level::Error);
     settings.environment.extend(log);
     settings.worker = vec!["/proc/self/exe".into(), "hsm-doctor".into()];
+    settings.keeps_pins = false;
     settings
 }
 
@@ -228,7 +233,8 @@ pub(crate) fn lines(report: &Report) -> String {
     lines.map(|line| format!("{}\n", line.trim_end())).collect()
 }
 
-fn document(report: &Report) -> String {
+/// As JSON, with a verdict of that name.
+pub(crate) fn document(report: &Report, verdict: &str, is_good: bool) -> String {
     let findings = report.findings.iter().map(|finding| {
         json!({
             "check": finding.check,
@@ -247,7 +253,7 @@ fn document(report: &Report) -> String {
         })
     });
     let document = json!({
-        "usable": report.outcome() != Outcome::Refused,
+        verdict: is_good,
         "token": token,
         "profile": report.profile.map(hsm::Profile::name),
         "findings": findings.collect::<Vec<_>>(),

@@ -71,6 +71,7 @@ impl Options {
         let is_meant = |token: &config::Token| Some(&token.selector) == self.token.as_ref();
         let known = config.tokens.iter().position(is_meant);
         let mut settings = config.with_one_worker().worker(known.unwrap_or(0));
+        settings.keeps_pins = false;
         if let Some(token) = &self.token {
             settings.token = token.clone();
             settings.pin_latch = config.latch(token);
@@ -80,6 +81,7 @@ impl Options {
         }
         if let Some(file) = &self.pin_file {
             settings.pin = PinSource::File(file.clone());
+            settings.next_pin = None;
         }
         settings
     }

@@ -113,7 +113,7 @@ pub(crate) fn enroll(options: &Options) -> Result<(), Failure> {
     log::install(log::Format::default(), log::Level::Error);
     harden::shield();
     let mut draft = Draft::begin(options)?;
-    let survey = hsm::doctor::survey(&quiet(&draft.config()?, draft.nth));
+    let survey = hsm::doctor::survey(&quiet(draft.config()?.worker(draft.nth)));
     if survey.outcome() == Outcome::Refused {
         tell(&doctor::table(&survey), options);
         return Err(Failure::Unfit);

@@ -9,6 +9,7 @@ mod api;
 mod appoint;
 mod attest;
 mod backup;
+mod change_pin;
 mod cli;
 mod config;
 mod custodian;

@@ -13,7 +13,7 @@ use crate::{
     error::Error,
     wire::{
         Inbox,
-        visit::{Grade, Said, Visit, Word},
+        visit::{Grade, Said, Task, Visit, Word},
     },
 };
 
@@ -82,22 +82,25 @@ impl Report {
 /// `settings.worker` names the command whose body is [`doctor`](crate::doctor()). A module
 /// that hangs for longer than `settings.start_deadline` or crashes is a finding.
 pub fn examine(settings: &Settings) -> Report {
-    visit(settings, false)
+    visit(settings, Task::Examine)
 }
 
 /// Which tokens the module offers. Nothing logs in, and no token need be named.
 pub fn survey(settings: &Settings) -> Report {
-    visit(settings, true)
+    visit(settings, Task::List)
 }
 
-fn visit(settings: &Settings, only_list: bool) -> Report {
+pub(crate) fn visit(settings: &Settings, task: Task) -> Report {
     let mut report = Report::default();
     let mut step = "module".to_owned();
     let mut hello = hello(settings);
     let workers = u32::try_from(settings.workers.get()).unwrap_or(u32::MAX);
     hello.sessions = hello.sessions.saturating_mul(workers);
-    let hello = Some(hello);
-    let outcome = Patient::admit(settings, &Visit { hello, only_list }).and_then(|mut patient| {
+    let visit = Visit {
+        hello: Some(hello),
+        task: task.into(),
+    };
+    let outcome = Patient::admit(settings, &visit).and_then(|mut patient| {
         let heard = patient.hear(settings.start_deadline, &mut step, &mut report);
         patient.dismiss(heard)
     });

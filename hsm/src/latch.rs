@@ -22,12 +22,33 @@ const LOST: &str = "A login of custodyd was interrupted before the token answere
     reports that a wrong PIN was entered since the last login that succeeded.\n\
     While this file exists, custodyd does not log in, so that the token does not lock the PIN.\n\
     Make sure that the PIN at its source is right, remove this file, then restart custodyd.\n";
+const DOUBTED: &str = "A change of the PIN was cut off, and the token then refused the next PIN: so it\n\
+    has the one that it had, as far as custodyd knows, and the next login is with that.\n\
+    While this file exists, custodyd does not log in, so that the token does not lock the PIN.\n\
+    Make sure that the token has the PIN at the source token.pin, for instance by the vendor's tool,\n\
+    remove this file, then restart custodyd.\n";
+const DOUBTED_LOST: &str = "A change of the PIN was cut off, and somebody, perhaps custodyd, may have entered\n\
+    a wrong PIN since. Which of the two PINs the token has is not known.\n\
+    While this file exists, custodyd does not log in, so that the token does not lock the PIN.\n\
+    Find out which it has, by the vendor's tool; make that the PIN at the source token.pin, take\n\
+    token.next-pin out of the configuration, remove this file, then restart custodyd.\n";
 
 /// The latch, and the record of attempts beside it.
 #[derive(Clone, Debug)]
 pub(crate) struct Latch {
     path: PathBuf,
     attempt: PathBuf,
+    /// Whether the PIN that is tried is known to have been the token's.
+    trust: Trust,
+}
+
+/// How much is known of the PIN that is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trust {
+    /// It is the operator's word.
+    Given,
+    /// It is one of two, of which the token has one.
+    Doubted,
 }
 
 impl Latch {
@@ -37,6 +58,15 @@ impl Latch {
         Self {
             path: path.to_owned(),
             attempt: attempt.into(),
+            trust: Trust::Given,
+        }
+    }
+
+    /// For a PIN that may be wrong: it is not tried if another may have been.
+    pub(crate) fn in_doubt(&self) -> Self {
+        Self {
+            trust: Trust::Doubted,
+            ..self.clone()
         }
     }
 
@@ -60,6 +90,10 @@ impl Latch {
     pub(crate) fn begin(&self, wrong_pin_seen: bool) -> Result<(), Error> {
         self.check()?;
         let unanswered = self.unanswered().map_err(|error| self.unusable(&error))?;
+        if self.trust == Trust::Doubted && (unanswered > 0 || wrong_pin_seen) {
+            self.close_with(DOUBTED_LOST)?;
+            return self.check();
+        }
         if unanswered > 0 && wrong_pin_seen {
             self.close_with(LOST)?;
             return Err(Error::PinRefused {
@@ -72,7 +106,7 @@ impl Latch {
             });
         }
         let count = unanswered.saturating_add(1).to_string();
-        write_durably(&self.attempt, &count).map_err(|error| self.unusable(&error))
+        write_durably(&self.attempt, count.as_bytes()).map_err(|error| self.unusable(&error))
     }
 
     /// The token answered, and not that the PIN is wrong.
@@ -85,11 +119,14 @@ impl Latch {
 
     /// Makes the latch, durably.
     pub(crate) fn close(&self) -> Result<(), Error> {
-        self.close_with(REFUSED)
+        self.close_with(match self.trust {
+            Trust::Given => REFUSED,
+            Trust::Doubted => DOUBTED,
+        })
     }
 
     fn close_with(&self, text: &str) -> Result<(), Error> {
-        write_durably(&self.path, text).map_err(|error| self.unusable(&error))?;
+        write_durably(&self.path, text.as_bytes()).map_err(|error| self.unusable(&error))?;
         if self.attempt.exists() {
             self.answered();
         }
@@ -122,8 +159,8 @@ impl Latch {
     }
 }
 
-/// Replaces `path` by a file of ours with `text`, so that a crash leaves the old or the new.
-fn write_durably(path: &Path, text: &str) -> io::Result<()> {
+/// Replaces `path` by a file of ours with `content`, so that a crash leaves the old or the new.
+pub(crate) fn write_durably(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".new");
     let mut file = OpenOptions::new()
@@ -132,7 +169,7 @@ fn write_durably(path: &Path, text: &str) -> io::Result<()> {
         .truncate(true)
         .mode(0o600)
         .open(&temporary)?;
-    file.write_all(text.as_bytes())?;
+    file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&temporary, path)?;
     let folder = match path.parent() {
@@ -177,6 +214,22 @@ mod tests {
         latch.begin(false).unwrap();
         assert!(matches!(latch.begin(true), Err(Error::PinRefused { .. })));
         assert!(matches!(latch.check(), Err(Error::PinLatched { .. })));
+    }
+
+    #[test]
+    fn a_doubted_pin_is_not_tried_after_what_may_have_been_a_wrong_one() {
+        for (answer_was_lost, wrong_pin_seen) in [(true, false), (false, true)] {
+            let (_folder, latch) = latch();
+            if answer_was_lost {
+                latch.in_doubt().begin(false).unwrap();
+            }
+            let second = latch.in_doubt().begin(wrong_pin_seen);
+            assert!(
+                matches!(second, Err(Error::PinLatched { .. })),
+                "{second:?}"
+            );
+            assert!(matches!(latch.check(), Err(Error::PinLatched { .. })));
+        }
     }
 
     #[test]

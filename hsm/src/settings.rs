@@ -8,6 +8,7 @@ use crate::{
     client::{link::WINDOW, meters::Meters},
     code::CodeOverride,
     profile::Profile,
+    succession::{Pair, Stand, Succession},
     token::TokenSelector,
 };
 
@@ -24,6 +25,17 @@ pub struct Settings {
     pub token: TokenSelector,
     /// Where the worker finds the PIN.
     pub pin: PinSource,
+    /// Where the worker finds the PIN that the token is to have next: a credential or a file.
+    ///
+    /// A login is with `pin` until [`pin::change`](crate::pin::change) has begun to change it at the
+    /// token, and with this one after. How far that has come is on record beside
+    /// [`pin_latch`](Self::pin_latch). Where it was cut off, this one is tried first; if the token
+    /// refuses it, there is no other try until an operator has removed the latch.
+    pub next_pin: Option<PinSource>,
+    /// Whether this client's word counts for which PINs there are: it holds the token, and does not
+    /// only try it beside one that does. Only then is a next PIN prepared for a change, or one that
+    /// became the PIN concluded.
+    pub keeps_pins: bool,
     /// Workers that hold the token at a time, each a process that is logged in. With more than
     /// one a call that hangs, or a library that crashes, holds up no request of the others.
     pub workers: NonZeroUsize,
@@ -70,6 +82,17 @@ impl Settings {
     /// How many requests the workers take at a time. More wait before they are given to one.
     pub fn at_once(&self) -> usize {
         WINDOW * self.sessions.get() * self.workers.get()
+    }
+
+    /// Whether logins are with [`next_pin`](Self::next_pin), as far as is known.
+    pub fn has_next_pin(&self) -> bool {
+        matches!(self.stand(), Some(Stand::Begun | Stand::Done))
+    }
+
+    /// How far the change to the next PIN has come, if that is known.
+    pub(crate) fn stand(&self) -> Option<Stand> {
+        let pair = Pair::new(&(&self.pin).into(), &self.next_pin.as_ref()?.into());
+        Succession::new(&self.pin_latch).stand(&pair).ok()?
     }
 }
 

@@ -5,6 +5,8 @@ use std::fmt;
 use prost::{Message, Oneof};
 use zeroize::Zeroize as _;
 
+use crate::PinSource;
+
 mod frame;
 pub(crate) mod problem;
 pub(crate) mod visit;
@@ -41,10 +43,21 @@ pub(crate) struct Hello {
     pub(crate) profile: String,
     #[prost(string, repeated, tag = "13")]
     pub(crate) overrides: Vec<String>,
+    #[prost(message, optional, tag = "14")]
+    pub(crate) next_pin: Option<NextPin>,
+    #[prost(bool, tag = "15")]
+    pub(crate) keeps_pins: bool,
+}
+
+/// Where the worker finds the PIN that the token is to have next.
+#[derive(Message)]
+pub(crate) struct NextPin {
+    #[prost(oneof = "PinFrom", tags = "5, 6, 7, 8")]
+    pub(crate) from: Option<PinFrom>,
 }
 
 /// Where the worker finds the PIN.
-#[derive(Oneof)]
+#[derive(Clone, Oneof)]
 pub(crate) enum PinFrom {
     #[prost(string, tag = "5")]
     Credential(String),
@@ -55,6 +68,17 @@ pub(crate) enum PinFrom {
     Descriptor(bool),
     #[prost(bool, tag = "8")]
     Prompt(bool),
+}
+
+impl From<&PinSource> for PinFrom {
+    fn from(source: &PinSource) -> Self {
+        match source {
+            PinSource::Credential(name) => Self::Credential(name.clone()),
+            PinSource::File(path) => Self::File(problem::bytes(path)),
+            PinSource::Descriptor(_) => Self::Descriptor(true),
+            PinSource::Prompt => Self::Prompt(true),
+        }
+    }
 }
 
 /// What a worker says before it serves.

@@ -24,7 +24,6 @@ use rustix::{
 
 use crate::{
     Codes, Error, Profile, TokenSelector,
-    latch::Latch,
     wire::{self, Boot, Hello, Inbox, Stage},
 };
 
@@ -32,6 +31,7 @@ mod desk;
 pub(crate) mod doctor;
 mod find;
 mod key;
+mod login;
 mod pin;
 mod recovery;
 mod session;
@@ -137,28 +137,21 @@ fn begin(
     socket: &mut UnixStream,
 ) -> Result<token::Token, Error> {
     check_parent(hello)?;
-    let latch = Latch::new(&wire::problem::path(hello.pin_latch.clone()));
-    latch.check()?;
+    let login = login::Login::new(hello, descriptors, allowed(hello)?)?;
+    login.check()?;
     let wanted: TokenSelector = hello.token.parse().map_err(|_| unclear())?;
-    let allowed = hello.wrappings.iter().map(|name| Wrapping::from_name(name));
-    let allowed = allowed.collect::<Option<Vec<_>>>().ok_or_else(unclear)?;
-
     let codes = codes(hello).ok_or_else(unclear)?;
 
+    let turn = login.turn()?;
     let found = token::find(&wire::problem::path(hello.module.clone()), &wanted, codes)?;
     found.check_pin_flags()?;
-    let source = pin::Source::new(hello.pin.as_ref().ok_or_else(unclear)?, descriptors);
-    let asks = source.asks();
-    let mut stage =
-        |stage| tell(socket, stage).map_err(|error| Error::WorkerUnusable(error.to_string()));
-    if asks {
-        stage(Stage::Asking(true))?;
-    }
-    let pin = source.read(found.description())?;
-    if asks {
-        stage(Stage::Asked(true))?;
-    }
-    let token = found.log_in(pin, &latch, allowed)?;
+    let token = login.log_in(turn.as_ref(), found, |asking| {
+        let stage = match asking {
+            true => Stage::Asking(true),
+            false => Stage::Asked(true),
+        };
+        tell(socket, stage).map_err(|error| Error::WorkerUnusable(error.to_string()))
+    })?;
     token.keeps_keys_in().map_err(|why| Error::ModuleUnusable {
         module: token.description().module.clone(),
         why: why.to_string(),

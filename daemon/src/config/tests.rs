@@ -85,6 +85,12 @@ fn what_is_wrong_is_named() {
         ("[token]", "[operators]\nuids = [0]\n[token]", "operators"),
         ("serial = \"1\"", "", "label and serial"),
         ("{ credential = \"pin\" }", "\"1234\"", "token.pin"),
+        (
+            "label",
+            "next-pin = { credential = \"pin\" }\nlabel",
+            "token.next-pin",
+        ),
+        ("label", "next-pin = \"prompt\"\nlabel", "token.next-pin"),
         ("label", "sessions = 0\nlabel", "sessions"),
         ("label", "deadline = \"0s\"\nlabel", "token.deadline"),
         ("label", "wrapping = [\"rot13\"]\nlabel", "rot13"),
@@ -172,6 +178,7 @@ fn what_needs_a_restart_is_told_from_what_does_not() {
             "[token]\nworker-age = \"1h\"\nstart-deadline = \"5s\"",
         ),
         ("credential = \"pin\"", "file = \"/q\""),
+        ("label", "next-pin = { file = \"/q\" }\nlabel"),
     ] {
         let other = written(&FINE.replace(from, to)).unwrap();
         assert_eq!(running.needs_restart(&other), None);

@@ -28,6 +28,7 @@ pub(crate) struct Worker {
     pub(crate) module: PathBuf,
     pub(crate) environment: Vec<(String, String)>,
     pub(crate) pin: PinSource,
+    pub(crate) next_pin: Option<PinSource>,
     pub(crate) age: Duration,
     /// In bytes.
     pub(crate) growth: u64,
@@ -118,6 +119,8 @@ impl Config {
             environment,
             token: token.selector,
             pin: worker.pin,
+            next_pin: worker.next_pin,
+            keeps_pins: true,
             workers: token.workers,
             worker_age: Some(worker.age),
             worker_growth: Some(worker.growth),

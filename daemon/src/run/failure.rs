@@ -4,7 +4,7 @@ use std::{io, path::PathBuf, process::ExitCode};
 
 use crate::{
     attest::{CannotAttest, helper::CannotHelp},
-    backup, config, enroll, journal, listen, store,
+    backup, change_pin, config, enroll, journal, listen, store,
 };
 
 /// Why the daemon, or one of its commands, came to an end it did not want.
@@ -91,6 +91,8 @@ pub(crate) enum Failure {
     NoToken(String),
     #[error("no token was enrolled")]
     Enroll(#[from] enroll::Error),
+    #[error("the PIN was not changed")]
+    ChangePin(#[from] change_pin::Error),
     #[error(transparent)]
     Names(#[from] crate::names::Error),
 }
@@ -103,6 +105,8 @@ impl Failure {
             Self::Hsm(error) if stays_refused(error) => 77,
             Self::Archive { source, .. } if source.is_of_content() => 65,
             Self::Enroll(enroll::Error::NoModule) => 2,
+            Self::ChangePin(change_pin::Error::NotChanged) => 69,
+            Self::ChangePin(_) => 2,
             Self::Hsm(_) | Self::SoftHsm(_) | Self::Unfit => 69,
             Self::Enroll(enroll::Error::NoToken(_) | enroll::Error::SeveralTokens(_)) => 69,
             Self::HelperLost => 70,

@@ -47,7 +47,7 @@ pub(super) async fn until_told(
     custodian: &Arc<Custodian>,
     doors: &Doors,
 ) {
-    let mut pins = PinStamp::of_all(&lock(live));
+    let mut pins = PinStamp::of_all(config);
     loop {
         tokio::select! {
             _ = told.terminate.recv() => return,
@@ -96,7 +96,7 @@ fn reload(
         .journal()
         .set_checkpoint_entries(new.live.checkpoint.entries);
     doors.set_limits(new.live.limits);
-    let new_pins = PinStamp::of_all(&new.live);
+    let new_pins = PinStamp::of_all(&new);
     let tokens = custodian.tokens().all().zip(new.workers());
     for (nth, (token, settings)) in tokens.enumerate() {
         let is_same = new.live.workers[nth] == lock(live).workers[nth];
@@ -109,22 +109,36 @@ fn reload(
     tracing::info!("the configuration was read again");
 }
 
-/// Which file the PIN was read from, and when that was written: whether there may be another
-/// PIN now.
+/// Which files the PINs were read from, when those were written, and which of them it is: whether
+/// there may be another PIN now.
 #[derive(Debug, PartialEq, Eq)]
-struct PinStamp(Option<(u64, i64, i64)>);
+struct PinStamp {
+    present: Written,
+    next: Option<Written>,
+    is_next: bool,
+}
+
+/// Which file it is, and when it was written; `None` of what is none.
+type Written = Option<(u64, i64, i64)>;
 
 impl PinStamp {
     /// That of each token.
-    fn of_all(live: &Live) -> Vec<Self> {
-        let workers = live.workers.iter();
-        workers.map(|worker| Self::of(&worker.pin)).collect()
+    fn of_all(config: &Config) -> Vec<Self> {
+        config.workers().map(|worker| Self::of(&worker)).collect()
     }
 
-    fn of(source: &PinSource) -> Self {
-        let found = file_of(source).and_then(|path| fs::metadata(path).ok());
-        Self(found.map(|found| (found.ino(), found.mtime(), found.mtime_nsec())))
+    fn of(worker: &hsm::Settings) -> Self {
+        Self {
+            present: written(&worker.pin),
+            next: worker.next_pin.as_ref().map(written),
+            is_next: worker.has_next_pin(),
+        }
     }
+}
+
+fn written(source: &PinSource) -> Written {
+    let found = file_of(source).and_then(|path| fs::metadata(path).ok());
+    found.map(|found| (found.ino(), found.mtime(), found.mtime_nsec()))
 }
 
 fn file_of(source: &PinSource) -> Option<PathBuf> {

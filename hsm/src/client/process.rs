@@ -22,7 +22,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     Error, PinProblem, PinSource, Profile, Settings,
-    wire::{self, Hello, PinFrom, problem},
+    wire::{self, Hello, NextPin, problem},
 };
 
 /// A worker's process. Killed when dropped, but for one that may be in the middle of a login,
@@ -200,12 +200,11 @@ pub(crate) fn hello(settings: &Settings) -> Hello {
         parent: std::process::id(),
         module: problem::bytes(&settings.module),
         token: settings.token.to_string(),
-        pin: Some(match &settings.pin {
-            PinSource::Credential(name) => PinFrom::Credential(name.clone()),
-            PinSource::File(path) => PinFrom::File(problem::bytes(path)),
-            PinSource::Descriptor(_) => PinFrom::Descriptor(true),
-            PinSource::Prompt => PinFrom::Prompt(true),
+        pin: Some((&settings.pin).into()),
+        next_pin: settings.next_pin.as_ref().map(|next| NextPin {
+            from: Some(next.into()),
         }),
+        keeps_pins: settings.keeps_pins,
         pin_latch: problem::bytes(&settings.pin_latch),
         sessions: u32::try_from(settings.sessions.get()).unwrap_or(u32::MAX),
         wrappings: settings

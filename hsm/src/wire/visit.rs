@@ -9,9 +9,22 @@ use super::{Hello, Token};
 pub(crate) struct Visit {
     #[prost(message, optional, tag = "1")]
     pub(crate) hello: Option<Hello>,
+    #[prost(enumeration = "Task", tag = "2")]
+    pub(crate) task: i32,
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Enumeration)]
+#[repr(i32)]
+pub(crate) enum Task {
+    /// Try everything that is wanted of the token.
+    Examine = 0,
     /// Only say which tokens there are: no token is named, and nobody logs in.
-    #[prost(bool, tag = "2")]
-    pub(crate) only_list: bool,
+    List = 1,
+    /// Change the PIN to the next one.
+    ChangePin = 2,
+    /// Only log in.
+    LogIn = 3,
 }
 
 /// What it says.

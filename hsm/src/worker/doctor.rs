@@ -3,20 +3,22 @@
 use std::{io, io::Write as _, os::unix::net::UnixStream, process, process::ExitCode};
 
 use super::{
-    allowed, check_parent, codes, first, follow_parent, pin,
+    allowed, check_parent, codes, first, follow_parent,
+    login::Login,
     recovery::{self, Codes},
     token::{Found, Module, Offered, Slots, Token},
     unclear,
 };
 use crate::{
     Error, TokenSelector,
-    latch::Latch,
+    succession::Turn,
     wire::{
         self, Hello, Inbox, problem,
-        visit::{Finding, Grade, Said, Visit, Word},
+        visit::{Finding, Grade, Said, Task, Visit, Word},
     },
 };
 
+mod change;
 mod flags;
 mod trial;
 
@@ -39,31 +41,30 @@ fn visit() -> Result<(), Error> {
     let socket = super::parent().map_err(lost)?;
     follow_parent(socket.try_clone().map_err(lost)?).map_err(lost)?;
     let (visit, descriptors) = first::<Visit>(&socket, &mut Inbox::new())?;
-    let hello = visit.hello.ok_or_else(unclear)?;
-    check_parent(&hello)?;
+    let hello = visit.hello.as_ref().ok_or_else(unclear)?;
+    check_parent(hello)?;
     let mut chart = Chart { socket };
-    let source = pin::Source::new(hello.pin.as_ref().ok_or_else(unclear)?, descriptors);
-    if visit.only_list {
-        let _told = load(&hello, &mut chart).and_then(|module| offered(&module, &mut chart));
+    if visit.task() == Task::List {
+        let _told = load(hello, &mut chart).and_then(|module| offered(&module, &mut chart));
     } else {
         let asked = Asked {
-            latch: Latch::new(&problem::path(hello.pin_latch.clone())),
+            task: visit.task(),
+            login: Login::new(hello, descriptors, allowed(hello)?)?,
             token: hello.token.parse().map_err(|_| unclear())?,
-            codes: codes(&hello).ok_or_else(unclear)?,
-            allowed: allowed(&hello)?,
+            codes: codes(hello).ok_or_else(unclear)?,
         };
-        let _told = examine(&hello, asked, source, &mut chart);
+        let _told = attend(hello, asked, &mut chart);
     }
     chart.say(Said::End(true));
     Ok(())
 }
 
-/// What is to be examined.
+/// What is to be examined, or changed.
 struct Asked {
-    latch: Latch,
+    task: Task,
+    login: Login,
     token: TokenSelector,
     codes: crate::Codes,
-    allowed: Vec<custody::envelope::Wrapping>,
 }
 
 /// Where it is told. Without a parent there is nobody to tell, and no reason to go on.
@@ -94,20 +95,44 @@ impl Chart {
         }));
     }
 
+    /// `None` when it was told why there is none.
+    fn must<T>(&mut self, outcome: Result<T, Error>) -> Option<T> {
+        outcome
+            .inspect_err(|error| self.find(Grade::Refused, recovery::chain(error), ""))
+            .ok()
+    }
+
     fn fine(&mut self, found: impl Into<String>) {
         self.find(Grade::Fine, found, "");
     }
 }
 
 /// `None` when it was told why there is no going on.
-fn examine(hello: &Hello, asked: Asked, source: pin::Source, chart: &mut Chart) -> Option<()> {
+fn attend(hello: &Hello, asked: Asked, chart: &mut Chart) -> Option<()> {
+    let Asked { task, login, .. } = asked;
+    chart.step("turn");
+    let turn = chart.must(login.turn())?;
     let module = load(hello, chart)?;
     let tokens = offered(&module, chart)?;
     let found = choose(&module, tokens, &asked.token, asked.codes, chart)?;
     flags::clock(found.info(), chart);
     flags::pin(&found, chart)?;
-    let token = log_in(found, source, &asked.latch, asked.allowed, chart)?;
-    trial::all(&token, hello.sessions, chart)
+    match task {
+        Task::ChangePin => change::pin(&login, turn.as_ref(), found, chart),
+        Task::LogIn => {
+            chart.step("proof");
+            log_in(&login, turn.as_ref(), found, chart)?;
+            chart.fine("another process logged in with the next PIN");
+            Some(())
+        }
+        Task::Examine | Task::List => {
+            chart.step("login");
+            let token = log_in(&login, turn.as_ref(), found, chart)?;
+            chart.fine("logged in, with one try");
+            drop(turn);
+            trial::all(&token, hello.sessions, chart)
+        }
+    }
 }
 
 fn load(hello: &Hello, chart: &mut Chart) -> Option<Module> {
@@ -199,32 +224,14 @@ fn choose(
 }
 
 fn log_in(
+    login: &Login,
+    turn: Option<&Turn<'_>>,
     found: Found,
-    source: pin::Source,
-    latch: &Latch,
-    allowed: Vec<custody::envelope::Wrapping>,
     chart: &mut Chart,
 ) -> Option<Token> {
-    chart.step("login");
-    let asks = source.asks();
-    let outcome = latch.check().and_then(|()| {
-        if asks {
-            chart.say(Said::Asking(true));
-        }
-        let pin = source.read(found.description())?;
-        if asks {
-            chart.say(Said::Asking(false));
-        }
-        found.log_in(pin, latch, allowed)
+    let outcome = login.log_in(turn, found, |asking| {
+        chart.say(Said::Asking(asking));
+        Ok(())
     });
-    match outcome {
-        Ok(token) => {
-            chart.fine("logged in, with one try");
-            Some(token)
-        }
-        Err(error) => {
-            chart.find(Grade::Refused, recovery::chain(&error), "");
-            None
-        }
-    }
+    chart.must(outcome)
 }

@@ -11,7 +11,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use cryptoki::types::RawAuthPin;
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use cryptoki::types::{AuthPin, RawAuthPin};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::{
@@ -43,6 +44,16 @@ impl Pin {
     /// Gives it up in the form that a login takes.
     pub(super) fn spend(mut self) -> RawAuthPin {
         RawAuthPin::new(Box::new(std::mem::take(&mut *self.0)))
+    }
+
+    /// Gives it up in the form that a change takes, which is text.
+    pub(super) fn spend_as_text(self) -> Option<AuthPin> {
+        let text = std::str::from_utf8(&self.0).ok()?;
+        Some(AuthPin::new(text.into()))
+    }
+
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        verify_slices_are_equal(&self.0, &other.0).is_ok()
     }
 }
 
@@ -87,11 +98,11 @@ impl Source {
         }
     }
 
-    pub(super) fn read(self, token: &TokenDescription) -> Result<Pin, PinProblem> {
+    pub(super) fn read(&self, token: &TokenDescription) -> Result<Pin, PinProblem> {
         match self {
-            Self::Credential(name) => credential(&name),
-            Self::File(path) => file(&path),
-            Self::Once { memory, from } => once(memory, from, token),
+            Self::Credential(name) => credential(name),
+            Self::File(path) => file(path),
+            Self::Once { memory, from } => once(memory.as_ref(), from.as_ref(), token),
         }
     }
 }
@@ -105,7 +116,7 @@ fn credential(name: &str) -> Result<Pin, PinProblem> {
     let folder = env::var_os("CREDENTIALS_DIRECTORY").ok_or_else(missing)?;
     let path = Path::new(&folder).join(name);
     match File::open(&path) {
-        Ok(file) => all_of(file, &path.display().to_string()),
+        Ok(file) => all_of(&file, &path.display().to_string()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Err(missing()),
         Err(error) => Err(unreadable(&path.display().to_string(), &error)),
     }
@@ -128,12 +139,12 @@ fn file(path: &Path) -> Result<Pin, PinProblem> {
             mode: found.mode() & 0o777,
         });
     }
-    all_of(file, &what)
+    all_of(&file, &what)
 }
 
 fn once(
-    memory: Option<File>,
-    from: Option<File>,
+    memory: Option<&File>,
+    from: Option<&File>,
     token: &TokenDescription,
 ) -> Result<Pin, PinProblem> {
     let what = "the PIN's descriptor";
@@ -166,7 +177,7 @@ fn prompt(token: &TokenDescription) -> Result<Pin, PinProblem> {
 }
 
 /// Reads into a buffer that never moves, so that no copy is left behind.
-fn all_of(mut file: File, what: &str) -> Result<Pin, PinProblem> {
+fn all_of(mut file: &File, what: &str) -> Result<Pin, PinProblem> {
     let mut buffer = Zeroizing::new([0; MAX_LEN + 2]);
     let mut len = 0;
     while len < buffer.len() {

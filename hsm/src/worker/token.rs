@@ -10,6 +10,7 @@ use cryptoki::{
     error::{Error as CkError, RvError},
     session::{Session, UserType},
     slot::{Slot, TokenInfo},
+    types::AuthPin,
 };
 use custody::envelope::Wrapping;
 
@@ -240,6 +241,12 @@ impl Token {
     /// Refuses a module that lets out what it was told to keep.
     pub(super) fn keeps_keys_in(&self) -> Result<(), Untrusted> {
         self.anchored(strategy::keeps_keys_in)
+    }
+
+    /// Has the token take `new` in place of `old`.
+    pub(super) fn change_pin(&self, old: &AuthPin, new: &AuthPin) -> Result<(), CkError> {
+        let anchor = self.anchor.lock().unwrap_or_else(PoisonError::into_inner);
+        anchor.set_pin(old, new)
     }
 
     pub(super) fn description(&self) -> &TokenDescription {

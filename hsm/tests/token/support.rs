@@ -143,6 +143,8 @@ impl Store {
             ],
             token: TokenSelector::new(LABEL.into(), serial),
             pin: PinSource::File(self.pin_file()),
+            next_pin: None,
+            keeps_pins: true,
             workers: NonZeroUsize::MIN,
             worker_age: None,
             worker_growth: None,

@@ -1,4 +1,4 @@
-//! `hsm status` and `hsm lost`; and `hsm doctor` and `hsm enroll`, which `custodyd` does, since a client loads no
+//! `hsm status` and `hsm lost`; and `hsm doctor`, `hsm enroll` and `hsm change-pin`, which `custodyd` does, since a client loads no
 //! vendor's library.
 
 use std::{env, ffi::OsString, io, os::unix::process::CommandExt as _, path::PathBuf, process};
@@ -45,6 +45,12 @@ pub(crate) enum Command {
     /// the same arguments: see its --help.
     #[command(disable_help_flag = true)]
     Enroll(Arguments),
+    /// Change the PIN of custodyd's token to the next one of its configuration.
+    ///
+    /// Runs 'custodyd hsm change-pin', which is looked for beside custodyctl and then in PATH, with
+    /// the same arguments: see its --help.
+    #[command(disable_help_flag = true)]
+    ChangePin(Arguments),
 }
 
 #[derive(Debug, clap::Args)]
@@ -75,6 +81,7 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
         } => lost::run(global, token, accept_loss, yes).await,
         Command::Doctor(arguments) => Err(become_daemon("doctor", arguments)),
         Command::Enroll(arguments) => Err(become_daemon("enroll", arguments)),
+        Command::ChangePin(arguments) => Err(become_daemon("change-pin", arguments)),
     }
 }
 

@@ -73,6 +73,7 @@ struct RawToken {
     serial: Option<String>,
     uri: Option<String>,
     pin: RawPin,
+    next_pin: Option<RawPin>,
     #[serde(default = "two")]
     workers: NonZeroUsize,
     #[serde(default = "a_day")]
@@ -157,6 +158,20 @@ fn all_wrappings() -> Vec<String> {
         .into()
 }
 
+impl RawPin {
+    fn check(self, file_key: &'static str) -> Result<PinSource, Problem> {
+        match self {
+            Self::Source(RawPinSource::Credential(name)) => Ok(PinSource::Credential(name)),
+            Self::Source(RawPinSource::File(file)) => {
+                Ok(PinSource::File(absolute(file_key, file)?))
+            }
+            Self::Source(RawPinSource::Descriptor(number)) => Ok(PinSource::Descriptor(number)),
+            Self::Word(word) if word == "prompt" => Ok(PinSource::Prompt),
+            Self::Word(_) => Err(Problem::Pin),
+        }
+    }
+}
+
 impl RawToken {
     fn check(self) -> Result<(Token, Worker), Problem> {
         let selector = match (self.label, self.serial, self.uri) {
@@ -164,15 +179,14 @@ impl RawToken {
             (None, None, Some(uri)) => uri.parse().map_err(Problem::TokenUri)?,
             _ => return Err(Problem::TokenName),
         };
-        let pin = match self.pin {
-            RawPin::Source(RawPinSource::Credential(name)) => PinSource::Credential(name),
-            RawPin::Source(RawPinSource::File(file)) => {
-                PinSource::File(absolute("token.pin.file", file)?)
-            }
-            RawPin::Source(RawPinSource::Descriptor(number)) => PinSource::Descriptor(number),
-            RawPin::Word(word) if word == "prompt" => PinSource::Prompt,
-            RawPin::Word(_) => return Err(Problem::Pin),
-        };
+        let pin = self.pin.check("token.pin.file")?;
+        let next_pin = self.next_pin.map(|next| next.check("token.next-pin.file"));
+        let next_pin = next_pin.transpose()?;
+        if let Some(next) = &next_pin
+            && !(pin.can_be_read_again() && next.can_be_read_again() && pin != *next)
+        {
+            return Err(Problem::NextPin);
+        }
         let wrapping = |name: String| Wrapping::from_name(&name).ok_or(Problem::Wrapping(name));
         let wrappings: Vec<_> = self
             .wrapping
@@ -201,6 +215,7 @@ impl RawToken {
             module: absolute("token.module", self.module)?,
             environment: self.environment.into_iter().collect(),
             pin,
+            next_pin,
             age: positive("token.worker-age", self.worker_age)?,
             growth: size("token.worker-growth", &self.worker_growth)?,
             start_deadline: positive("token.start-deadline", self.start_deadline)?,

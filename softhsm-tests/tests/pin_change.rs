@@ -1,0 +1,400 @@
+//! The PIN is changed at the token while custodyd serves, and cut off at each step: no login is with a
+//! PIN that the token does not have, but for one where that cannot be known.
+#![allow(clippy::unwrap_used, reason = "a test says so by failing")]
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    process::{Command, Output},
+};
+
+use faulty_pkcs11::{Act, Fault, Function};
+use nix::sys::signal::{Signal, kill};
+use softhsm_tests::{
+    PIN, Site, command,
+    daemon::Daemon,
+    fault::answering,
+    pair::{Pair, Which},
+    text, until,
+};
+
+const NEXT_PIN: &str = "abcd1234";
+const CONTENT: &[u8] = b"the content of the secret";
+
+/// `custodyd`'s exit codes.
+const UNFIT: Option<i32> = Some(69);
+const REFUSED: Option<i32> = Some(77);
+
+/// One whose token counts what is asked of it, with a next PIN that nobody is told of yet.
+fn site() -> Site {
+    let site = Site::new();
+    write_next(&site, NEXT_PIN);
+    site.configure_faulty("");
+    site
+}
+
+fn write_next(site: &Site, pin: &str) {
+    fs::write(site.path("next-pin"), pin).unwrap();
+    let mode = fs::Permissions::from_mode(0o600);
+    fs::set_permissions(site.path("next-pin"), mode).unwrap();
+}
+
+/// Names the next PIN in the configuration.
+fn name_next(site: &Site) {
+    site.configure_faulty(&format!(
+        "next-pin = {{ file = {:?} }}\n",
+        site.path("next-pin")
+    ));
+}
+
+/// Has a running daemon take in the next PIN.
+fn stage(site: &Site, daemon: &Daemon<'_>) {
+    let generation = site.token()["worker_generation"].as_u64().unwrap();
+    name_next(site);
+    daemon.signal(Signal::SIGHUP);
+    until_serving(site, generation + 1);
+    assert!(
+        site.log().contains("the next PIN is there"),
+        "{}",
+        site.log()
+    );
+}
+
+/// Starts the daemon, with something to fetch, and has it take in the next PIN.
+fn start_staged(site: &Site) -> Daemon<'_> {
+    let daemon = site.start();
+    site.furnish(CONTENT);
+    stage(site, &daemon);
+    daemon
+}
+
+fn change(site: &Site) -> Output {
+    let mut change = Command::new(command("custodyd"));
+    change.args(["hsm", "change-pin"]);
+    change.arg(site.path("custodyd.toml")).output().unwrap()
+}
+
+/// How often the token was told to change its PIN.
+fn changes(site: &Site) -> u64 {
+    site.counts().calls(Function::C_SetPIN)
+}
+
+fn until_serving(site: &Site, generation: u64) {
+    until("a successor serves", || {
+        let token = site.token();
+        let serves = token["workers"][0]["state"] == "serving";
+        let is_there = token["worker_generation"].as_u64() == Some(generation);
+        (serves && is_there).then_some(())
+    });
+}
+
+/// Has the worker replaced by one that has to log in.
+fn kill_worker(site: &Site, daemon: &Daemon<'_>) {
+    let generation = site.token()["worker_generation"].as_u64().unwrap();
+    kill(daemon.worker(), Signal::SIGKILL).unwrap();
+    until_serving(site, generation + 1);
+}
+
+fn latched(site: &Site) -> Option<String> {
+    fs::read_to_string(site.path("state/pin-refused")).ok()
+}
+
+/// Nothing was refused, and content is delivered.
+fn is_well(site: &Site) {
+    assert_eq!(latched(site), None);
+    assert!(!site.path("state/pin-refused.attempt").exists());
+    let fetched = site.fetch("web/key");
+    assert_eq!(fetched.stdout, CONTENT, "{}", text(&fetched));
+}
+
+/// A start is refused, and nobody logs in.
+fn start_is_refused(site: &Site) {
+    let before = site.logins();
+    let output = site.custodyd("run").output().unwrap();
+    assert_eq!(output.status.code(), REFUSED, "{}", text(&output));
+    assert_eq!(site.logins(), before, "the PIN was tried again");
+}
+
+#[test]
+fn a_pin_is_changed_and_no_login_is_with_another_than_the_token_has() {
+    let site = site();
+    let daemon = start_staged(&site);
+    kill_worker(&site, &daemon);
+    is_well(&site);
+
+    let changed = change(&site);
+    assert!(changed.status.success(), "{}", text(&changed));
+    let said = text(&changed);
+    for part in [
+        "with the PIN that is to be changed",
+        "the token has taken the next PIN",
+        "another process logged in with the next PIN",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
+    assert!(!said.contains(NEXT_PIN) && !said.contains(PIN), "{said}");
+    assert_eq!(changes(&site), 1);
+
+    // With nobody told: a successor, and a restart.
+    kill_worker(&site, &daemon);
+    is_well(&site);
+    daemon.stop();
+    let daemon = site.start();
+    is_well(&site);
+    let again = change(&site);
+    assert!(again.status.success(), "{}", text(&again));
+    assert!(text(&again).contains("the token has it already"));
+    assert_eq!(changes(&site), 1);
+
+    // The next PIN becomes the PIN.
+    site.write_pin(NEXT_PIN);
+    site.configure_faulty("");
+    daemon.signal(Signal::SIGHUP);
+    until("the change is forgotten", || {
+        let record = site.path("state/pin-refused.next");
+        (!record.exists()).then_some(())
+    });
+    daemon.stop();
+    let daemon = site.start();
+    is_well(&site);
+
+    // And is changed once more, by the same files.
+    write_next(&site, PIN);
+    stage(&site, &daemon);
+    let back = change(&site);
+    assert!(back.status.success(), "{}", text(&back));
+    kill_worker(&site, &daemon);
+    is_well(&site);
+    daemon.stop();
+}
+
+#[test]
+fn a_reload_after_the_change_replaces_the_worker_that_logged_in_before() {
+    let site = site();
+    let daemon = start_staged(&site);
+    assert!(change(&site).status.success());
+    let generation = site.token()["worker_generation"].as_u64().unwrap();
+    daemon.signal(Signal::SIGHUP);
+    until_serving(&site, generation + 1);
+    is_well(&site);
+    daemon.stop();
+}
+
+#[test]
+fn a_pin_that_custodyd_has_not_taken_in_is_not_changed_to() {
+    let site = site();
+    let daemon = site.start();
+    site.furnish(CONTENT);
+    for (named, said) in [(false, "none is configured"), (true, "not taken it in yet")] {
+        if named {
+            name_next(&site);
+            // What tries the token beside the daemon does not take it in for it.
+            let mut doctor = Command::new(command("custodyd"));
+            doctor.args(["hsm", "doctor"]);
+            let doctor = doctor.arg(site.path("custodyd.toml")).output().unwrap();
+            assert!(doctor.status.success(), "{}", text(&doctor));
+        }
+        let logins = site.logins();
+        let refused = change(&site);
+        assert_eq!(refused.status.code(), UNFIT);
+        assert!(text(&refused).contains(said), "{}", text(&refused));
+        assert_eq!((changes(&site), site.logins()), (0, logins));
+    }
+    // One that cannot be read is not taken in.
+    fs::set_permissions(site.path("next-pin"), fs::Permissions::from_mode(0o644)).unwrap();
+    daemon.signal(Signal::SIGHUP);
+    until("it is complained about", || {
+        site.log().contains("cannot be prepared").then_some(())
+    });
+    assert!(!site.path("state/pin-refused.next").exists());
+    is_well(&site);
+    daemon.stop();
+}
+
+#[test]
+fn a_change_that_the_token_refuses_leaves_the_pin_as_it_was() {
+    let site = site();
+    let daemon = start_staged(&site);
+    site.fault(answering("C_SetPIN", "CKR_PIN_LEN_RANGE"));
+    let refused = change(&site);
+    assert_eq!(refused.status.code(), UNFIT);
+    assert!(text(&refused).contains("the token has the PIN that it had"));
+    assert_eq!(changes(&site), 1);
+    kill_worker(&site, &daemon);
+    daemon.stop();
+    let daemon = site.start();
+    is_well(&site);
+    site.mend();
+    assert!(change(&site).status.success());
+    kill_worker(&site, &daemon);
+    is_well(&site);
+    daemon.stop();
+}
+
+#[test]
+fn a_change_that_is_cut_off_before_the_token_acts_costs_one_try() {
+    let site = site();
+    let daemon = start_staged(&site);
+    site.fault(Fault {
+        function: "C_SetPIN".to_owned(),
+        act: Some(Act::Abort),
+        ..Fault::default()
+    });
+    let unknown = change(&site);
+    assert_eq!(unknown.status.code(), UNFIT);
+    assert!(
+        text(&unknown).contains("is not known"),
+        "{}",
+        text(&unknown)
+    );
+    assert_eq!(latched(&site), None);
+
+    site.mend();
+    let logins = site.logins();
+    kill(daemon.worker(), Signal::SIGKILL).unwrap();
+    until("the next PIN was refused", || {
+        let state = &site.token()["workers"][0]["state"];
+        (state == "failed").then_some(())
+    });
+    assert_eq!(site.logins(), logins + 1);
+    let note = latched(&site).unwrap();
+    assert!(note.contains("has the one that it had"), "{note}");
+    daemon.stop();
+    start_is_refused(&site);
+    assert_eq!(change(&site).status.code(), UNFIT);
+    assert_eq!(site.logins(), logins + 1);
+
+    // SoftHSM has noted that a wrong PIN was entered, as the operator may have seen.
+    fs::remove_file(site.path("state/pin-refused")).unwrap();
+    let daemon = site.start();
+    assert_eq!(site.logins(), logins + 2);
+    is_well(&site);
+    assert!(change(&site).status.success());
+    kill_worker(&site, &daemon);
+    is_well(&site);
+    daemon.stop();
+}
+
+#[test]
+fn a_change_that_is_cut_off_after_the_token_acted_costs_none() {
+    let site = site();
+    let daemon = start_staged(&site);
+    site.fault(Fault {
+        after: true,
+        ..answering("C_SetPIN", "CKR_DEVICE_ERROR")
+    });
+    let unknown = change(&site);
+    assert_eq!(unknown.status.code(), UNFIT);
+    assert!(
+        text(&unknown).contains("is not known"),
+        "{}",
+        text(&unknown)
+    );
+    daemon.kill();
+
+    site.mend();
+    let logins = site.logins();
+    let daemon = site.start();
+    assert_eq!(site.logins(), logins + 1);
+    is_well(&site);
+    kill_worker(&site, &daemon);
+    assert_eq!(site.logins(), logins + 2);
+    is_well(&site);
+    assert!(change(&site).status.success());
+    assert_eq!(changes(&site), 1);
+    daemon.stop();
+}
+
+#[test]
+fn a_try_in_doubt_that_is_cut_off_is_not_followed_by_another() {
+    let site = site();
+    let daemon = start_staged(&site);
+    site.fault(Fault {
+        after: true,
+        ..answering("C_SetPIN", "CKR_DEVICE_ERROR")
+    });
+    assert_eq!(change(&site).status.code(), UNFIT);
+    daemon.kill();
+    site.fault(Fault {
+        function: "C_Login".to_owned(),
+        act: Some(Act::Abort),
+        ..Fault::default()
+    });
+    let logins = site.logins();
+    for expected in [UNFIT, REFUSED] {
+        let mut start = site.custodyd("run");
+        let start = start.arg("--no-wait").output().unwrap();
+        assert_eq!(start.status.code(), expected, "{}", text(&start));
+        assert_eq!(site.logins(), logins + 1);
+    }
+    let note = latched(&site).unwrap();
+    assert!(note.contains("is not known"), "{note}");
+    start_is_refused(&site);
+
+    // As the note says.
+    site.write_pin(NEXT_PIN);
+    site.configure_faulty("");
+    fs::remove_file(site.path("state/pin-refused")).unwrap();
+    let daemon = site.start();
+    assert_eq!(site.logins(), logins + 2);
+    is_well(&site);
+    daemon.stop();
+}
+
+#[test]
+fn of_several_tokens_the_one_that_is_named_changes_its_pin() {
+    let pair = Pair::new("");
+    let site = &pair.site;
+    write_next(site, NEXT_PIN);
+    pair.configure(&format!(
+        "next-pin = {{ file = {:?} }}\n",
+        site.path("next-pin")
+    ));
+    let daemon = site.start();
+    site.furnish(CONTENT);
+    let counts = |which| pair.counts(which).calls(Function::C_SetPIN);
+    let run = |more: &[&str]| {
+        let mut change = Command::new(command("custodyd"));
+        change.args(["hsm", "change-pin"]).args(more);
+        change.arg(site.path("custodyd.toml")).output().unwrap()
+    };
+    for wrong in [&[][..], &["--token", "third"]] {
+        let output = run(wrong);
+        assert_eq!(output.status.code(), Some(2), "{}", text(&output));
+    }
+    let output = run(&["--token", Which::Second.label()]);
+    assert!(output.status.success(), "{}", text(&output));
+    assert_eq!((counts(Which::First), counts(Which::Second)), (0, 1));
+    daemon.stop();
+    let daemon = site.start();
+    until("both tokens serve", || {
+        let serves = |which| pair.token(which)["workers"][0]["state"] == "serving";
+        (serves(Which::First) && serves(Which::Second)).then_some(())
+    });
+    is_well(site);
+    daemon.stop();
+}
+
+#[test]
+fn nobody_logs_in_while_the_pin_is_being_changed() {
+    let site = site();
+    let daemon = start_staged(&site);
+    let generation = site.token()["worker_generation"].as_u64().unwrap();
+    site.fault(Fault {
+        function: "C_SetPIN".to_owned(),
+        delay: Some(faulty_pkcs11::Delay::Fixed(1500)),
+        ..Fault::default()
+    });
+    std::thread::scope(|scope| {
+        let changed = scope.spawn(|| change(&site));
+        until("the token is told to", || {
+            (changes(&site) == 1).then_some(())
+        });
+        kill(daemon.worker(), Signal::SIGKILL).unwrap();
+        let changed = changed.join().unwrap();
+        assert!(changed.status.success(), "{}", text(&changed));
+    });
+    until_serving(&site, generation + 1);
+    is_well(&site);
+    daemon.stop();
+}
