@@ -96,10 +96,16 @@ test-tokens: ## Run the tests about tokens on Kryoptic, and see what is not supp
 # Benches unwind whatever the profile says, and so must what is built beside them: the module
 # that misbehaves would be built in both ways, into one file.
 .PHONY: bench
-bench: ## Measure: the token alone, an empty call, a fetch
+bench: ## Measure: the token alone, an empty call, a fetch; fetches while the token is in trouble
 	@scripts/setup cargo cc softhsm
 	$(CARGO) build --locked --release --bin custodyd --bin custodyctl
-	CARGO_PROFILE_RELEASE_PANIC=unwind $(CARGO) bench --locked -p softhsm-tests --bench fetch
+	CARGO_PROFILE_RELEASE_PANIC=unwind $(CARGO) bench --locked -p softhsm-tests --bench fetch --bench recovery
+
+.PHONY: bench-recovery
+bench-recovery: ## Measure fetches while the token is in trouble, and how long until all is well: a minute
+	@scripts/setup cargo cc softhsm
+	$(CARGO) build --locked --release --bin custodyd --bin custodyctl
+	CARGO_PROFILE_RELEASE_PANIC=unwind $(CARGO) bench --locked -p softhsm-tests --bench recovery
 
 .PHONY: lint
 lint: ## Check formatting, lints, documentation, licences, examples and scripts
