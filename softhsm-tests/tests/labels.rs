@@ -67,6 +67,7 @@ fn what_is_said_is_set_changed_recorded_and_survives_a_crash() {
         changes,
         [
             json!({"change": "create-group", "group": "web", "master_keys": keys, "holders": holders,
+                   "keeping": "in-token",
                    "business_group": "payments", "environment": "test",
                    "labels": {"team": "edge", "tier": "1"}}),
             json!({"change": "put-secret", "group": "web", "secret": "key", "version": 1,
