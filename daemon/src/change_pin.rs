@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use custody::holder::TokenId;
 use hsm::doctor::Outcome;
 
 use crate::{
@@ -27,11 +26,9 @@ pub(crate) struct Options {
     json: bool,
 }
 
-/// A token whose PIN could not be meant.
+/// Why no PIN was changed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    #[error("no token of the configuration has the label or serial number {0:?}")]
-    NoToken(String),
     #[error("the configuration has several tokens: say which by --token")]
     SeveralTokens,
     #[error("the token is not known to have the next PIN")]
@@ -62,15 +59,10 @@ pub(crate) fn change_pin(options: &Options) -> Result<(), Failure> {
     }
 }
 
-fn chosen(config: &Config, name: Option<&str>) -> Result<hsm::Settings, Error> {
-    let is_meant = |settings: &hsm::Settings| {
-        let id = TokenId::new(settings.token.label(), settings.token.serial());
-        name.is_none_or(|name| id.is_called(name))
-    };
-    let mut meant = config.workers().filter(is_meant);
-    match (meant.next(), meant.next(), name) {
-        (Some(settings), None, _) => Ok(settings),
-        (None, _, Some(name)) => Err(Error::NoToken(name.to_owned())),
-        _ => Err(Error::SeveralTokens),
+fn chosen(config: &Config, name: Option<&str>) -> Result<hsm::Settings, Failure> {
+    match (name, config.tokens.len()) {
+        (Some(name), _) => Ok(config.worker(config.place_of(name)?)),
+        (None, 1) => Ok(config.worker(0)),
+        (None, _) => Err(Error::SeveralTokens.into()),
     }
 }

@@ -19,7 +19,7 @@ mod raw;
 mod token;
 
 use raw::Raw;
-pub(crate) use token::{Token, Worker};
+pub(crate) use token::{Token, Unnamed, Worker, one_called};
 
 /// A configuration that makes sense. [`read`] is its only maker.
 #[derive(Clone, Debug)]

@@ -41,9 +41,7 @@ pub(crate) fn doctor(options: &Options) -> Result<(), Failure> {
     harden::shield();
     let config = config::read(&options.config)?;
     let nth = match &options.token {
-        Some(name) => config
-            .token_called(name)
-            .ok_or_else(|| Failure::NoToken(name.clone()))?,
+        Some(name) => config.place_of(name)?,
         None => 0,
     };
     let report = examine(&config, nth, options.ask_pin);

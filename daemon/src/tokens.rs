@@ -10,6 +10,8 @@ use hsm::{Meters, Unopened};
 use tokio::{sync::watch, task::JoinSet};
 use zeroize::Zeroizing;
 
+use crate::config::{Unnamed, one_called};
+
 mod seek;
 
 /// The tokens of the configuration, in its order.
@@ -42,15 +44,6 @@ pub(crate) enum Presence {
     Here(hsm::Client),
 }
 
-/// A name that is that of no token, or of several.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Unnamed {
-    #[error("no token of the configuration has that label or serial number: there is {0}")]
-    None(String),
-    #[error("several tokens have that label: say the serial number")]
-    Several,
-}
-
 impl Tokens {
     /// What is counted of all of them.
     pub(crate) fn meters(&self) -> &Meters {
@@ -70,15 +63,8 @@ impl Tokens {
 
     /// The one of that label or serial number.
     pub(crate) fn named(&self, name: &str) -> Result<TokenId, Unnamed> {
-        let mut named = self.all.iter().filter(|token| token.id.is_called(name));
-        match (named.next(), named.next()) {
-            (Some(token), None) => Ok(token.id.clone()),
-            (Some(_), Some(_)) => Err(Unnamed::Several),
-            (None, _) => {
-                let all: Vec<_> = self.all.iter().map(|token| token.id.to_string()).collect();
-                Err(Unnamed::None(all.join(", ")))
-            }
-        }
+        let ids = self.all().map(|token| token.id.clone());
+        one_called(ids, name).map(|(_, id)| id)
     }
 
     /// The client of the token called `id`.

@@ -37,6 +37,38 @@ pub(crate) struct Worker {
     pub(crate) codes: hsm::Codes,
 }
 
+/// A name that is that of no token of the configuration, or of several.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unnamed {
+    #[error(
+        "no token of the configuration has the label or serial number {name:?}: there is {all}"
+    )]
+    None { name: String, all: String },
+    #[error("several tokens have the label {0:?}: say the serial number")]
+    Several(String),
+}
+
+/// The one of `ids` that is called so, and its place among them.
+pub(crate) fn one_called(
+    ids: impl Iterator<Item = TokenId>,
+    name: &str,
+) -> Result<(usize, TokenId), Unnamed> {
+    let ids: Vec<_> = ids.collect();
+    let mut called = ids.iter().enumerate().filter(|(_, id)| id.is_called(name));
+    match (called.next(), called.next()) {
+        (Some((nth, id)), None) => Ok((nth, id.clone())),
+        (Some(_), Some(_)) => Err(Unnamed::Several(name.to_owned())),
+        (None, _) => Err(Unnamed::None {
+            name: name.to_owned(),
+            all: ids
+                .iter()
+                .map(TokenId::to_string)
+                .collect::<Vec<_>>()
+                .join(", "),
+        }),
+    }
+}
+
 impl Worker {
     /// A PIN that can be had once is had at the start.
     fn pin_may_become(&self, other: &Self) -> bool {
@@ -86,17 +118,10 @@ impl Config {
     }
 
     /// The place of the one token of that label or serial number.
-    pub(crate) fn token_called(&self, name: &str) -> Option<usize> {
-        let is_called = |token: &Token| {
-            let selector = &token.selector;
-            TokenId::new(selector.label(), selector.serial()).is_called(name)
-        };
-        let called = self.tokens.iter().enumerate();
-        let mut called = called.filter(|(_, token)| is_called(token));
-        match (called.next(), called.next()) {
-            (Some((nth, _)), None) => Some(nth),
-            _ => None,
-        }
+    pub(crate) fn place_of(&self, name: &str) -> Result<usize, Unnamed> {
+        let selectors = self.tokens.iter().map(|token| &token.selector);
+        let ids = selectors.map(|selector| TokenId::new(selector.label(), selector.serial()));
+        one_called(ids, name).map(|(nth, _)| nth)
     }
 
     /// The note that a token refused its PIN, which says nothing of another's.

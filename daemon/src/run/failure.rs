@@ -87,8 +87,8 @@ pub(crate) enum Failure {
     Custodian(#[source] Box<crate::custodian::Error>),
     #[error("the token, or what is around it, is not to be used as it is")]
     Unfit,
-    #[error("the configuration has no token called {0:?}, or several: say the serial number")]
-    NoToken(String),
+    #[error(transparent)]
+    Unnamed(#[from] config::Unnamed),
     #[error("no token was enrolled")]
     Enroll(#[from] enroll::Error),
     #[error("the PIN was not changed")]
@@ -106,7 +106,7 @@ impl Failure {
             Self::Archive { source, .. } if source.is_of_content() => 65,
             Self::Enroll(enroll::Error::NoModule) => 2,
             Self::ChangePin(change_pin::Error::NotChanged) => 69,
-            Self::ChangePin(_) => 2,
+            Self::ChangePin(change_pin::Error::SeveralTokens) | Self::Unnamed(_) => 2,
             Self::Hsm(_) | Self::SoftHsm(_) | Self::Unfit => 69,
             Self::Enroll(enroll::Error::NoToken(_) | enroll::Error::SeveralTokens(_)) => 69,
             Self::HelperLost => 70,
@@ -123,7 +123,6 @@ impl Failure {
             | Self::NotDevelopment(_)
             | Self::Appointment(_)
             | Self::Change(_)
-            | Self::NoToken(_)
             | Self::Enroll(enroll::Error::Toml(..))
             | Self::Names(_) => 78,
             _ => 1,
