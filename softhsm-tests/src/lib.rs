@@ -38,6 +38,7 @@ pub mod intruder;
 pub mod kind;
 pub mod load;
 pub mod machine;
+pub mod many;
 pub mod memory;
 pub mod pair;
 pub mod pki;

@@ -17,6 +17,7 @@ use softhsm_tests::{
     Site,
     intruder::STRANGER,
     load::{fetch, put, runtime},
+    many::name,
     skip::is_root,
     text, until,
 };
@@ -26,10 +27,6 @@ const CONNECTIONS: usize = 8;
 
 /// The places in the line of which one caller has half.
 const PLACES: usize = 64;
-
-fn name(number: usize) -> String {
-    format!("s{number}")
-}
 
 /// How many deliveries wait for their turn.
 fn waiting(site: &Site) -> usize {

@@ -2,7 +2,7 @@
 //! same, and none encrypts more often than it may.
 #![allow(clippy::unwrap_used, reason = "a test says so by failing")]
 
-use serde_json::{Value, json};
+use serde_json::json;
 use softhsm_tests::{
     Site,
     fault::answering,
@@ -22,22 +22,6 @@ fn limits() -> String {
         "[limits]\nconnections-per-uid = 1024\nrequests-per-second = 1000000\n\
          burst = 1000000\nkey-invocations = {BOUND}\n"
     )
-}
-
-fn keys(site: &Site) -> Vec<Value> {
-    let group = site.ctl_json(&["group", "show", "web"]);
-    group["master_keys"].as_array().unwrap().clone()
-}
-
-/// Of the changes that were made, those called `change`.
-fn changes(site: &Site, change: &str) -> Vec<Value> {
-    let settled: Vec<_> = site.entries("commit");
-    let settled: Vec<_> = settled.iter().map(|entry| &entry["number"]).collect();
-    let prepared = site.entries("prepare").into_iter();
-    prepared
-        .filter(|entry| entry["change"]["change"] == change)
-        .filter(|entry| settled.contains(&&entry["number"]))
-        .collect()
 }
 
 /// A group `web` with a secret `key` of which one version is kept.
@@ -66,19 +50,19 @@ fn a_key_is_replaced_before_it_has_encrypted_as_often_as_it_may() {
             assert_eq!(found, content.as_bytes());
         }
     });
-    let keys = keys(&site);
+    let keys = site.master_keys();
     assert!(keys.len() >= 3, "{keys:#?}");
     for key in &keys {
         assert!(key["invocations"].as_u64().unwrap() <= BOUND, "{key:#?}");
     }
     // By the daemon itself, each time.
-    let rotations = changes(&site, "rotate-group");
+    let rotations = site.changes_made("rotate-group");
     assert_eq!(rotations.len(), keys.len() - 1);
     assert!(rotations.iter().all(|entry| entry["operator"].is_null()));
     // Each wrap was on record before it was made, as part of what a key may do.
     for key in &keys {
         let id = &key["id"];
-        let puts = changes(&site, "put-secret");
+        let puts = site.changes_made("put-secret");
         let puts = puts
             .iter()
             .filter(|entry| entry["change"]["master_key"] == *id);
@@ -111,12 +95,12 @@ fn a_key_that_cannot_be_replaced_encrypts_no_more_and_goes_on_revealing() {
     assert_eq!(refused.status.code(), UNAVAILABLE, "{}", text(&refused));
     let said = text(&refused);
     assert!(said.contains("has encrypted as often as it may"), "{said}");
-    let [key] = &keys(&site)[..] else {
+    let [key] = &site.master_keys()[..] else {
         panic!("another was made");
     };
     assert_eq!(key["invocations"], json!(BOUND));
     // The canary and the first content are of it.
-    let wraps = changes(&site, "put-secret").len() + 1;
+    let wraps = site.changes_made("put-secret").len() + 1;
     assert_eq!(u64::try_from(wraps).unwrap(), BOUND / PER_WRAP);
     assert_eq!(site.fetch("web/key").stdout, last.as_bytes());
 
@@ -127,7 +111,7 @@ fn a_key_that_cannot_be_replaced_encrypts_no_more_and_goes_on_revealing() {
             .success()
             .then_some(())
     });
-    assert_eq!(keys(&site).len(), 2);
+    assert_eq!(site.master_keys().len(), 2);
     assert_eq!(site.fetch("web/key").stdout, b"at last");
     daemon.stop_unharmed();
 }
@@ -138,7 +122,7 @@ fn what_was_on_record_is_used_up_by_a_restart() {
     site.configure(&limits());
     let daemon = site.start();
     furnish(&site);
-    let reserved = || keys(&site)[0]["invocations"].as_u64().unwrap();
+    let reserved = || site.master_keys()[0]["invocations"].as_u64().unwrap();
     let before = reserved();
     daemon.kill();
     let daemon = site.start();

@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "a test says so by failing")]
 
 use std::{
-    collections::BTreeMap,
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
@@ -15,54 +14,15 @@ use softhsm_tests::{
     daemon::Daemon,
     fault::answering,
     load::{fetch, put, random_time, rounds, runtime},
+    many::{content, limits, name},
     text, until,
 };
 
 const CONFLICT: Option<i32> = Some(5);
 
-fn name(number: usize) -> String {
-    format!("s{number}")
-}
-
-fn content(number: usize) -> Vec<u8> {
-    format!("content of {number}").into_bytes()
-}
-
-/// A site where the token may be busy with moves for `share` percent of the time.
-fn site(share: u32) -> Site {
-    let site = Site::new();
-    site.configure(&limits(share));
-    site
-}
-
-fn limits(share: u32) -> String {
-    format!(
-        "[limits]\nconnections-per-uid = 1024\nrequests-per-second = 1000000\n\
-         burst = 1000000\nrewrap-share = {share}\n"
-    )
-}
-
-/// Puts so many secrets into `web`, all granted to whoever runs the test.
-fn furnish(site: &Site, secrets: usize) {
-    site.furnish(b"content");
-    runtime().block_on(async {
-        let manager = site.manager().await;
-        for number in 0..secrets {
-            put(&manager, &name(number), &content(number))
-                .await
-                .unwrap();
-        }
-    });
-}
-
-fn keys(site: &Site) -> Vec<Value> {
-    let group = site.ctl_json(&["group", "show", "web"]);
-    group["master_keys"].as_array().unwrap().clone()
-}
-
 /// How many versions the first master key of `web` wraps, and whether that is said to be over.
 fn left(site: &Site) -> (u64, bool) {
-    let first = keys(site).swap_remove(0);
+    let first = site.master_keys().swap_remove(0);
     (
         first["wraps"].as_u64().unwrap(),
         first["emptied"].is_string(),
@@ -74,36 +34,6 @@ fn is_emptied(site: &Site) {
         left(site).1.then_some(())
     });
     assert_eq!(left(site).0, 0);
-}
-
-/// All of these are delivered as they were written.
-fn all_open(site: &Site, secrets: usize) {
-    runtime().block_on(async {
-        let provider = site.provider().await;
-        for number in 0..secrets {
-            let (found, _) = fetch(&provider, &name(number)).await.unwrap();
-            assert_eq!(found, content(number), "{number}");
-        }
-    });
-}
-
-/// How often each version was moved, by the journal.
-fn moves(site: &Site) -> BTreeMap<(String, u64), usize> {
-    let mut moves = BTreeMap::new();
-    let settled: Vec<_> = site.entries("commit");
-    let settled: Vec<_> = settled.iter().map(|entry| &entry["number"]).collect();
-    for entry in site.entries("prepare") {
-        if entry["change"]["change"] != "rewrap" || !settled.contains(&&entry["number"]) {
-            continue;
-        }
-        for (secret, numbers) in entry["change"]["versions"].as_object().unwrap() {
-            for number in numbers.as_array().unwrap() {
-                let version = (secret.clone(), number.as_u64().unwrap());
-                *moves.entry(version).or_default() += 1;
-            }
-        }
-    }
-    moves
 }
 
 /// What the journal says of the master keys, in order.
@@ -118,18 +48,12 @@ fn fates(site: &Site) -> Vec<Value> {
     of_keys.collect()
 }
 
-fn verified(site: &Site, daemon: Daemon<'_>) {
-    daemon.stop();
-    let verified = site.verify_journal();
-    assert!(verified.status.success(), "{}", text(&verified));
-}
-
 #[test]
 fn a_rotation_moves_everything_while_services_fetch_and_operators_write() {
     const SECRETS: usize = 150;
-    let site = site(50);
+    let site = Site::moving(50);
     let daemon = site.start();
-    furnish(&site, SECRETS);
+    site.furnish_many(SECRETS);
     let old = site.gmk("web");
     let is_over = AtomicBool::new(false);
     runtime().block_on(async {
@@ -194,21 +118,25 @@ fn a_rotation_moves_everything_while_services_fetch_and_operators_write() {
     assert_eq!(left(&site), (0, true));
     let wraps = format!("SELECT count(*) FROM wrap WHERE lower(hex(gmk)) = '{old}'");
     assert_eq!(site.sqlite(&wraps).trim(), "0");
-    let states: Vec<_> = keys(&site).iter().map(|key| key["state"].clone()).collect();
+    let states: Vec<_> = site
+        .master_keys()
+        .iter()
+        .map(|key| key["state"].clone())
+        .collect();
     assert_eq!(states, ["deactivated", "active"]);
-    all_open(&site, SECRETS);
-    let moves = moves(&site);
+    site.all_open(SECRETS);
+    let moves = site.times_changed("rewrap");
     assert!(moves.len() > SECRETS && moves.values().all(|times| *times == 1));
     assert_eq!(fates(&site), ["rotated", "emptied"]);
-    verified(&site, daemon);
+    daemon.stop_verified();
 }
 
 #[test]
 fn a_rotation_that_is_killed_goes_on_where_it_was() {
     const SECRETS: usize = 200;
-    let site = site(10);
+    let site = Site::moving(10);
     let daemon = site.start();
-    furnish(&site, SECRETS);
+    site.furnish_many(SECRETS);
     site.ctl(&["group", "rotate", "web"]);
     let mut daemon = daemon;
     for _ in 0..rounds(3) {
@@ -225,12 +153,12 @@ fn a_rotation_that_is_killed_goes_on_where_it_was() {
     site.configure(&limits(100));
     let daemon = site.start();
     is_emptied(&site);
-    all_open(&site, SECRETS);
-    let moves = moves(&site);
+    site.all_open(SECRETS);
+    let moves = site.times_changed("rewrap");
     // Those, and the one that every site has.
     assert_eq!(moves.len(), SECRETS + 1);
     assert!(moves.values().all(|times| *times == 1), "{moves:?}");
-    verified(&site, daemon);
+    daemon.stop_verified();
 }
 
 /// Whether the token has a key of that name.
@@ -240,9 +168,9 @@ fn has_key(site: &Site, id: &str) -> bool {
 
 #[test]
 fn a_key_is_destroyed_in_the_token_when_it_is_empty_and_its_time_has_come() {
-    let site = site(100);
+    let site = Site::moving(100);
     let daemon = site.start();
-    furnish(&site, 3);
+    site.furnish_many(3);
     let old = site.gmk("web");
     let destroy = |how: &[&str]| {
         let destroy = ["group", "destroy-key", "web", "1", "--yes"];
@@ -260,24 +188,24 @@ fn a_key_is_destroyed_in_the_token_when_it_is_empty_and_its_time_has_come() {
 
     // It can be spared, and is, although the daemon stops and starts.
     assert!(destroy(&[]).status.success());
-    assert!(keys(&site)[0]["doom"].is_string());
+    assert!(site.master_keys()[0]["doom"].is_string());
     daemon.stop();
     let daemon = site.start();
     site.ctl(&["group", "spare-key", "web", "1"]);
-    assert!(keys(&site)[0]["doom"].is_null());
+    assert!(site.master_keys()[0]["doom"].is_null());
     assert!(has_key(&site, &old));
 
     assert!(destroy(&["--now"]).status.success());
     until("the key is gone from the token", || {
         (!has_key(&site, &old)).then_some(())
     });
-    assert_eq!(keys(&site)[0]["state"], "destroyed");
+    assert_eq!(site.master_keys()[0]["state"], "destroyed");
     assert_eq!(destroy(&["--now"]).status.code(), CONFLICT);
     let spared = site.try_ctl(&["group", "spare-key", "web", "1"]);
     assert_eq!(spared.status.code(), CONFLICT);
-    let last = keys(&site)[1]["id"].as_str().unwrap().to_owned();
+    let last = site.master_keys()[1]["id"].as_str().unwrap().to_owned();
     assert!(has_key(&site, &last) && has_key(&site, &site.system_gmk()));
-    all_open(&site, 3);
+    site.all_open(3);
     assert_eq!(
         fates(&site),
         [
@@ -293,9 +221,9 @@ fn a_key_is_destroyed_in_the_token_when_it_is_empty_and_its_time_has_come() {
     // Nobody misses it.
     daemon.stop();
     let daemon = site.start();
-    all_open(&site, 3);
+    site.all_open(3);
     assert!(!site.log().contains("is refused"), "{}", site.log());
-    verified(&site, daemon);
+    daemon.stop_verified();
 }
 
 /// A daemon whose token has just refused to destroy the first master key of `web`, which is on
@@ -304,13 +232,13 @@ fn undestroyed(site: &Site) -> (Daemon<'_>, String) {
     site.configure_faulty("");
     assert!(site.init().output().unwrap().status.success());
     let daemon = site.start();
-    furnish(site, 1);
+    site.furnish_many(1);
     let old = site.gmk("web");
     site.ctl(&["group", "rotate", "web", "--wait"]);
     site.fault(answering("C_DestroyObject", "CKR_FUNCTION_FAILED"));
     site.ctl(&["group", "destroy-key", "web", "1", "--yes", "--now"]);
     until("the key is on record as destroyed", || {
-        (keys(site)[0]["state"] == "destroyed").then_some(())
+        (site.master_keys()[0]["state"] == "destroyed").then_some(())
     });
     until("the token has refused to destroy it", || {
         site.log().contains("C_DestroyObject").then_some(())
@@ -323,7 +251,7 @@ fn is_gone(site: &Site, key: &str) {
     until("the key is gone from the token", || {
         (!has_key(site, key)).then_some(())
     });
-    all_open(site, 1);
+    site.all_open(1);
 }
 
 #[test]
@@ -334,7 +262,7 @@ fn a_key_that_a_crash_left_in_the_token_goes_at_the_next_start() {
     site.mend();
     let daemon = site.start();
     is_gone(&site, &old);
-    verified(&site, daemon);
+    daemon.stop_verified();
 }
 
 #[test]
@@ -343,7 +271,7 @@ fn a_key_that_the_token_would_not_destroy_goes_when_it_does() {
     let (daemon, old) = undestroyed(&site);
     site.mend();
     is_gone(&site, &old);
-    verified(&site, daemon);
+    daemon.stop_verified();
 }
 
 #[test]
@@ -351,12 +279,12 @@ fn an_outage_interrupts_the_moves_and_loses_nothing() {
     const SECRETS: usize = 40;
     let site = Site::faulty(&limits(5));
     let daemon = site.start();
-    furnish(&site, SECRETS);
+    site.furnish_many(SECRETS);
     site.fault(answering("C_Encrypt", "CKR_DEVICE_ERROR"));
     // A key is made and proven by encrypting, so that a rotation fails, and changes nothing.
     let failed = site.try_ctl(&["group", "rotate", "web"]);
     assert!(!failed.status.success());
-    assert_eq!(keys(&site).len(), 1);
+    assert_eq!(site.master_keys().len(), 1);
     site.mend();
     until("a key can be made", || {
         let rotated = site.try_ctl(&["group", "rotate", "web"]);
@@ -368,13 +296,13 @@ fn an_outage_interrupts_the_moves_and_loses_nothing() {
     assert!(wraps > 0 && !is_emptied_already, "{wraps}");
     site.mend();
     is_emptied(&site);
-    all_open(&site, SECRETS);
-    verified(&site, daemon);
+    site.all_open(SECRETS);
+    daemon.stop_verified();
 }
 
 #[test]
 fn a_group_whose_new_key_is_gone_does_not_keep_others_from_being_moved() {
-    let site = site(1);
+    let site = Site::moving(1);
     let daemon = site.start();
     site.ctl(&["group", "create", "aaa"]);
     for number in 0..100 {
@@ -384,7 +312,7 @@ fn a_group_whose_new_key_is_gone_does_not_keep_others_from_being_moved() {
                 .success()
         );
     }
-    furnish(&site, 3);
+    site.furnish_many(3);
     site.ctl(&["group", "rotate", "aaa"]);
     let of_aaa = || site.ctl_json(&["group", "show", "aaa"])["master_keys"].clone();
     let lost = of_aaa()[1]["id"].as_str().unwrap().to_owned();
@@ -395,26 +323,26 @@ fn a_group_whose_new_key_is_gone_does_not_keep_others_from_being_moved() {
     assert!(of_aaa()[0]["wraps"].as_u64().unwrap() > 0);
     site.ctl(&["group", "rotate", "web"]);
     is_emptied(&site);
-    all_open(&site, 3);
+    site.all_open(3);
     // What could not be moved is where it was.
     assert!(of_aaa()[0]["emptied"].is_null());
     assert!(of_aaa()[0]["wraps"].as_u64().unwrap() > 0);
-    verified(&site, daemon);
+    daemon.stop_verified();
 }
 
 #[test]
 fn a_compromise_is_on_record_and_says_who_is_to_be_told() {
-    let site = site(100);
+    let site = Site::moving(100);
     let daemon = site.start();
-    furnish(&site, 2);
-    all_open(&site, 2);
+    site.furnish_many(2);
+    site.all_open(2);
     let rotated = site.ctl_json(&["group", "rotate", "web", "--compromised", "--wait"]);
     let told = rotated["exposure"]["consumers"].as_array().unwrap();
     assert_eq!(told.len(), 2, "{rotated}");
-    assert_eq!(keys(&site)[0]["state"], "compromised");
+    assert_eq!(site.master_keys()[0]["state"], "compromised");
     let rotation = site.entries("prepare").into_iter();
     let mut rotation = rotation.filter(|entry| entry["change"]["change"] == "rotate-group");
     assert_eq!(rotation.next().unwrap()["change"]["compromised"], true);
-    all_open(&site, 2);
-    verified(&site, daemon);
+    site.all_open(2);
+    daemon.stop_verified();
 }

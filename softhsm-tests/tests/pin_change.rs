@@ -107,6 +107,20 @@ fn is_well(site: &Site) {
     assert_eq!(fetched.stdout, CONTENT, "{}", text(&fetched));
 }
 
+/// A worker that has to log in serves.
+fn logs_in_and_is_well(site: &Site, daemon: Daemon<'_>) {
+    kill_worker(site, &daemon);
+    is_well(site);
+    daemon.stop();
+}
+
+fn nobody_knows_what_became_of_a_change(site: &Site) {
+    let unknown = change(site);
+    assert_eq!(unknown.status.code(), UNFIT);
+    let said = text(&unknown);
+    assert!(said.contains("is not known"), "{said}");
+}
+
 /// A start is refused, and nobody logs in.
 fn start_is_refused(site: &Site) {
     let before = site.logins();
@@ -136,9 +150,7 @@ fn a_pin_is_changed_and_no_login_is_with_another_than_the_token_has() {
     assert_eq!(changes(&site), 1);
 
     // With nobody told: a successor, and a restart.
-    kill_worker(&site, &daemon);
-    is_well(&site);
-    daemon.stop();
+    logs_in_and_is_well(&site, daemon);
     let daemon = site.start();
     is_well(&site);
     let again = change(&site);
@@ -163,9 +175,7 @@ fn a_pin_is_changed_and_no_login_is_with_another_than_the_token_has() {
     stage(&site, &daemon);
     let back = change(&site);
     assert!(back.status.success(), "{}", text(&back));
-    kill_worker(&site, &daemon);
-    is_well(&site);
-    daemon.stop();
+    logs_in_and_is_well(&site, daemon);
 }
 
 #[test]
@@ -226,9 +236,7 @@ fn a_change_that_the_token_refuses_leaves_the_pin_as_it_was() {
     is_well(&site);
     site.mend();
     assert!(change(&site).status.success());
-    kill_worker(&site, &daemon);
-    is_well(&site);
-    daemon.stop();
+    logs_in_and_is_well(&site, daemon);
 }
 
 #[test]
@@ -240,13 +248,7 @@ fn a_change_that_is_cut_off_before_the_token_acts_costs_one_try() {
         act: Some(Act::Abort),
         ..Fault::default()
     });
-    let unknown = change(&site);
-    assert_eq!(unknown.status.code(), UNFIT);
-    assert!(
-        text(&unknown).contains("is not known"),
-        "{}",
-        text(&unknown)
-    );
+    nobody_knows_what_became_of_a_change(&site);
     assert_eq!(latched(&site), None);
 
     site.mend();
@@ -270,9 +272,7 @@ fn a_change_that_is_cut_off_before_the_token_acts_costs_one_try() {
     assert_eq!(site.logins(), logins + 2);
     is_well(&site);
     assert!(change(&site).status.success());
-    kill_worker(&site, &daemon);
-    is_well(&site);
-    daemon.stop();
+    logs_in_and_is_well(&site, daemon);
 }
 
 #[test]
@@ -283,13 +283,7 @@ fn a_change_that_is_cut_off_after_the_token_acted_costs_none() {
         after: true,
         ..answering("C_SetPIN", "CKR_DEVICE_ERROR")
     });
-    let unknown = change(&site);
-    assert_eq!(unknown.status.code(), UNFIT);
-    assert!(
-        text(&unknown).contains("is not known"),
-        "{}",
-        text(&unknown)
-    );
+    nobody_knows_what_became_of_a_change(&site);
     daemon.kill();
 
     site.mend();

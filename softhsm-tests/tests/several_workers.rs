@@ -2,21 +2,16 @@
 //! is replaced.
 #![allow(clippy::unwrap_used, reason = "a test says so by failing")]
 
-use std::{
-    fs,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{fs, time::Duration};
 
+use client::{Manager, Provider};
 use faulty_pkcs11::{Delay, Fault};
 use nix::sys::signal::{Signal, kill};
 use serde_json::Value;
 use softhsm_tests::{
     Site,
-    load::{fetch, put, random_time, rounds, runtime},
+    load::{fetch, put, random_time, rounds},
+    many::{content, name, nobody_notices},
     text, until,
 };
 
@@ -58,35 +53,15 @@ fn on_record(site: &Site) -> Vec<(u64, String)> {
         .collect()
 }
 
-/// Has callers fetch and write without a pause while `meanwhile` goes on. Not one request
-/// fails.
-fn nobody_notices(site: &Site, meanwhile: impl FnOnce()) {
-    let runtime = runtime();
-    let stop = Arc::new(AtomicBool::new(false));
-    let right = Arc::new(AtomicUsize::new(0));
-    let callers: Vec<_> = (0..4)
-        .map(|caller| {
-            let (stop, right) = (Arc::clone(&stop), Arc::clone(&right));
-            let (provider, manager) =
-                runtime.block_on(async { (site.provider().await, site.manager().await) });
-            let name = format!("own-{caller}");
-            runtime.spawn(async move {
-                let own = format!("content of {caller}");
-                while !stop.load(Ordering::Relaxed) {
-                    put(&manager, &name, own.as_bytes()).await.unwrap();
-                    let (content, _) = fetch(&provider, &name).await.unwrap();
-                    assert_eq!(content, own.as_bytes());
-                    right.fetch_add(1, Ordering::Relaxed);
-                }
-            })
-        })
-        .collect();
-    meanwhile();
-    stop.store(true, Ordering::Relaxed);
-    for caller in callers {
-        runtime.block_on(caller).expect("no request failed");
-    }
-    assert!(right.load(Ordering::Relaxed) > 0);
+/// Has callers fetch and write without a pause while `meanwhile` goes on.
+fn undisturbed(site: &Site, meanwhile: impl FnOnce()) {
+    let request = |provider: Provider, manager: Manager, caller, _| async move {
+        let content = content(caller);
+        put(&manager, &name(caller), &content).await.unwrap();
+        let (found, _) = fetch(&provider, &name(caller)).await.unwrap();
+        assert_eq!(found, content);
+    };
+    nobody_notices(site, 4, request, meanwhile);
 }
 
 #[test]
@@ -96,7 +71,7 @@ fn a_worker_that_crashes_or_hangs_fails_no_request_and_is_on_record_once() {
     site.furnish(CONTENT);
     until_both_serve(&site, 2);
     let mut expected = Vec::new();
-    nobody_notices(&site, || {
+    undisturbed(&site, || {
         let mut generation = 2;
         for signal in [Signal::SIGKILL, Signal::SIGSTOP].repeat(rounds(2)) {
             for which in 0..2 {
@@ -179,7 +154,7 @@ fn a_pin_that_was_changed_is_taken_over_by_a_reload() {
     site.furnish(CONTENT);
     until_both_serve(&site, 2);
     let before = daemon.workers();
-    nobody_notices(&site, || {
+    undisturbed(&site, || {
         site.intrude(&["set-pin", NEW_PIN]);
         fs::write(site.path("pin"), NEW_PIN).unwrap();
         daemon.signal(Signal::SIGHUP);

@@ -53,11 +53,6 @@ fn total(site: &Site) -> u64 {
     site.intrude(&["total"]).as_u64().unwrap()
 }
 
-fn keys(site: &Site) -> Vec<Value> {
-    let group = site.ctl_json(&["group", "show", "web"]);
-    group["master_keys"].as_array().unwrap().clone()
-}
-
 /// Of one master key of `web`, in hexadecimal, the root key and the blob.
 fn blob(site: &Site, generation: u32) -> (String, String) {
     let of = |column| {
@@ -188,7 +183,7 @@ fn a_group_moves_out_of_the_token_and_back_and_nothing_is_left_of_what_was_destr
     let daemon = site.start();
     site.furnish(CONTENT);
     let before = total(&site);
-    assert_eq!(keys(&site)[0]["root"], Value::Null);
+    assert_eq!(site.master_keys()[0]["root"], Value::Null);
     site.ctl(&["group", "rotate", "web", "--keep-key=wrapped", "--wait"]);
     is_had(&site, "web/key");
     // As the group says from then on.
@@ -204,13 +199,17 @@ fn a_group_moves_out_of_the_token_and_back_and_nothing_is_left_of_what_was_destr
     site.ctl(&["group", "rotate", "web", "--keep-key=in-token", "--wait"]);
     is_had(&site, "web/key");
     assert_eq!(total(&site), before + 1);
-    let roots: Vec<_> = keys(&site).iter().map(|key| key["root"].clone()).collect();
+    let roots: Vec<_> = site
+        .master_keys()
+        .iter()
+        .map(|key| key["root"].clone())
+        .collect();
     let (root, doomed) = blob(&site, 2);
     assert_eq!(roots, [json!(null), json!(root), json!(root), json!(null)]);
     assert_eq!(doomed.len(), 80);
     site.ctl(&["group", "destroy-key", "web", "2", "--now", "--yes"]);
     until("the key is destroyed", || {
-        (keys(&site)[1]["state"] == "destroyed").then_some(())
+        (site.master_keys()[1]["state"] == "destroyed").then_some(())
     });
     daemon.stop();
     assert_eq!(blob(&site, 2), (root, String::new()));
@@ -322,7 +321,10 @@ fn a_root_key_that_lets_out_what_it_unwraps_is_refused() {
     daemon.stop();
     site.replace_key(&root, "custodyd root", "wraps");
     let _daemon = site.start();
-    let refused = keys(&site)[0]["refused"].as_str().unwrap().to_owned();
+    let refused = site.master_keys()[0]["refused"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     assert!(refused.contains(&root), "{refused}");
     let fetched = site.fetch("web/key");
     assert!(fetched.stdout.is_empty(), "{}", text(&fetched));
@@ -409,7 +411,7 @@ fn each_of_two_tokens_has_a_root_key_of_its_own() {
     until_serving(&pair, Second);
     furnish(&pair.site);
     assert_eq!(pair.wraps("web"), [Some(1), Some(1)]);
-    let keys = keys(&pair.site);
+    let keys = pair.site.master_keys();
     assert!(keys.iter().all(|key| key["root"].is_string()));
     assert_ne!(keys[0]["root"], keys[1]["root"]);
     for away in [First, Second] {

@@ -1,7 +1,7 @@
 //! Memory that other processes, swap and dumps do not get at.
 #![expect(
     unsafe_code,
-    reason = "no crate wraps memfd_secret, and memory that is mapped is reached by a pointer"
+    reason = "of the crates that call memfd_secret none closes its descriptor or says why it failed, and memory that is mapped is reached by a pointer"
 )]
 
 use std::{

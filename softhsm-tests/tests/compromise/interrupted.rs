@@ -4,20 +4,18 @@ use softhsm_tests::{
     Site,
     fault::answering,
     load::{random_time, rounds},
+    many::limits,
     text, until,
 };
 
-use crate::{
-    CONFLICT, all_is_other, all_open, content, furnish, is_over, left, limits, renewals, site,
-    stored, verified,
-};
+use crate::{CONFLICT, all_is_other, is_over, left, stored};
 
 #[test]
 fn a_renewal_that_is_killed_goes_on_where_it_was() {
     const SECRETS: usize = 200;
-    let site = site(10);
+    let site = Site::moving(10);
     let mut daemon = site.start();
-    furnish(&site, SECRETS, content);
+    site.furnish_many(SECRETS);
     let then = stored(&site);
     site.ctl(&["group", "rotate", "web", "--compromised"]);
     for _ in 0..rounds(3) {
@@ -37,10 +35,10 @@ fn a_renewal_that_is_killed_goes_on_where_it_was() {
     site.configure(&limits(100));
     let daemon = site.start();
     is_over(&site);
-    all_open(&site, SECRETS);
+    site.all_open(SECRETS);
     all_is_other(&site, &then);
-    assert_eq!(renewals(&site).len(), SECRETS + 1);
-    verified(&site, daemon);
+    assert_eq!(site.times_changed("renew").len(), SECRETS + 1);
+    daemon.stop_verified();
 }
 
 #[test]
@@ -48,7 +46,7 @@ fn an_outage_interrupts_a_renewal_and_loses_nothing() {
     const SECRETS: usize = 40;
     let site = Site::faulty(&limits(5));
     let daemon = site.start();
-    furnish(&site, SECRETS, content);
+    site.furnish_many(SECRETS);
     let then = stored(&site);
     site.ctl(&["group", "rotate", "web", "--compromised"]);
     site.fault(answering("C_DecryptInit", "CKR_DEVICE_ERROR"));
@@ -59,16 +57,16 @@ fn an_outage_interrupts_a_renewal_and_loses_nothing() {
     assert!(renewals > 0 && !is_over_already, "{renewals}");
     site.mend();
     is_over(&site);
-    all_open(&site, SECRETS);
+    site.all_open(SECRETS);
     all_is_other(&site, &then);
-    verified(&site, daemon);
+    daemon.stop_verified();
 }
 
 #[test]
 fn content_that_was_tampered_with_is_not_renewed_and_keeps_the_key() {
-    let site = site(1);
+    let site = Site::moving(1);
     let daemon = site.start();
-    furnish(&site, 30, content);
+    site.furnish_many(30);
     let then = stored(&site);
     site.ctl(&["group", "rotate", "web", "--compromised"]);
     daemon.kill();
@@ -88,7 +86,7 @@ fn content_that_was_tampered_with_is_not_renewed_and_keeps_the_key() {
     assert_eq!(stored(&site)["web/s9@1"].ciphertext, vec![0; 30]);
     let refused = site.try_ctl(&["group", "destroy-key", "web", "1", "--yes", "--now"]);
     assert_eq!(refused.status.code(), CONFLICT, "{}", text(&refused));
-    assert_eq!(renewals(&site).len(), 30);
-    all_open(&site, 9);
-    verified(&site, daemon);
+    assert_eq!(site.times_changed("renew").len(), 30);
+    site.all_open(9);
+    daemon.stop_verified();
 }

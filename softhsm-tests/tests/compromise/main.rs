@@ -13,12 +13,10 @@ use std::{
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use custody::envelope::Context;
-use serde_json::Value;
 use softhsm_tests::{
     Site,
-    daemon::Daemon,
     load::{fetch, put, runtime},
-    text,
+    many::name,
     token::version_id,
     until,
 };
@@ -29,51 +27,6 @@ mod told;
 
 const NOT_FOUND: Option<i32> = Some(4);
 const CONFLICT: Option<i32> = Some(5);
-
-fn name(number: usize) -> String {
-    format!("s{number}")
-}
-
-fn content(number: usize) -> Vec<u8> {
-    format!("content of {number}").into_bytes()
-}
-
-fn limits(share: u32) -> String {
-    format!(
-        "[limits]\nconnections-per-uid = 1024\nrequests-per-second = 1000000\n\
-         burst = 1000000\nrewrap-share = {share}\n"
-    )
-}
-
-fn site(share: u32) -> Site {
-    let site = Site::new();
-    site.configure(&limits(share));
-    site
-}
-
-/// Puts so many secrets into `web`, all granted to whoever runs the test.
-fn furnish(site: &Site, secrets: usize, content: impl Fn(usize) -> Vec<u8>) {
-    site.furnish(b"content");
-    runtime().block_on(async {
-        let manager = site.manager().await;
-        for number in 0..secrets {
-            put(&manager, &name(number), &content(number))
-                .await
-                .unwrap();
-        }
-    });
-}
-
-/// All of these are delivered as they were written.
-fn all_open(site: &Site, secrets: usize) {
-    runtime().block_on(async {
-        let provider = site.provider().await;
-        for number in 0..secrets {
-            let (found, _) = fetch(&provider, &name(number)).await.unwrap();
-            assert_eq!(found, content(number), "{number}");
-        }
-    });
-}
 
 /// What is stored for a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,15 +74,10 @@ fn stored(site: &Site) -> BTreeMap<String, Stored> {
     rows.collect()
 }
 
-fn keys(site: &Site) -> Vec<Value> {
-    let group = site.ctl_json(&["group", "show", "web"]);
-    group["master_keys"].as_array().unwrap().clone()
-}
-
 /// How many versions are to be renewed because of the first master key of `web`, and whether
 /// nothing is left of it.
 fn left(site: &Site) -> (u64, bool) {
-    let first = keys(site).swap_remove(0);
+    let first = site.master_keys().swap_remove(0);
     (
         first["renewals"].as_u64().unwrap(),
         first["emptied"].is_string(),
@@ -141,31 +89,11 @@ fn is_over(site: &Site) {
     assert_eq!(left(site).0, 0);
 }
 
-/// How often each version was renewed, by the journal.
-fn renewals(site: &Site) -> BTreeMap<String, usize> {
-    let mut renewals = BTreeMap::new();
-    let settled = site.entries("commit");
-    let settled: Vec<_> = settled.iter().map(|entry| &entry["number"]).collect();
-    for entry in site.entries("prepare") {
-        if entry["change"]["change"] != "renew" || !settled.contains(&&entry["number"]) {
-            continue;
-        }
-        for (secret, numbers) in entry["change"]["versions"].as_object().unwrap() {
-            for number in numbers.as_array().unwrap() {
-                *renewals
-                    .entry(format!("web/{secret}@{number}"))
-                    .or_default() += 1;
-            }
-        }
-    }
-    renewals
-}
-
 /// Nothing that is stored now is what was stored then, or opens under what wrapped it then; and
 /// all of it was renewed once.
 fn all_is_other(site: &Site, then: &BTreeMap<String, Stored>) {
     let now = stored(site);
-    let renewed = renewals(site);
+    let renewed = site.times_changed("renew");
     assert!(renewed.values().all(|times| *times == 1), "{renewed:?}");
     for (version, then) in then {
         let now = &now[version];
@@ -175,12 +103,6 @@ fn all_is_other(site: &Site, then: &BTreeMap<String, Stored>) {
     }
 }
 
-fn verified(site: &Site, daemon: Daemon<'_>) {
-    daemon.stop();
-    let verified = site.verify_journal();
-    assert!(verified.status.success(), "{}", text(&verified));
-}
-
 fn contains(file: &[u8], bytes: &[u8]) -> bool {
     file.windows(bytes.len()).any(|window| window == bytes)
 }
@@ -188,9 +110,9 @@ fn contains(file: &[u8], bytes: &[u8]) -> bool {
 #[test]
 fn what_someone_knows_who_had_the_key_and_a_copy_of_the_database_opens_nothing_any_more() {
     const SECRETS: usize = 100;
-    let site = site(100);
+    let site = Site::moving(100);
     let daemon = site.start();
-    furnish(&site, SECRETS, content);
+    site.furnish_many(SECRETS);
     for destroyed in ["two", "three"] {
         assert!(site.put("web/s0", destroyed.as_bytes()).status.success());
     }
@@ -236,7 +158,7 @@ fn what_someone_knows_who_had_the_key_and_a_copy_of_the_database_opens_nothing_a
         }
         assert_eq!(after, before);
     }
-    all_open(&site, SECRETS);
+    site.all_open(SECRETS);
     daemon.stop();
     // Whoever closes the database last moves what is in its log into the file.
     site.sqlite("SELECT count(*) FROM head");
@@ -247,13 +169,13 @@ fn what_someone_knows_who_had_the_key_and_a_copy_of_the_database_opens_nothing_a
         assert!(!contains(&file, &hex::decode(&then.wrapped).unwrap()));
     }
     let daemon = site.start();
-    all_open(&site, SECRETS);
+    site.all_open(SECRETS);
     site.ctl(&["group", "destroy-key", "web", "1", "--yes", "--now"]);
     until("the key is gone", || {
-        (keys(&site)[0]["state"] == "destroyed-compromised").then_some(())
+        (site.master_keys()[0]["state"] == "destroyed-compromised").then_some(())
     });
-    all_open(&site, SECRETS);
-    verified(&site, daemon);
+    site.all_open(SECRETS);
+    daemon.stop_verified();
 }
 
 #[test]
@@ -262,9 +184,10 @@ fn services_fetch_and_operators_write_while_all_is_renewed() {
     const SIZE: usize = 300_000;
     const SERVICES: usize = 12;
     let large = |number: usize| vec![u8::try_from(number).unwrap(); SIZE];
-    let site = site(100);
+    let site = Site::moving(100);
     let daemon = site.start();
-    furnish(&site, SECRETS, large);
+    site.furnish(b"content");
+    site.put_many(SECRETS, large);
     let then = stored(&site);
     let is_done = Arc::new(AtomicBool::new(false));
     runtime().block_on(async {
@@ -327,5 +250,5 @@ fn services_fetch_and_operators_write_while_all_is_renewed() {
         assert_eq!(entry["reason"]["cause"], "overtaken", "{entry}");
     }
     assert!(!site.log().contains("refused"), "{}", site.log());
-    verified(&site, daemon);
+    daemon.stop_verified();
 }

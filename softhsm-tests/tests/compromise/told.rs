@@ -2,19 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use softhsm_tests::{Site, text, until};
-
-use crate::{
-    CONFLICT, NOT_FOUND, all_is_other, all_open, content, furnish, keys, limits, renewals, site,
-    stored, verified,
+use softhsm_tests::{
+    Site,
+    many::{content, limits},
+    text, until,
 };
+
+use crate::{CONFLICT, NOT_FOUND, all_is_other, stored};
 
 #[test]
 fn a_key_can_be_called_compromised_long_after_it_was_replaced_and_even_destroyed() {
     const SECRETS: usize = 5;
-    let site = site(100);
+    let site = Site::moving(100);
     let daemon = site.start();
-    furnish(&site, SECRETS, content);
+    site.furnish_many(SECRETS);
     let compromise = |generation| site.try_ctl(&["group", "compromise-key", "web", generation]);
     let unknown = compromise("2");
     assert_eq!(unknown.status.code(), NOT_FOUND, "{}", text(&unknown));
@@ -23,16 +24,19 @@ fn a_key_can_be_called_compromised_long_after_it_was_replaced_and_even_destroyed
     site.ctl(&["group", "rotate", "web", "--wait"]);
     site.ctl(&["group", "destroy-key", "web", "1", "--yes", "--now"]);
     until("the key is gone", || {
-        (keys(&site)[0]["state"] == "destroyed").then_some(())
+        (site.master_keys()[0]["state"] == "destroyed").then_some(())
     });
-    assert!(renewals(&site).is_empty());
+    assert!(site.times_changed("renew").is_empty());
 
     // What was written under a later key was never under this one.
     let mut then = stored(&site);
     let later = then.remove("web/later@1").unwrap();
     site.ctl(&["group", "compromise-key", "web", "1", "--wait"]);
     let states = |site: &Site| {
-        let states = keys(site).into_iter().map(|mut key| key["state"].take());
+        let states = site
+            .master_keys()
+            .into_iter()
+            .map(|mut key| key["state"].take());
         states.collect::<Vec<_>>()
     };
     let expected = ["destroyed-compromised", "deactivated", "active"];
@@ -47,7 +51,7 @@ fn a_key_can_be_called_compromised_long_after_it_was_replaced_and_even_destroyed
     daemon.kill();
     site.configure(&limits(1));
     let daemon = site.start();
-    let second = || keys(&site).swap_remove(1);
+    let second = || site.master_keys().swap_remove(1);
     assert!(second()["emptied"].is_string());
     assert!(compromise("2").status.success());
     assert!(second()["emptied"].is_null() || second()["renewals"] == 0);
@@ -61,22 +65,26 @@ fn a_key_can_be_called_compromised_long_after_it_was_replaced_and_even_destroyed
         .into_iter()
         .filter(|entry| entry["change"]["fate"] == "compromised" && entry["operator"].is_object());
     assert_eq!(fates.count(), 2);
-    all_open(&site, SECRETS);
-    verified(&site, daemon);
+    site.all_open(SECRETS);
+    daemon.stop_verified();
 }
 
 #[test]
 fn the_key_that_protects_is_replaced_when_it_is_called_compromised() {
-    let site = site(100);
+    let site = Site::moving(100);
     let daemon = site.start();
-    furnish(&site, 3, content);
+    site.furnish_many(3);
     let then = stored(&site);
     site.ctl(&["group", "compromise-key", "web", "1", "--wait"]);
-    let states: Vec<_> = keys(&site).iter().map(|key| key["state"].clone()).collect();
+    let states: Vec<_> = site
+        .master_keys()
+        .iter()
+        .map(|key| key["state"].clone())
+        .collect();
     assert_eq!(states, ["compromised", "active"]);
     all_is_other(&site, &then);
-    all_open(&site, 3);
-    verified(&site, daemon);
+    site.all_open(3);
+    daemon.stop_verified();
 }
 
 /// The secrets of `web` whose content may be known: of which versions, and whether it is in use.
@@ -97,9 +105,9 @@ fn exposed(site: &Site) -> BTreeMap<String, (Vec<u64>, bool)> {
 
 #[test]
 fn what_may_be_known_is_told_until_it_is_rotated_and_to_whom_it_was_given() {
-    let site = site(100);
+    let site = Site::moving(100);
     let daemon = site.start();
-    furnish(&site, 3, content);
+    site.furnish_many(3);
     let nothing = site.ctl(&["group", "exposure", "web"]);
     assert!(nothing.contains("No master key of web"), "{nothing}");
     assert!(exposed(&site).is_empty());
@@ -159,7 +167,7 @@ fn what_may_be_known_is_told_until_it_is_rotated_and_to_whom_it_was_given() {
     daemon.kill();
     let daemon = site.start();
     until("the key is gone, and the version", || {
-        let is_gone = keys(&site)[0]["state"] == "destroyed-compromised";
+        let is_gone = site.master_keys()[0]["state"] == "destroyed-compromised";
         (is_gone && !stored(&site).contains_key("web/s1@1")).then_some(())
     });
     let mut expected = BTreeMap::from(everything);
@@ -169,14 +177,14 @@ fn what_may_be_known_is_told_until_it_is_rotated_and_to_whom_it_was_given() {
     for part in ["web/s1", "1 (destroyed)", "3 of them"] {
         assert!(text.contains(part), "{part}: {text}");
     }
-    verified(&site, daemon);
+    daemon.stop_verified();
 }
 
 #[test]
 fn a_crypto_officer_who_may_know_nothing_of_secrets_calls_a_key_compromised_all_the_same() {
-    let site = site(100);
+    let site = Site::moving(100);
     let daemon = site.start();
-    furnish(&site, 3, content);
+    site.furnish_many(3);
     let roles = site.ctl_json(&["role", "list"]);
     for role in roles["roles"].as_array().unwrap() {
         if role["role"] != "crypto-officer" {
@@ -188,7 +196,7 @@ fn a_crypto_officer_who_may_know_nothing_of_secrets_calls_a_key_compromised_all_
     let rotated = site.ctl(&["group", "rotate", "web", "--compromised", "--wait"]);
     assert!(rotated.contains("group exposure web"), "{rotated}");
     assert!(!rotated.contains("web/s1"), "{rotated}");
-    assert_eq!(renewals(&site).len(), 4);
-    all_open(&site, 3);
-    verified(&site, daemon);
+    assert_eq!(site.times_changed("renew").len(), 4);
+    site.all_open(3);
+    daemon.stop_verified();
 }

@@ -2,16 +2,13 @@
 //! of them missed it gets when it is back.
 #![allow(clippy::unwrap_used, reason = "a test says so by failing")]
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
-};
-
+use client::Provider;
 use faulty_pkcs11::Function;
 use serde_json::json;
 use softhsm_tests::{
     Site,
-    load::{fetch, put, random_time, rounds, runtime},
+    load::{fetch, random_time, rounds},
+    many::{content, name, nobody_notices},
     pair::{
         OTHER, Pair,
         Which::{self, First, Second},
@@ -172,46 +169,6 @@ fn a_rotation_reaches_a_token_that_was_away() {
     daemon.stop_unharmed();
 }
 
-/// Has callers fetch without a pause while `meanwhile` goes on. Each is served every time.
-fn nobody_notices(site: &Site, secrets: usize, meanwhile: impl FnOnce()) {
-    let runtime = runtime();
-    let stop = Arc::new(AtomicBool::new(false));
-    let right = Arc::new(AtomicUsize::new(0));
-    let callers: Vec<_> = (0..2)
-        .map(|caller| {
-            let (stop, right) = (Arc::clone(&stop), Arc::clone(&right));
-            let provider = runtime.block_on(site.provider());
-            runtime.spawn(async move {
-                let mut next = caller;
-                while !stop.load(Ordering::Relaxed) {
-                    let name = format!("s{}", next % secrets);
-                    let (content, _) = fetch(&provider, &name).await.unwrap();
-                    assert_eq!(content, name.as_bytes());
-                    right.fetch_add(1, Ordering::Relaxed);
-                    next += 1;
-                }
-            })
-        })
-        .collect();
-    meanwhile();
-    stop.store(true, Ordering::Relaxed);
-    for caller in callers {
-        runtime.block_on(caller).expect("no request failed");
-    }
-    assert!(right.load(Ordering::Relaxed) > 0);
-}
-
-/// So many secrets in the group `web`, each with its name as content.
-fn write_many(site: &Site, secrets: usize) {
-    runtime().block_on(async {
-        let manager = site.manager().await;
-        for nth in 0..secrets {
-            let name = format!("s{nth}");
-            put(&manager, &name, name.as_bytes()).await.unwrap();
-        }
-    });
-}
-
 #[test]
 fn a_group_moves_from_one_token_to_another_and_nobody_notices() {
     const SECRETS: usize = 200;
@@ -221,9 +178,14 @@ fn a_group_moves_from_one_token_to_another_and_nobody_notices() {
     pair.site
         .ctl(&["group", "hold", "web", "--token=test", "--wait"]);
     assert_eq!(pair.wraps("web"), [Some(1), None]);
-    write_many(&pair.site, SECRETS);
+    pair.site.put_many(SECRETS, content);
     let all = SECRETS as u64 + 1;
-    nobody_notices(&pair.site, SECRETS, || {
+    let fetches = |provider: Provider, _, caller, made| async move {
+        let number = (caller + made) % SECRETS;
+        let (found, _) = fetch(&provider, &name(number)).await.unwrap();
+        assert_eq!(found, content(number));
+    };
+    nobody_notices(&pair.site, 2, fetches, || {
         let both = ["group", "hold", "web", "--token=test", "--token=other"];
         pair.site.ctl(&[&both[..], &["--wait"]].concat());
         assert_eq!(pair.wraps("web"), [Some(all), Some(all)]);
@@ -241,8 +203,7 @@ fn a_group_moves_from_one_token_to_another_and_nobody_notices() {
     // What the group has is in the other token, and nowhere else.
     pair.take_away(First);
     for nth in 0..3 {
-        let name = format!("s{nth}");
-        is_had(&pair.site, &format!("web/{name}"), name.as_bytes());
+        is_had(&pair.site, &format!("web/{}", name(nth)), &content(nth));
     }
     daemon.stop_unharmed();
 }
@@ -253,7 +214,7 @@ fn a_token_is_filled_to_the_end_whenever_the_daemon_is_killed() {
     let pair = Pair::new(QUICK);
     let daemon = pair.site.start();
     pair.site.ctl(&["group", "create", "web", "--token=test"]);
-    write_many(&pair.site, SECRETS);
+    pair.site.put_many(SECRETS, content);
     let all = Some(SECRETS as u64);
     assert_eq!(pair.wraps("web"), [all, None]);
     pair.site
