@@ -206,10 +206,9 @@ impl State {
             if batch.renewals.len() >= most || size >= bytes || nth >= LOOKED_AT {
                 return batch;
             }
-            let locked = version.locked(group, secret);
-            if group.is_to_renew(version) && !locked.locks().is_empty() {
+            if group.is_to_renew(version) {
                 size += version.row().size;
-                let to = to.clone();
+                let (locked, to) = (version.locked(group, secret), to.clone());
                 batch.renewals.push(Renewal { locked, to });
             }
             batch.last = Some(version.row().id.clone());
@@ -239,10 +238,11 @@ impl<'a> GroupView<'a> {
         self.wraps(&key.id) > 0 || self.renewals(key) > 0
     }
 
-    /// Whether a master key that is compromised may have wrapped the data key of `version`.
+    /// Whether a master key that is compromised may have wrapped the data key of `version`, which has
+    /// one.
     pub fn is_to_renew(self, version: VersionView<'_>) -> bool {
         let made = version.row().dek_generation;
-        version.has_content() && self.compromised().is_some_and(|newest| made <= newest)
+        version.wraps().len() > 0 && self.compromised().is_some_and(|newest| made <= newest)
     }
 
     /// The newest generation of a compromised master key because of which the content of `version`

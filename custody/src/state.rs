@@ -224,9 +224,11 @@ impl State {
                 let secret = group.secrets.get_mut(&row.id.secret.name)?;
                 self.referrers.follow(secret.secret.row.kind, &row);
                 let before = secret.version(row.id.number);
-                let before = before.map(|before| &before.version.row);
-                self.doomed.follow(before, &row);
-                group.wrapped.follow_dek(before, &row);
+                self.doomed
+                    .follow(before.map(|before| &before.version.row), &row);
+                if let Some(before) = before {
+                    group.wrapped.exchange(before, &row);
+                }
                 let versions = &mut secret.versions;
                 let version = Held { row, tag };
                 match place(versions, version.row.id.number) {
@@ -237,12 +239,12 @@ impl State {
             Row::Wrap(row) => {
                 let group = self.groups.get_mut(&row.version.secret.group)?;
                 let secret = group.secrets.get_mut(&row.version.secret.name)?;
-                let wraps = &mut secret.version_mut(row.version.number)?.wraps;
-                if let Some(before) = take_wrap(wraps, &row.gmk) {
-                    group.wrapped.forget(&before, wraps.len());
+                let version = secret.version_mut(row.version.number)?;
+                if let Some(before) = take_wrap(&mut version.wraps, &row.gmk) {
+                    group.wrapped.forget(&before, version);
                 }
-                group.wrapped.follow(&row, wraps.len());
-                wraps.push(Held { row, tag });
+                group.wrapped.follow(&row, version);
+                version.wraps.push(Held { row, tag });
             }
             Row::Rule(row) => {
                 let rules = &mut self.groups.get_mut(&row.group)?.rules;
@@ -293,9 +295,9 @@ impl State {
             RowId::Wrap(version, gmk) => {
                 let group = self.groups.get_mut(&version.secret.group)?;
                 let secret = group.secrets.get_mut(&version.secret.name)?;
-                let wraps = &mut secret.version_mut(version.number)?.wraps;
-                let removed = take_wrap(wraps, gmk)?;
-                group.wrapped.forget(&removed, wraps.len());
+                let version = secret.version_mut(version.number)?;
+                let removed = take_wrap(&mut version.wraps, gmk)?;
+                group.wrapped.forget(&removed, version);
             }
             RowId::Rule(group, id) => {
                 self.groups.get_mut(group)?.rules.remove(id)?;

@@ -32,7 +32,7 @@ pub fn hold(
     let stays = |key: &&MasterKey| holders.tokens().contains(&key.token);
     let staying = group.protecting().filter(stays).cloned();
     enough(name, &holders, &Vec::from_iter(staying.chain(made.clone())))?;
-    if made.iter().any(|key| key.generation != group.generation()) {
+    if made.iter().any(|key| key.generation != group.joining()) {
         return Err(Error::NotProtecting(name.clone()));
     }
     let leaving = group.protecting().filter(|key| !stays(key));
@@ -53,7 +53,7 @@ pub fn hold(
     Ok((write([row].into_iter().chain(keys).collect()), change))
 }
 
-/// Gives tokens that hold a group the keys of the newest generation that they lack.
+/// Gives tokens that hold a group the keys that they lack, of the generation that is [joining](crate::state::view::GroupView::joining).
 ///
 /// # Errors
 ///
@@ -66,15 +66,15 @@ pub fn join(
     let group = group_of(state, name)?;
     let mut vacant: BTreeSet<_> = group.vacant().collect();
     let mut is_lacked = |key: &MasterKey| vacant.remove(&key.token);
-    if !made
+    let fits = made
         .iter()
-        .all(|key| is_lacked(key) && key.generation == group.generation())
-    {
+        .all(|key| is_lacked(key) && key.generation == group.joining());
+    if made.is_empty() || !fits {
         return Err(Error::NotProtecting(name.clone()));
     }
     let change = Change::AddMasterKeys {
         group: name.clone(),
-        generation: group.generation(),
+        generation: group.joining(),
         master_keys: made.iter().map(|key| key.id).collect(),
         tokens: made.iter().map(|key| key.token.clone()).collect(),
     };

@@ -265,12 +265,15 @@ pub fn live(
     }
     if deed == Deed::Compromise {
         keys.retain(|key| !key.state.is_compromised());
-    }
-    if keys.is_empty() {
-        return Err(Error::Compromised {
-            group: name.clone(),
-            generation,
-        });
+        if keys.is_empty() {
+            return Err(Error::Compromised {
+                group: name.clone(),
+                generation,
+            });
+        }
+    } else if keys.iter().any(|key| !key.state.is_destroyed()) {
+        // What was given up with its token is not in the way of what the others have.
+        keys.retain(|key| !key.state.is_destroyed());
     }
     let after: Vec<_> = keys.into_iter().map(after).collect::<Result<_, _>>()?;
     let change = fate(name, &after, fate_of_it);

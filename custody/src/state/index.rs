@@ -10,7 +10,7 @@ use crate::{
     policy::rule::Rule,
     secret::{
         Kind,
-        version::{Version, VersionState, Wrap},
+        version::{Version, Wrap},
     },
 };
 
@@ -50,50 +50,55 @@ impl Owners {
     }
 }
 
-/// How many versions of a group are wrapped, and by master key, how many under it; by generation,
-/// how many with content have a data key that was made under it.
+/// By master key, how many versions of a group are wrapped under it; by generation, how many that are
+/// wrapped at all have a data key that was made under it.
 #[derive(Debug, Default)]
 pub(super) struct Wrapped {
-    versions: u64,
     under: BTreeMap<KeyId, u64>,
     made: BTreeMap<u32, u64>,
 }
 
 impl Wrapped {
-    /// Follows a wrap that its version gets, beside `others`.
-    pub(super) fn follow(&mut self, wrap: &Wrap, others: usize) {
+    /// Follows a wrap that `version` gets, beside those that it has.
+    pub(super) fn follow(&mut self, wrap: &Wrap, version: &InVersion) {
         *self.under.entry(wrap.gmk).or_default() += 1;
-        self.versions += u64::from(others == 0);
+        if version.wraps.is_empty() {
+            self.follow_dek(&version.version.row);
+        }
     }
 
-    /// Follows a wrap that its version loses, which leaves it `others`.
-    pub(super) fn forget(&mut self, wrap: &Wrap, others: usize) {
+    /// Follows a wrap that `version` has lost.
+    pub(super) fn forget(&mut self, wrap: &Wrap, version: &InVersion) {
         less(&mut self.under, &wrap.gmk);
-        self.versions = self.versions.saturating_sub(u64::from(others == 0));
-    }
-
-    /// Follows the data key of `version`, from that of `before`.
-    pub(super) fn follow_dek(&mut self, before: Option<&Version>, version: &Version) {
-        if let Some(before) = before {
-            self.forget_dek(before);
-        }
-        if version.state != VersionState::Destroyed {
-            *self.made.entry(version.dek_generation).or_default() += 1;
+        if version.wraps.is_empty() {
+            self.forget_dek(&version.version.row);
         }
     }
 
-    fn forget_dek(&mut self, version: &Version) {
-        if version.state != VersionState::Destroyed {
-            less(&mut self.made, &version.dek_generation);
+    /// Follows the data key of a version, from `before`, to that which it has `now`.
+    pub(super) fn exchange(&mut self, before: &InVersion, now: &Version) {
+        if !before.wraps.is_empty() {
+            self.forget_dek(&before.version.row);
+            self.follow_dek(now);
         }
     }
 
     /// Follows a version that goes, with its wraps.
     pub(super) fn forget_version(&mut self, version: &InVersion) {
-        for (others, wrap) in version.wraps.iter().enumerate() {
-            self.forget(&wrap.row, others);
+        for wrap in &version.wraps {
+            less(&mut self.under, &wrap.row.gmk);
         }
-        self.forget_dek(&version.version.row);
+        if !version.wraps.is_empty() {
+            self.forget_dek(&version.version.row);
+        }
+    }
+
+    fn follow_dek(&mut self, version: &Version) {
+        *self.made.entry(version.dek_generation).or_default() += 1;
+    }
+
+    fn forget_dek(&mut self, version: &Version) {
+        less(&mut self.made, &version.dek_generation);
     }
 }
 
@@ -113,8 +118,8 @@ impl GroupView<'_> {
         self.0.wrapped.under.get(id).copied().unwrap_or(0)
     }
 
-    /// How many versions have content, and a data key that was made under that generation of the
-    /// master key or one before.
+    /// How many versions have a data key that was made under that generation of the master key or one
+    /// before.
     pub(crate) fn made_until(self, generation: u32) -> u64 {
         let made = self.0.wrapped.made.range(..=generation);
         made.map(|(_, count)| count).sum()
@@ -123,7 +128,7 @@ impl GroupView<'_> {
     /// How many versions are not wrapped under the master key called `id`, of those that are
     /// wrapped.
     pub fn lacks(self, id: &KeyId) -> u64 {
-        self.0.wrapped.versions.saturating_sub(self.wraps(id))
+        self.made_until(u32::MAX).saturating_sub(self.wraps(id))
     }
 }
 

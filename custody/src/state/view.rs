@@ -121,6 +121,13 @@ impl<'a> GroupView<'a> {
         self.keys().last().map_or(0, |key| key.generation)
     }
 
+    /// The generation of a key that a token gets which had none: the newest, or the next if someone may
+    /// have that, which no token has any more then.
+    pub fn joining(self) -> u32 {
+        let safe = self.compromised().map_or(0, |newest| newest + 1);
+        self.generation().max(safe)
+    }
+
     /// Those that protect: of the newest generation, one in each token at most.
     pub fn protecting(self) -> impl Iterator<Item = &'a MasterKey> {
         self.keys().filter(|key| key.state.protects())
@@ -154,17 +161,15 @@ impl<'a> GroupView<'a> {
 
     /// Its secrets by name, after the one called `name`; all if `None`.
     pub fn secrets_after(self, name: Option<&SecretName>) -> impl Iterator<Item = SecretView<'a>> {
-        let after = name.map_or(Bound::Unbounded, Bound::Excluded);
-        let secrets = self
-            .0
-            .secrets
-            .range::<SecretName, _>((after, Bound::Unbounded));
-        secrets.map(|(_, secret)| SecretView(secret))
+        self.secrets_beyond(name.map_or(Bound::Unbounded, Bound::Excluded))
     }
 
     /// Its secrets by name, from the one called `name` on; all if `None`.
     pub fn secrets_from(self, name: Option<&SecretName>) -> impl Iterator<Item = SecretView<'a>> {
-        let from = name.map_or(Bound::Unbounded, Bound::Included);
+        self.secrets_beyond(name.map_or(Bound::Unbounded, Bound::Included))
+    }
+
+    fn secrets_beyond(self, from: Bound<&SecretName>) -> impl Iterator<Item = SecretView<'a>> {
         let secrets = &self.0.secrets;
         let secrets = secrets.range::<SecretName, _>((from, Bound::Unbounded));
         secrets.map(|(_, secret)| SecretView(secret))

@@ -219,7 +219,7 @@ impl Custodian {
         Ok(group.row().keeping)
     }
 
-    /// The newest generation of a group, and those of `holders` that have no key of it.
+    /// Those of `holders` that have no key that protects a group, and of which generation they get one.
     fn newcomers(
         &self,
         group: &GroupName,
@@ -231,7 +231,7 @@ impl Custodian {
             .ok_or_else(|| change::Error::NoSuchGroup(group.clone()))?;
         let has_key = |token: &&TokenId| group.protecting().any(|key| key.token == **token);
         let new = holders.tokens().iter().filter(|token| !has_key(token));
-        Ok((group.generation(), new.cloned().collect()))
+        Ok((group.joining(), new.cloned().collect()))
     }
 
     /// Makes the change that `change` makes of keys just made. If it is not made they are left

@@ -309,3 +309,71 @@ fn the_only_token_of_a_group_is_not_given_up() {
     // The other one can go, with what is still wrapped under its key.
     assert_eq!(world.lose("1", 0).unwrap().keys, 1);
 }
+
+#[test]
+fn what_went_with_a_token_is_not_in_the_way_of_what_the_others_destroy() {
+    let mut world = of_two(&[("a", 2)]);
+    world.settle(&["2"]);
+    world.lose("1", 0).unwrap();
+    world.rotate_in(&["2"]).unwrap();
+    world.settle(&["2"]);
+    while let Some((edit, _)) = empty(&world.state, &name(), NOW) {
+        world.adopt(edit);
+    }
+    for deed in [Deed::Destroy(0), Deed::Spare, Deed::Destroy(0)] {
+        let (edit, change) = live(&world.state, &name(), 1, deed, NOW).unwrap();
+        world.adopt(edit);
+        let Change::MasterKeyFate { master_keys, .. } = change else {
+            panic!("{change:?}")
+        };
+        assert_eq!(master_keys, [key_in(token("2"), 1).id]);
+    }
+    while let Some((edit, _)) = destroy(&world.state, &name(), NOW) {
+        world.adopt(edit);
+    }
+    let gone = world.group().keys().filter(|key| key.state.is_destroyed());
+    assert_eq!(gone.map(|key| key.generation).collect::<Vec<_>>(), [1, 1]);
+    let again = live(&world.state, &name(), 1, Deed::Destroy(0), NOW).unwrap_err();
+    assert!(matches!(again, Error::KeyLife { .. }), "{again:?}");
+}
+
+#[test]
+fn what_is_lost_is_not_waited_for_when_its_key_is_compromised() {
+    let mut world = of_two(&[("a", 1), ("b", 1)]);
+    world.lose("1", 2).unwrap();
+    world.rotate_in(&["2"]).unwrap();
+    let (edit, _) = live(&world.state, &name(), 1, Deed::Compromise, NOW).unwrap();
+    world.adopt(edit);
+    assert!(world.state.unrenewed().is_empty());
+    assert_eq!(world.state.left(), crate::renew::Left::default());
+    while let Some((edit, _)) = empty(&world.state, &name(), NOW) {
+        world.adopt(edit);
+    }
+    assert!(world.state.unsettled().is_empty());
+}
+
+#[test]
+fn no_token_joins_with_a_generation_that_someone_may_have() {
+    let mut world = World::new(&[]);
+    let both = holders(&["1", "2"], Writes::AnyThenRepair);
+    world.hold(both, Vec::new()).unwrap();
+    let trustee = Trustee {
+        token: token("2"),
+        ..Trustee::first(&system())
+    };
+    let (edit, _) = add_trustee(&world.state, trustee).unwrap();
+    world.adopt(edit);
+    assert_eq!(world.group().joining(), 1);
+    world.lose("1", 0).unwrap();
+    let (edit, _) = live(&world.state, &name(), 1, Deed::Compromise, NOW).unwrap();
+    world.adopt(edit);
+    assert_eq!(world.group().joining(), 2);
+    for refused in [vec![key_in(token("2"), 1)], Vec::new()] {
+        let refused = join(&world.state, &name(), refused).unwrap_err();
+        assert_eq!(refused, Error::NotProtecting(name()));
+    }
+    let (edit, _) = join(&world.state, &name(), vec![key_in(token("2"), 2)]).unwrap();
+    world.adopt(edit);
+    let protecting = world.group().protecting().map(|key| key.generation);
+    assert_eq!(protecting.collect::<Vec<_>>(), [2]);
+}
