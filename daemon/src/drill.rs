@@ -2,7 +2,7 @@
 //! no daemon's state is touched.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -194,13 +194,15 @@ impl Drill {
         database: &mut Sqlite,
     ) -> Result<Group, Failure> {
         let name = &group.row().name;
-        let mut keys = Vec::new();
+        let (mut own, mut keys) = (BTreeSet::new(), Vec::new());
         for key in group.living_keys().filter(|key| key.token == self.id) {
             let problem = self.token.load(prove::group_key(key)).await?;
             keys.push(Key::of_group(key, problem));
+            own.insert(key.id);
         }
         let mut tried = Group::of(name, keys);
-        for (version, (is_current, outcome)) in self.versions(state, name, database).await? {
+        let outcomes = self.versions(state, name, &own, database).await?;
+        for (version, (is_current, outcome)) in outcomes {
             tried.versions += 1;
             match outcome {
                 Ok(()) => tried.open += 1,
@@ -215,11 +217,13 @@ impl Drill {
         Ok(tried)
     }
 
-    /// What became of each version of a group, and whether it is the current one.
+    /// What became of each version of a group, and whether it is the current one. Only the token's
+    /// `own` keys are tried: it knows no other.
     async fn versions(
         &self,
         state: &State,
         group: &GroupName,
+        own: &BTreeSet<KeyId>,
         database: &mut Sqlite,
     ) -> Result<BTreeMap<VersionId, (bool, Outcome)>, Failure> {
         let mut tried = BTreeMap::new();
@@ -230,7 +234,8 @@ impl Drill {
             }
             let (version, is_current) = (case.version().clone(), case.is_current());
             match trials(case, database) {
-                Ok(trials) => {
+                Ok(mut trials) => {
+                    trials.retain(|trial| own.contains(trial.gmk()));
                     let token = self.token.clone();
                     trying.spawn(async move {
                         let outcome = token.open_any(trials).await?;
@@ -359,7 +364,7 @@ impl Token {
             }
         }
         if problems.is_empty() {
-            problems.push("its data key is wrapped by no key there is".to_owned());
+            problems.push("its data key is wrapped by no key of this token".to_owned());
         }
         Ok(Err(problems.join("; ")))
     }
