@@ -69,12 +69,19 @@ impl Turns {
             self.give(sender);
             return Ok(receiver);
         }
-        let of_caller = line.of_callers.get(asker).copied().unwrap_or_default();
-        if line.waiting >= self.places || of_caller >= self.places.div_ceil(2) {
-            return Err(Full);
+        if self.is_full(&line, asker) {
+            line.pass_over_who_is_gone();
+            if self.is_full(&line, asker) {
+                return Err(Full);
+            }
         }
         line.push(group, asker, sender);
         Ok(receiver)
+    }
+
+    fn is_full(&self, line: &Line, asker: &Asker) -> bool {
+        let of_caller = line.of_callers.get(asker).copied().unwrap_or_default();
+        line.waiting >= self.places || of_caller >= self.places.div_ceil(2)
     }
 
     /// How many wait.
@@ -119,6 +126,23 @@ impl Line {
         *self.of_callers.entry(asker.clone()).or_default() += 1;
         let callers = entry(&mut self.groups, group);
         entry(callers, asker).push_back(sender);
+    }
+
+    /// Those who waited for too long keep nobody out.
+    fn pass_over_who_is_gone(&mut self) {
+        self.waiting = 0;
+        self.of_callers.clear();
+        for (_, callers) in &mut self.groups {
+            for (asker, senders) in &mut *callers {
+                senders.retain(|sender| !sender.is_closed());
+                if !senders.is_empty() {
+                    self.waiting += senders.len();
+                    *self.of_callers.entry(asker.clone()).or_default() += senders.len();
+                }
+            }
+            callers.retain(|(_, senders)| !senders.is_empty());
+        }
+        self.groups.retain(|(_, callers)| !callers.is_empty());
     }
 
     /// The first of the first caller of the first group, both of which are last then.
@@ -255,6 +279,24 @@ mod tests {
         drop(held);
         drop(waits.try_recv().unwrap());
         assert_eq!(turns.waiting(), 0);
+    }
+
+    #[test]
+    fn who_is_gone_keeps_nobody_out_while_the_turn_lasts() {
+        let turns = Turns::new(1, 4);
+        let _held = take(&turns, "a", 0).unwrap().try_recv().unwrap();
+        let mut waiters = vec![take(&turns, "a", 1).unwrap(), take(&turns, "b", 1).unwrap()];
+        assert_eq!(take(&turns, "a", 1).unwrap_err(), Full);
+        drop(waiters.pop());
+        waiters.push(take(&turns, "a", 1).unwrap());
+        assert_eq!(turns.waiting(), 2);
+        waiters.extend([take(&turns, "b", 2).unwrap(), take(&turns, "b", 2).unwrap()]);
+        assert_eq!(take(&turns, "a", 3).unwrap_err(), Full);
+        drop(waiters);
+        let _waits = take(&turns, "a", 3).unwrap();
+        assert_eq!(turns.waiting(), 1);
+        let line = turns.lock();
+        assert_eq!((line.of_callers.len(), line.groups.len()), (1, 1));
     }
 
     #[test]
