@@ -92,7 +92,9 @@ impl Latch {
         let unanswered = self.unanswered().map_err(|error| self.unusable(&error))?;
         if self.trust == Trust::Doubted && (unanswered > 0 || wrong_pin_seen) {
             self.close_with(DOUBTED_LOST)?;
-            return self.check();
+            return Err(Error::PinLatched {
+                path: self.path.clone(),
+            });
         }
         if unanswered > 0 && wrong_pin_seen {
             self.close_with(LOST)?;
