@@ -149,6 +149,11 @@ impl Holders {
         self.writes
     }
 
+    /// Whether those that are left are enough for a write if so many are missing.
+    pub fn suffice_without(&self, missing: usize) -> bool {
+        self.suffice(self.tokens.len().saturating_sub(missing))
+    }
+
     /// Whether `have` of them are enough for a write.
     pub fn suffice(&self, have: usize) -> bool {
         have >= self.writes.needs(self.tokens.len())

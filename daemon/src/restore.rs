@@ -101,7 +101,11 @@ async fn prove_all(config: &Config, folder: &Path, manifest: &Manifest) -> Resul
         ));
     }
     let trustees = prove::trustees(&mut database, &system)?;
-    let tokens = Tokens::seek(config.with_one_worker().workers(), &trustees);
+    let tokens = Tokens::seek(
+        config.with_one_worker().workers(),
+        &trustees,
+        &prove::lost(&mut database)?,
+    );
     let row_key = match tokens.arrived(&trustees, &mut 0).await {
         Ok((token, trustee)) => prove::row_key(&token, &system.instance, trustee).await,
         Err(error) => Err(error.into()),

@@ -89,6 +89,11 @@ impl Tokens {
         }
     }
 
+    /// Whether that one is there and serves, as far as is known.
+    pub(crate) fn is_of_use(&self, id: &TokenId) -> bool {
+        self.client(id).is_ok_and(|client| serves(&client))
+    }
+
     /// Those that are there.
     pub(crate) fn clients(&self) -> impl Iterator<Item = hsm::Client> {
         self.all.iter().filter_map(|token| match token.presence() {

@@ -51,7 +51,7 @@ pub struct Pair {
 
 impl Pair {
     /// Sets an installation up whose configuration has both tokens, which behave so far.
-    /// `more` is at the end of either's table.
+    /// `more` is at the end of either's table, but for a `[limits]` in it, which is after both.
     pub fn new(more: &str) -> Self {
         let site = Site::without_init();
         let second = site.init_token(OTHER);
@@ -75,7 +75,8 @@ impl Pair {
         };
         let first = table(Which::First);
         let workers = workers_unless(more);
-        let tokens = format!("{first}{workers}{more}\n{}", table(Which::Second));
+        let (of_each, _) = more.split_once("[limits]").unwrap_or((more, ""));
+        let tokens = format!("{first}{workers}{of_each}\n{}", table(Which::Second));
         site.write_configuration(&tokens, more);
     }
 
@@ -107,9 +108,20 @@ impl Pair {
         self.misbehave(which, |_| {});
     }
 
-    /// What a token was asked since it was last told how to misbehave.
+    /// What a token was asked.
     pub fn counts(&self, which: Which) -> Counts {
         Counts::read(&self.control(which)).expect("counts")
+    }
+
+    /// What `softhsm-intruder` finds or does in a token.
+    pub fn intrude(&self, which: Which, arguments: &[&str]) -> Value {
+        self.site.intrude_into(self.serial(which), arguments)
+    }
+
+    /// How many objects there are in a token.
+    pub fn objects(&self, which: Which) -> u64 {
+        let total = self.intrude(which, &["total"]);
+        total.as_u64().expect("a number")
     }
 
     /// How custodyd says that a token does.

@@ -14,11 +14,16 @@ impl Site {
     /// Has another process do something to the token: "look ID", "read ID", "wrap ID",
     /// "unwrap ROOT BLOB", "destroy ID", "forge ID LABEL FLAW" or "set-pin NEW"; gives what it found.
     pub fn intrude(&self, arguments: &[&str]) -> Value {
+        self.intrude_into(&self.serial, arguments)
+    }
+
+    /// As [`Self::intrude`], of the token called `serial`.
+    pub(crate) fn intrude_into(&self, serial: &str, arguments: &[&str]) -> Value {
         let (variable, file) = self.module_environment();
         let output = Command::new(command("softhsm-intruder"))
             .env(variable, file)
             .arg(module())
-            .args([&*self.serial, PIN])
+            .args([serial, PIN])
             .args(arguments)
             .output()
             .expect("softhsm-intruder runs");

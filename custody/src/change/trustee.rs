@@ -18,8 +18,14 @@ use crate::{
 /// # Errors
 ///
 /// If it has some, or was given up.
-pub fn add_trustee(state: &State, trustee: Trustee) -> Result<(Edit, Change), Error> {
-    if state.trustees().any(|it| it.token == trustee.token) {
+pub fn add_trustee(
+    state: &State,
+    system: &System,
+    trustee: Trustee,
+) -> Result<(Edit, Change), Error> {
+    let first = Trustee::first(system);
+    let mut before = state.trustees().chain([&first]);
+    if before.any(|it| it.token == trustee.token) {
         return Err(Error::TrusteeExists(trustee.token));
     }
     let change = Change::AddTrustee {
@@ -45,8 +51,8 @@ pub struct Loss {
 ///
 /// # Errors
 ///
-/// If it was given up before, the installation or a group would be left without a token, or too
-/// few of them, or versions would be lost and `accept` is not their number.
+/// If it was given up before, the installation or a group would be left without a token, or versions
+/// would be lost and `accept` is not their number.
 pub fn lose_token(
     state: &State,
     system: &System,

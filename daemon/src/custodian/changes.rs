@@ -77,7 +77,10 @@ impl Custodian {
         to_its_end(async move {
             let writer = &mut *this.writer().await?;
             change::check_new_group(&this.state(), &name)?;
-            let made = this.make_keys(&name, 1, keeping, holders.tokens()).await;
+            let enough = |missing| holders.suffice_without(missing);
+            let made = this
+                .make_keys(&name, 1, keeping, holders.tokens(), enough)
+                .await;
             let group = Group {
                 name,
                 purpose,

@@ -19,6 +19,7 @@ use super::{
     Custodian, Error,
     changes::{Writer, now, to_its_end, was_made},
 };
+use crate::config::Unnamed;
 
 /// Master keys that were just made, and why there is none in some of the tokens.
 #[derive(Debug, Default)]
@@ -28,21 +29,30 @@ pub(super) struct Made {
 }
 
 impl Custodian {
-    /// A master key for `group` in each of `tokens` that makes one.
+    /// A master key for `group` in each of `tokens` that makes one. Where so many are `missing` that
+    /// those that are left are not `enough`, none is made for nothing: those that do not serve are asked
+    /// first.
     pub(super) async fn make_keys(
         &self,
         group: &GroupName,
         generation: u32,
         keeping: Keeping,
         tokens: impl IntoIterator<Item = &TokenId>,
+        enough: impl Fn(usize) -> bool,
     ) -> Made {
-        let mut made = Made::default();
+        let mut tokens: Vec<_> = tokens.into_iter().collect();
+        tokens.sort_by_key(|token| self.tokens.is_of_use(token));
+        let (mut made, mut missing) = (Made::default(), 0);
         for token in tokens {
             match self.make_key(group, generation, keeping, token).await {
                 Ok(key) => made.keys.push(key),
                 Err(error) => {
                     tracing::warn!(%token, %group, %error, "a token makes no master key");
                     made.problem = Some(error);
+                    missing += 1;
+                    if !enough(missing) {
+                        break;
+                    }
                 }
             }
         }
@@ -100,7 +110,10 @@ impl Custodian {
             let holders = this.holders(&group)?;
             let tokens = holders.tokens();
             let kept = keeping.unwrap_or(this.keeping(&group)?);
-            let made = this.make_keys(&group, generation, kept, tokens).await;
+            let enough = |missing| holders.suffice_without(missing);
+            let made = this
+                .make_keys(&group, generation, kept, tokens, enough)
+                .await;
             this.commit_made(writer, operator.as_ref(), made, |state, keys| {
                 key::rotate_group(state, &group, keys, keeping, is_compromised)
             })
@@ -121,7 +134,8 @@ impl Custodian {
             let writer = &mut *this.writer().await?;
             let (generation, new) = this.newcomers(&group, &holders)?;
             let kept = this.keeping(&group)?;
-            let made = this.make_keys(&group, generation, kept, &new).await;
+            let enough = |missing| holders.suffice_without(missing);
+            let made = this.make_keys(&group, generation, kept, &new, enough).await;
             this.commit_made(writer, Some(&operator), made, |state, keys| {
                 hold::hold(state, &group, holders, keys)
             })
@@ -142,7 +156,9 @@ impl Custodian {
             let (generation, mut vacant) = this.newcomers(&group, &this.holders(&group)?)?;
             vacant.retain(|token| this.tokens.client(token).is_ok());
             let kept = this.keeping(&group)?;
-            let made = this.make_keys(&group, generation, kept, &vacant).await;
+            let made = this
+                .make_keys(&group, generation, kept, &vacant, |_| true)
+                .await;
             if made.keys.is_empty() {
                 return made
                     .problem
@@ -180,10 +196,11 @@ impl Custodian {
 
     /// The tokens that are said to hold a new group, all if none is said.
     pub(crate) fn holders_of(&self, names: &[String], writes: Writes) -> Result<Holders, Error> {
-        let all = self.tokens.all().map(|token| Ok(token.id().clone()));
+        let there = self.tokens.all().map(|token| token.id());
+        let there = there.filter(|token| !self.was_lost(token));
         let tokens: Result<_, Error> = match names {
-            [] => all.collect(),
-            names => names.iter().map(|name| self.token_named(name)).collect(),
+            [] => Ok(there.cloned().collect()),
+            names => names.iter().map(|name| self.holder_named(name)).collect(),
         };
         Holders::new(tokens?, writes).map_err(|error| Error::Malformed {
             field: "tokens",
@@ -192,13 +209,22 @@ impl Custodian {
         })
     }
 
+    fn holder_named(&self, name: &str) -> Result<TokenId, Error> {
+        let token = self.token_named(name)?;
+        match self.was_lost(&token) {
+            false => Ok(token),
+            true => Err(Error::Malformed {
+                field: "token",
+                text: name.to_owned(),
+                problem: "it was given up for good".to_owned(),
+            }),
+        }
+    }
+
     /// The token of that label or serial number.
     pub(crate) fn token_named(&self, name: &str) -> Result<TokenId, Error> {
-        self.tokens.named(name).map_err(|error| Error::Malformed {
-            field: "token",
-            text: name.to_owned(),
-            problem: error.to_string(),
-        })
+        let named = self.tokens.named(name);
+        named.map_err(|error| unnamed(name, &error))
     }
 
     /// Which tokens hold a group.
@@ -265,5 +291,14 @@ impl Custodian {
     /// Has the background look at the master keys.
     pub(crate) fn mind_keys(&self) {
         self.moving.wake();
+    }
+}
+
+/// That a token's name is nobody's, or several's.
+pub(super) fn unnamed(name: &str, why: &Unnamed) -> Error {
+    Error::Malformed {
+        field: "token",
+        text: name.to_owned(),
+        problem: why.to_string(),
     }
 }

@@ -129,12 +129,15 @@ impl Custodian {
                 continue;
             };
             if gone.insert(id) {
-                let destroyed = token.destroy_gmk(key).await;
-                let was_there = destroyed.inspect_err(|_| {
-                    gone.remove(&id);
-                });
-                if was_there.map_err(Error::Hsm)? {
-                    tracing::info!(key = %id, "a master key was destroyed in the token");
+                match token.destroy_gmk(key).await {
+                    Ok(true) => {
+                        tracing::info!(key = %id, "a master key was destroyed in the token");
+                    }
+                    Ok(false) => {}
+                    Err(error) => {
+                        gone.remove(&id);
+                        refused = refused.or(self.of_token(Err(Error::Hsm(error)))?);
+                    }
                 }
             }
         }

@@ -15,13 +15,16 @@ use custody::{
     role::Operator,
     trustee::Trustee,
 };
+use hsm::{NewGmk, NewJournalKey};
 use tokio::task::JoinSet;
 
 use super::{
     Custodian, Error,
     changes::{now, to_its_end, was_made},
+    keys::unnamed,
 };
 use crate::{
+    config::{Unnamed, one_called},
     run::prove::{keys_in, load_keys},
     tokens::{Presence, Token},
 };
@@ -29,6 +32,33 @@ use crate::{
 /// How long to wait after a failure, at first and at most.
 const PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// Keys of the installation that were made in a token which is to have some.
+#[derive(Default)]
+struct NewKeys {
+    gmk: Option<NewGmk>,
+    journal: Option<NewJournalKey>,
+}
+
+impl NewKeys {
+    /// Makes those that there are not yet.
+    async fn complete(
+        &mut self,
+        client: &hsm::Client,
+    ) -> Result<(NewGmk, NewJournalKey), hsm::Error> {
+        let gmk = match self.gmk.take() {
+            Some(gmk) => gmk,
+            None => client.generate_gmk("custodyd system").await?,
+        };
+        self.gmk = Some(gmk.clone());
+        let journal = match self.journal.take() {
+            Some(journal) => journal,
+            None => client.generate_journal_key("custodyd journal").await?,
+        };
+        self.journal = Some(journal.clone());
+        Ok((gmk, journal))
+    }
+}
 
 impl Custodian {
     /// The tokens with keys of the installation.
@@ -63,12 +93,15 @@ impl Custodian {
         let Ok(Presence::Arrived(client)) = there.await.map(|it| it.clone()) else {
             return;
         };
-        if self.was_lost(token.id()) {
-            token.dismiss(&self.tokens).await;
-            return;
-        }
-        let mut pause = PAUSE;
-        while let Err(error) = self.entrust(token.id(), &client).await {
+        let (mut made, mut pause) = (NewKeys::default(), PAUSE);
+        loop {
+            if self.was_lost(token.id()) {
+                token.dismiss(&self.tokens).await;
+                return;
+            }
+            let Err(error) = self.entrust(token.id(), &client, &mut made).await else {
+                break;
+            };
             if pause == PAUSE {
                 tracing::warn!(
                     token = %token.id(),
@@ -81,31 +114,45 @@ impl Custodian {
         }
         let keys = keys_in(&self.state(), token.id());
         load_keys(&client, keys).await;
-        tracing::info!(token = %token.id(), "a token is there");
-        token.turn(&self.tokens, Presence::Here(client));
-        self.mind_keys();
+        if token.welcome(&self.tokens) {
+            tracing::info!(token = %token.id(), "a token is there");
+            self.mind_keys();
+        }
     }
 
-    fn was_lost(&self, token: &TokenId) -> bool {
+    pub(super) fn was_lost(&self, token: &TokenId) -> bool {
         let state = self.state();
         let mut trustees = state.trustees();
         trustees.any(|trustee| trustee.token == *token && trustee.lost.is_some())
     }
 
-    /// Makes keys of the installation in a token that has none.
-    async fn entrust(self: &Arc<Self>, token: &TokenId, client: &hsm::Client) -> Result<(), Error> {
+    /// Makes keys of the installation in a token that has none. What is `made` for it, and not yet of
+    /// use, is taken up when this is done again.
+    async fn entrust(
+        self: &Arc<Self>,
+        token: &TokenId,
+        client: &hsm::Client,
+        made: &mut NewKeys,
+    ) -> Result<(), Error> {
         let trustees = self.trustees();
-        if trustees.iter().any(|trustee| trustee.token == *token) {
+        let is = |trustee: &&Trustee| trustee.token == *token;
+        if let Some(trustee) = trustees.iter().find(is) {
+            // What was made here may not have been vouched for on record before something failed.
+            if let (Some(_), Some(voucher)) = (&made.journal, &trustee.voucher) {
+                self.record(Event::JournalKey(voucher.clone())).await?;
+            }
             return Ok(());
         }
         // Without it no key is made: it would be made for nothing.
         let row_key = self.row_key(&trustees).await?;
-        let (this, token, client) = (Arc::clone(self), token.clone(), client.clone());
+        let trustee = self
+            .make_trustee(token.clone(), client, &row_key, made)
+            .await?;
+        let voucher = trustee.voucher.clone();
+        let this = Arc::clone(self);
         to_its_end(async move {
             let writer = &mut *this.writer().await?;
-            let trustee = this.make_trustee(token, &client, &row_key).await?;
-            let voucher = trustee.voucher.clone();
-            let (edit, change) = trustee::add_trustee(&this.state(), trustee)?;
+            let (edit, change) = trustee::add_trustee(&this.state(), &this.system, trustee)?;
             let written = this.commit(writer, None, edit, change).await;
             if let (true, Some(voucher)) = (was_made(&written), voucher) {
                 this.record(Event::JournalKey(voucher)).await?;
@@ -140,11 +187,9 @@ impl Custodian {
         token: TokenId,
         client: &hsm::Client,
         row_key: &PlaintextDek,
+        made: &mut NewKeys,
     ) -> Result<Trustee, Error> {
-        let gmk = client.generate_gmk("custodyd system").await;
-        let gmk = gmk.map_err(Error::Hsm)?;
-        let journal_key = client.generate_journal_key("custodyd journal").await;
-        let journal_key = journal_key.map_err(Error::Hsm)?;
+        let (gmk, journal_key) = made.complete(client).await.map_err(Error::Hsm)?;
         let context = Context::RowKey {
             instance: &self.system.instance,
             gmk: &gmk.id,
@@ -208,15 +253,10 @@ impl Custodian {
     /// The token of that label or serial number, which need not be in the configuration any more.
     fn trustee_named(&self, name: &str) -> Result<TokenId, Error> {
         let trustees = self.trustees().into_iter().map(|trustee| trustee.token);
-        let mut named: Vec<_> = trustees.filter(|token| token.is_called(name)).collect();
-        match named.len() {
-            0 => self.token_named(name),
-            1 => Ok(named.remove(0)),
-            _ => Err(Error::Malformed {
-                field: "token",
-                text: name.to_owned(),
-                problem: "several tokens have that label: say the serial number".to_owned(),
-            }),
+        match one_called(trustees, name) {
+            Ok((_, token)) => Ok(token),
+            Err(Unnamed::None { .. }) => self.token_named(name),
+            Err(several) => Err(unnamed(name, &several)),
         }
     }
 }

@@ -85,7 +85,7 @@ async fn proven(
         ));
     }
     let trustees = prove::trustees(&mut database, &system)?;
-    let tokens = Tokens::seek(config.workers(), &trustees);
+    let tokens = Tokens::seek(config.workers(), &trustees, &prove::lost(&mut database)?);
     let mut seen = 0;
     let row_key = loop {
         let unlocked = match tokens.arrived(&trustees, &mut seen).await {
@@ -114,7 +114,7 @@ async fn proven(
         let is_trustee = trustees.iter().any(|trustee| trustee.token == *token.id());
         if let (true, Presence::Arrived(client)) = (is_trustee, token.presence()) {
             load_keys(&client, keys_in(&state, token.id())).await;
-            token.turn(&tokens, Presence::Here(client));
+            token.welcome(&tokens);
         }
     }
     let database = Database::start(database, &config.database())?;

@@ -103,6 +103,13 @@ pub(crate) fn trustees(database: &mut Sqlite, system: &System) -> Result<Vec<Tru
     Ok(Trustee::all(system, others))
 }
 
+/// The tokens that were given up, as far as that can be known before that.
+pub(crate) fn lost(database: &mut Sqlite) -> Result<Vec<TokenId>, Failure> {
+    let trustees = database.trustees().map_err(found_wrong)?.into_iter();
+    let lost = trustees.filter(|trustee| trustee.lost.is_some());
+    Ok(lost.map(|trustee| trustee.token).collect())
+}
+
 /// The row key, which the system GMK of a token opens; that must be loaded.
 pub(crate) async fn row_key(
     hsm: &hsm::Client,

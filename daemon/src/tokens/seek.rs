@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use custody::trustee::Trustee;
+use custody::{holder::TokenId, trustee::Trustee};
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 
 use super::{Presence, Token, Tokens, nobody, serves};
@@ -17,15 +17,18 @@ const FIRST_WAIT: Duration = Duration::from_millis(200);
 impl Tokens {
     /// Looks for the tokens that `settings` say, each until it comes with the keys of the
     /// installation that it has by `trustees`. If they are none of these, the first is taken for
-    /// a clone of the first of these, which its keys have to prove.
+    /// a clone of the first of these, which its keys have to prove. Those that are `lost` are not
+    /// looked for: someone may have them, and nobody is to get the PIN.
     pub(crate) fn seek(
         settings: impl IntoIterator<Item = hsm::Settings>,
         trustees: &[Trustee],
+        lost: &[TokenId],
     ) -> Arc<Self> {
         let mut all: Vec<_> = settings.into_iter().map(Token::away).collect();
         let is_known = |token: &Token| trustees.iter().any(|it| it.token == token.id);
         if !all.iter().any(is_known)
-            && let (Some(token), Some(trustee)) = (all.first_mut(), trustees.first())
+            && let Some(token) = all.iter_mut().find(|token| !lost.contains(&token.id))
+            && let Some(trustee) = trustees.first()
         {
             token.id = trustee.token.clone();
         }
@@ -35,6 +38,10 @@ impl Tokens {
             seeking: Mutex::new(JoinSet::new()),
         });
         for (nth, token) in tokens.all().enumerate() {
+            if lost.contains(&token.id) {
+                token.turn(&tokens, Presence::Away(Some(given_up())));
+                continue;
+            }
             let trustee = trustees.iter().find(|it| it.token == token.id);
             let (weak, trustee) = (Arc::downgrade(&tokens), trustee.cloned());
             tokens.seeking().spawn(async move {
@@ -136,19 +143,37 @@ impl Token {
     /// It is used no more: it was given up.
     pub(crate) async fn dismiss(&self, tokens: &Tokens) {
         let before = self.presence();
-        let given_up = hsm::Error::Outage {
-            problem: "it was given up for good".to_owned(),
-        };
-        self.turn(tokens, Presence::Away(Some(given_up)));
+        self.turn(tokens, Presence::Away(Some(given_up())));
         if let Presence::Arrived(client) | Presence::Here(client) = before {
             client.stop().await;
         }
     }
 
+    /// What has come is of use, if it was not given up meanwhile. Says whether it is.
+    pub(crate) fn welcome(&self, tokens: &Tokens) -> bool {
+        let is_welcome = self.presence.send_if_modified(|presence| {
+            let Presence::Arrived(client) = presence else {
+                return false;
+            };
+            *presence = Presence::Here(client.clone());
+            true
+        });
+        if is_welcome {
+            tokens.news.send_modify(|told| *told += 1);
+        }
+        is_welcome
+    }
+
     /// It comes, or does not.
-    pub(crate) fn turn(&self, tokens: &Tokens, presence: Presence) {
+    fn turn(&self, tokens: &Tokens, presence: Presence) {
         self.presence.send_replace(presence);
         tokens.news.send_modify(|told| *told += 1);
+    }
+}
+
+fn given_up() -> hsm::Error {
+    hsm::Error::Outage {
+        problem: "it was given up for good".to_owned(),
     }
 }
 

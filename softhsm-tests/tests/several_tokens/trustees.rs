@@ -5,9 +5,11 @@ use std::{
     process::{Command, Output},
 };
 
+use faulty_pkcs11::Function;
 use serde_json::json;
 use softhsm_tests::{
     Site, command,
+    fault::answering,
     pair::{
         OTHER, Pair,
         Which::{First, Second},
@@ -94,6 +96,18 @@ fn a_token_that_is_lost_for_good_is_given_up_and_its_successor_takes_its_place()
 
     // Even when it turns up again it is not used: someone may have it.
     pair.mend(First);
+    let asked = || {
+        let counts = pair.counts(First);
+        [
+            Function::C_Login,
+            Function::C_Encrypt,
+            Function::C_Decrypt,
+            Function::C_Sign,
+            Function::C_GenerateKey,
+        ]
+        .map(|function| counts.calls(function))
+    };
+    let before = asked();
     let daemon = pair.site.start();
     is_had(&pair.site, "web/key", b"another");
     until("it is known as given up", || {
@@ -101,7 +115,14 @@ fn a_token_that_is_lost_for_good_is_given_up_and_its_successor_takes_its_place()
         problem.as_str()?.contains("given up").then_some(())
     });
     let held = ["group", "hold", "web", "--token=test"];
-    assert!(!pair.site.try_ctl(&held).status.success());
+    let refused = pair.site.try_ctl(&held);
+    assert_eq!(refused.status.code(), Some(7), "{}", text(&refused));
+    assert!(text(&refused).contains("given up"), "{}", text(&refused));
+    pair.site.ctl(&["group", "create", "later"]);
+    let put = pair.site.put("web/later", b"later");
+    assert!(put.status.success(), "{}", text(&put));
+    assert_eq!(pair.wraps("web"), [None, Some(3)]);
+    assert_eq!(asked(), before);
     // The last one is not given up.
     let last = pair.site.try_ctl(&["hsm", "lost", OTHER, "--yes"]);
     assert_eq!(last.status.code(), Some(5), "{}", text(&last));
@@ -163,7 +184,7 @@ fn a_token_that_was_given_up_cannot_be_put_back_in_the_database() {
 }
 
 /// `custodyd COMMAND` with the backup and the configuration.
-fn with_backup(pair: &Pair, name: &str, more: &[&str]) -> Output {
+fn with_backup(name: &str, more: &[&str]) -> Output {
     let mut custodyd = Command::new(command("custodyd"));
     custodyd.env_remove("NOTIFY_SOCKET").arg(name).args(more);
     custodyd.output().unwrap()
@@ -190,11 +211,11 @@ fn a_backup_is_taken_drilled_and_restored_with_the_token_that_is_left() {
     let configuration = configuration.to_str().unwrap();
     let token = format!("pkcs11:token={OTHER};serial={}", pair.serial(Second));
     let drill = [configuration, "--backup", backup, "--token", &token];
-    let drilled = with_backup(&pair, "drill", &drill);
+    let drilled = with_backup("drill", &drill);
     assert!(drilled.status.success(), "{}", text(&drilled));
 
     fs::remove_dir_all(pair.site.path("state")).unwrap();
-    let restored = with_backup(&pair, "restore", &[backup, configuration]);
+    let restored = with_backup("restore", &[backup, configuration]);
     assert!(restored.status.success(), "{}", text(&restored));
     let daemon = pair.site.start();
     is_had(&pair.site, "web/key", CONTENT);
@@ -206,4 +227,61 @@ fn a_backup_is_taken_drilled_and_restored_with_the_token_that_is_left() {
     let daemon = pair.site.start();
     is_had(&pair.site, "web/key", CONTENT);
     daemon.stop();
+}
+
+#[test]
+fn a_drill_tries_what_the_token_has_and_tells_what_it_lacks() {
+    let pair = Pair::new(QUICK);
+    let daemon = pair.site.start();
+    pair.site.furnish(CONTENT);
+    until_both_are_trusted(&pair);
+    pair.site
+        .ctl(&["group", "hold", "web", "--writes=any-then-repair"]);
+    pair.take_away(Second);
+    let put = pair.site.put("web/late", b"late");
+    assert!(put.status.success(), "{}", text(&put));
+    let backup = pair.site.path("backup.tar");
+    let backup = backup.to_str().unwrap();
+    pair.site.ctl(&["backup", "save", backup]);
+    daemon.stop();
+    pair.mend(Second);
+
+    let configuration = pair.site.path("custodyd.toml");
+    let configuration = configuration.to_str().unwrap();
+    let token = format!("pkcs11:token={OTHER};serial={}", pair.serial(Second));
+    let drill = ["--json", "--backup", backup, "--token", &token];
+    let drilled = with_backup("drill", &[&[configuration], &drill[..]].concat());
+    assert_eq!(drilled.status.code(), Some(10), "{}", text(&drilled));
+    let told: serde_json::Value = serde_json::from_slice(&drilled.stdout).unwrap();
+    let web = &told["groups"][0];
+    assert_eq!((&web["versions"], &web["open"]), (&json!(2), &json!(1)));
+    let lost = json!({
+        "secret": "late",
+        "version": 1,
+        "current": true,
+        "problem": "its data key is wrapped by no key of this token",
+    });
+    assert_eq!(web["lost"], json!([lost]));
+}
+
+#[test]
+fn a_token_that_cannot_have_all_keys_yet_is_not_filled_with_those_it_can() {
+    let pair = Pair::new(QUICK);
+    let before = pair.objects(Second);
+    pair.fault(
+        Second,
+        answering("C_GenerateKeyPair", "CKR_FUNCTION_FAILED"),
+    );
+    let daemon = pair.site.start();
+    until("it was tried again and again", || {
+        (pair.counts(Second).strikes(0) >= 3).then_some(())
+    });
+    assert_eq!(pair.objects(Second), before + 1);
+    assert!(pair.site.entries("journal-key").is_empty());
+    pair.mend(Second);
+    until_both_are_trusted(&pair);
+    // The system GMK, and both halves of a journal key.
+    assert_eq!(pair.objects(Second), before + 3);
+    daemon.stop();
+    is_whole(&pair.site);
 }

@@ -241,12 +241,13 @@ fn of_two(secrets: &[(&str, u32)]) -> World {
         token: token("2"),
         ..Trustee::first(&system())
     };
-    let (edit, _) = add_trustee(&world.state, trustee.clone()).unwrap();
+    let (edit, _) = add_trustee(&world.state, &system(), trustee.clone()).unwrap();
     world.adopt(edit);
-    assert_eq!(
-        add_trustee(&world.state, trustee).unwrap_err(),
-        Error::TrusteeExists(token("2"))
-    );
+    for again in [Trustee::first(&system()), trustee] {
+        let exists = Error::TrusteeExists(again.token.clone());
+        let refused = add_trustee(&world.state, &system(), again);
+        assert_eq!(refused.unwrap_err(), exists);
+    }
     world
 }
 
@@ -361,7 +362,7 @@ fn no_token_joins_with_a_generation_that_someone_may_have() {
         token: token("2"),
         ..Trustee::first(&system())
     };
-    let (edit, _) = add_trustee(&world.state, trustee).unwrap();
+    let (edit, _) = add_trustee(&world.state, &system(), trustee).unwrap();
     world.adopt(edit);
     assert_eq!(world.group().joining(), 1);
     world.lose("1", 0).unwrap();
