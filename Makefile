@@ -113,6 +113,9 @@ lint: ## Check formatting, lints, documentation, licences, examples and scripts
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	@built() { find "$(TARGET)/debug" -name '*.d' -exec sed -nE 's/^([^#].*\.rs):$$/\1/p' {} + | LC_ALL=C sort -u; }; \
+	unbuilt=$$(comm -23 <(git ls-files '*.rs' ':!fuzz' | LC_ALL=C sort) <(built)); \
+	[[ -z $$unbuilt ]] || { printf 'lint: in no build, so that nothing in it is tested:\n%s\n' "$$unbuilt" >&2; exit 1; }
 	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --locked --workspace --document-private-items --no-deps
 	$(CARGO) build --quiet --locked --bin custodyd
 	@for example in systemd/*.toml; do \
