@@ -22,7 +22,7 @@ use super::{
     renewal::Renewal,
     start::Worker,
 };
-use crate::{Error, Settings, wire::Op};
+use crate::{Error, Settings};
 
 /// The first wait between two workers, but for the very first, which is none.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -140,24 +140,26 @@ impl Driver {
     fn take_over(&mut self, worker: &Worker) {
         self.serves();
         self.renewal.begin_watch(worker, &self.settings);
-        self.load_newer(worker);
+        self.catch_up(worker);
     }
 
-    /// Has it load the keys that came to be while it started.
-    fn load_newer(&self, worker: &Worker) {
+    /// Has it load the keys that came to be while it started, and destroy what it has of those
+    /// that went.
+    fn catch_up(&self, worker: &Worker) {
         let Some(lanes) = self.lanes.upgrade() else {
             return;
         };
-        for (id, load) in self.crew.keys.loads_since(worker.keys()) {
+        for (id, order) in self.crew.keys.orders_since(worker.keys()) {
             let by = Instant::now() + self.settings.deadline;
-            let asked = lanes.ask_one(self.lane, Op::Load(load), by);
+            let asked = lanes.ask_one(self.lane, order, by);
             let keys = Arc::clone(&self.crew.keys);
             tokio::spawn(async move {
                 let outcome = match asked {
                     Ok(answer) => answer.wait().await,
                     Err(error) => Err(error),
                 };
-                if outcome.is_err() {
+                if let Err(error) = outcome {
+                    tracing::warn!(key = %id, %error, "a worker that came to serve is not up to date");
                     keys.note_lack(&id, true);
                 }
             });

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     Error,
-    wire::{self, Load},
+    wire::{self, Load, Op},
 };
 
 /// The keys that every worker loads.
@@ -28,10 +28,13 @@ pub(super) struct Keys {
 #[derive(Default)]
 struct Known {
     entries: HashMap<KeyId, Entry>,
+    /// Those that were kept outside the token and are to be destroyed: a worker that loaded them
+    /// before is to do away with what it has.
+    condemned: HashMap<KeyId, Version>,
     version: Version,
 }
 
-/// A state of the keys: it grows with each that is added.
+/// A state of the keys: it grows with each that is added or condemned.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Version(u64);
 
@@ -51,6 +54,14 @@ impl Known {
             .map(|entry| (entry.key.id, entry.key.to_wire()))
             .collect()
     }
+}
+
+/// Where a key is that is to be destroyed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whereabouts {
+    InToken,
+    /// Each has unwrapped it by itself.
+    InEachWorker,
 }
 
 /// A key that was good and is refused, or for another reason than before; or the other way
@@ -88,16 +99,19 @@ impl Keys {
         known.entries.insert(entry.key.id, entry);
     }
 
-    /// No later worker loads it.
-    pub(super) fn forget(&self, id: &KeyId) {
-        self.write().entries.remove(id);
-    }
-
-    /// Whether each worker has it by itself, and not all of them in the token.
-    pub(super) fn is_wrapped(&self, id: &KeyId) -> bool {
-        let known = self.read();
-        let role = known.entries.get(id).map(|entry| &entry.key.role);
-        matches!(role, Some(KeyRole::Gmk { blob: Some(_), .. }))
+    /// No later worker loads it. Says where it is to be destroyed, however often that is asked.
+    pub(super) fn forget(&self, id: &KeyId) -> Whereabouts {
+        let known = &mut *self.write();
+        let forgotten = known.entries.remove(id);
+        let role = forgotten.map(|entry| entry.key.role);
+        if matches!(role, Some(KeyRole::Gmk { blob: Some(_), .. })) {
+            known.version.0 += 1;
+            known.condemned.insert(*id, known.version);
+        }
+        match known.condemned.contains_key(id) {
+            true => Whereabouts::InEachWorker,
+            false => Whereabouts::InToken,
+        }
     }
 
     /// A root key that wraps one of them.
@@ -228,9 +242,15 @@ impl Keys {
         (known.version, known.loads_of(|_| true))
     }
 
-    /// Those that came to be after `version`.
-    pub(super) fn loads_since(&self, version: Version) -> Vec<(KeyId, Load)> {
-        self.read().loads_of(|entry| entry.since > version)
+    /// What a worker that has loaded those of `version` has missed.
+    pub(super) fn orders_since(&self, version: Version) -> Vec<(KeyId, Op)> {
+        let known = self.read();
+        let loads = known.loads_of(|entry| entry.since > version);
+        let loads = loads.into_iter().map(|(id, load)| (id, Op::Load(load)));
+        let condemned = known.condemned.iter();
+        let condemned = condemned.filter(|(_, since)| **since > version);
+        let ends = condemned.map(|(id, _)| (*id, Op::Destroy(id.as_bytes().to_vec())));
+        loads.chain(ends).collect()
     }
 
     /// Those that are refused, or that a worker lacks.
@@ -266,5 +286,46 @@ impl Keys {
     pub(super) fn load_of(&self, id: &KeyId) -> Option<Load> {
         let known = self.read();
         known.entries.get(id).map(|entry| entry.key.to_wire())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use custody::{
+        envelope::{WrappedDek, Wrapping},
+        group::Blob,
+    };
+
+    use super::*;
+
+    fn gmk(id: KeyId, blob: Option<Blob>) -> KnownKey {
+        let role = KeyRole::Gmk {
+            wrapping: Wrapping::Aes256Gcm,
+            canary: WrappedDek::from_blob([1]),
+            blob,
+        };
+        KnownKey { id, role }
+    }
+
+    #[test]
+    fn who_started_before_a_key_went_is_told_that_it_did() {
+        let [id, root, other] = [1, 2, 3].map(|byte| KeyId::from_bytes(&[byte; 16]).unwrap());
+        let wrapped = vec![4];
+        let keys = Keys::default();
+        keys.remember(gmk(id, Some(Blob { root, wrapped })));
+        keys.remember(gmk(other, None));
+        let (started, loads) = keys.loads();
+        assert_eq!(loads.len(), 2);
+        for _ in 0..2 {
+            assert_eq!(keys.forget(&id), Whereabouts::InEachWorker);
+            assert_eq!(keys.forget(&other), Whereabouts::InToken);
+        }
+        let missed = keys.orders_since(started);
+        assert!(
+            matches!(&missed[..], [(gone, Op::Destroy(wanted))] if *gone == id && wanted == id.as_bytes())
+        );
+        let (later, loads) = keys.loads();
+        assert!(loads.is_empty());
+        assert!(keys.orders_since(later).is_empty());
     }
 }

@@ -47,12 +47,17 @@ impl Shared {
 
     /// Has every worker that serves destroy what it has of a key that is not in the token. Says
     /// whether one is in the token all the same.
+    ///
+    /// # Errors
+    ///
+    /// Why one of them did not. The others have been asked all the same.
     pub(super) async fn drop_everywhere(&self, lanes: &Lanes, id: &KeyId) -> Result<bool, Error> {
-        let mut was_there = false;
+        let mut outcome = Ok(false);
         for answer in lanes.ask_each(|| Op::Destroy(id.as_bytes().to_vec()), self.by()) {
-            was_there |= good(wait(answer).await)?;
+            let dropped = good(wait(answer).await);
+            outcome = outcome.and_then(|before| Ok(before | dropped?));
         }
-        Ok(was_there)
+        outcome
     }
 
     /// Opens the canary of a key on every worker that serves, so that each connection is used.

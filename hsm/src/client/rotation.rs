@@ -7,7 +7,7 @@ use custody::{
     rewrap::{Destroyed, Move},
 };
 
-use super::{Client, unexpected};
+use super::{Client, key::Whereabouts, unexpected};
 use crate::{
     Error,
     wire::{Done, Op, Rewrap},
@@ -45,7 +45,8 @@ impl Client {
 
     /// Destroys a group master key in the token, for good, and forgets it. Says whether it was
     /// still there. One that is kept outside is gone with its blob, and with what each worker
-    /// has unwrapped of it.
+    /// has unwrapped of it: those that serve do away with it now, those that start when they come
+    /// to serve.
     ///
     /// # Errors
     ///
@@ -53,9 +54,7 @@ impl Client {
     /// asked again.
     pub async fn destroy_gmk(&self, destroyed: Destroyed) -> Result<bool, Error> {
         let id = *destroyed.id();
-        let is_wrapped = self.shared.keys.is_wrapped(&id);
-        self.shared.keys.forget(&id);
-        if is_wrapped {
+        if self.shared.keys.forget(&id) == Whereabouts::InEachWorker {
             return self.shared.drop_everywhere(&self.lanes, &id).await;
         }
         match self.ask(Op::Destroy(id.as_bytes().to_vec())).await? {

@@ -39,6 +39,25 @@ pub(super) struct Gmk {
     pub(super) handle: ObjectHandle,
     pub(super) wrapping: Wrapping,
     canary: Vec<u8>,
+    place: Place,
+}
+
+/// Where a group master key is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Token,
+    /// Unwrapped into an object of a session, which no other worker has.
+    Session,
+}
+
+impl Place {
+    /// What it must be found with there.
+    fn expected(self, id: &KeyId, wrapping: Wrapping) -> Vec<Attribute> {
+        match self {
+            Self::Token => template::conforming_gmk(id, wrapping),
+            Self::Session => template::arriving_gmk(wrapping),
+        }
+    }
 }
 
 /// The keys that this worker has found and proven.
@@ -80,43 +99,27 @@ impl Keys {
         wrapping: Wrapping,
         canary: Vec<u8>,
     ) -> Result<(), Fault> {
-        self.drop_gmk(session, &id);
+        self.gmks.remove(&id);
         let handle = self.finder.find(session, &id)?;
-        self.take_in(session, id, handle, wrapping, canary)
-    }
-
-    /// Checks a group master key and opens its canary.
-    fn take_in(
-        &mut self,
-        session: &Session,
-        id: KeyId,
-        handle: ObjectHandle,
-        wrapping: Wrapping,
-        canary: Vec<u8>,
-    ) -> Result<(), Fault> {
-        let expected = template::conforming_gmk(&id, wrapping);
-        self.take_in_as(session, id, handle, wrapping, canary, &expected)
-    }
-
-    fn take_in_as(
-        &mut self,
-        session: &Session,
-        id: KeyId,
-        handle: ObjectHandle,
-        wrapping: Wrapping,
-        canary: Vec<u8>,
-        expected: &[Attribute],
-    ) -> Result<(), Fault> {
-        conforms(session, &id, handle, expected)?;
-        self.prove(session, wrapping)?
-            .map_err(|why| Error::NoWrapping {
-                tried: vec![Refusal { wrapping, why }],
-            })?;
+        let place = Place::Token;
         let gmk = Gmk {
             handle,
             wrapping,
             canary,
+            place,
         };
+        self.take_in(session, id, gmk)
+    }
+
+    /// Checks a group master key and opens its canary.
+    fn take_in(&mut self, session: &Session, id: KeyId, gmk: Gmk) -> Result<(), Fault> {
+        let wrapping = gmk.wrapping;
+        let expected = gmk.place.expected(&id, wrapping);
+        conforms(session, &id, gmk.handle, &expected)?;
+        self.prove(session, wrapping)?
+            .map_err(|why| Error::NoWrapping {
+                tried: vec![Refusal { wrapping, why }],
+            })?;
         gmk.prove(session, &self.codes, id)?;
         self.gmks.insert(id, gmk);
         Ok(())
@@ -124,7 +127,10 @@ impl Keys {
 
     /// Destroys a group master key, and says whether it was there.
     pub(super) fn destroy_gmk(&mut self, session: &Session, id: &KeyId) -> Result<bool, Fault> {
-        self.drop_gmk(session, id);
+        if let Some(gmk) = self.gmks.get(id) {
+            gmk.discard(session, &self.codes, *id)?;
+            self.gmks.remove(id);
+        }
         let found = session.find_objects(&template::gmk_search(id))?;
         match find::only(id, &found) {
             Ok(object) => {
@@ -172,7 +178,7 @@ impl Keys {
             template.extend(fixed);
             session.generate_key(&Mechanism::AesKeyGen, &template)
         })?;
-        let gmk = self.finish_gmk(session, id, made, wrapping);
+        let gmk = self.finish_gmk(session, id, made, wrapping, Place::Token);
         gmk.inspect_err(|_| remove(session, &[made]))
     }
 
@@ -197,12 +203,19 @@ impl Keys {
         id: KeyId,
         handle: ObjectHandle,
         wrapping: Wrapping,
+        place: Place,
     ) -> Result<wire::Gmk, Fault> {
         let context = Context::Canary { gmk: &id }.encode();
         let value = envelope::canary(&id);
         let canary = wrap::protect(session, handle, wrapping, &value, &context)?;
+        let gmk = Gmk {
+            handle,
+            wrapping,
+            canary: canary.clone(),
+            place,
+        };
         // It need not be searched for: nothing else has an identifier that was just drawn.
-        self.take_in(session, id, handle, wrapping, canary.clone())?;
+        self.take_in(session, id, gmk)?;
         Ok(wire::Gmk {
             id: id.as_bytes().to_vec(),
             wrapping: wrapping.name().to_owned(),
@@ -291,6 +304,19 @@ impl Gmk {
         let context = Context::Canary { gmk: id }.encode();
         let value = wrap::reveal(session, self.handle, self.wrapping, &self.canary, &context)?;
         Ok(verify_slices_are_equal(&value, &envelope::canary(id)).is_ok())
+    }
+
+    /// Destroys what a session has of it. Only if its canary opens: a handle that has gone stale
+    /// may be another key's by now.
+    fn discard(&self, session: &Session, codes: &Codes, id: KeyId) -> Result<(), Fault> {
+        if self.place == Place::Token {
+            return Ok(());
+        }
+        match self.prove(session, codes, id) {
+            Ok(()) => Ok(session.destroy_object(self.handle)?),
+            Err(Fault::Answer(Error::CanaryDoesNotOpen { .. })) => Ok(()),
+            Err(fault) => Err(fault),
+        }
     }
 }
 

@@ -6,11 +6,7 @@ use cryptoki::{
     object::{Attribute, AttributeType, ObjectHandle},
     session::Session,
 };
-use custody::{
-    envelope::{self, Context, Wrapping},
-    group::Blob,
-    name::KeyId,
-};
+use custody::{envelope::Wrapping, group::Blob, name::KeyId};
 
 use super::{
     super::{
@@ -18,7 +14,7 @@ use super::{
         strategy, template,
         wrap::{self, Fault},
     },
-    Gmk, Keys, conforms, fresh_id, remove,
+    Gmk, Keys, Place, conforms, fresh_id, remove,
 };
 use crate::{Error, Refusal, wire};
 
@@ -36,7 +32,11 @@ impl Keys {
         canary: Vec<u8>,
         blob: &Blob,
     ) -> Result<(), Fault> {
-        self.drop_gmk(anchor, &id);
+        if let Some(before) = self.gmks.remove(&id)
+            && let Err(fault) = before.discard(session, &self.codes, id)
+        {
+            tracing::debug!(key = %id, ?fault, "what there was of it goes with the session");
+        }
         if blob.wrapped.len() != wrap::KWP_BLOB {
             let why = "its blob is not one of RFC 5649".to_owned();
             return Err(Error::NonConforming { id, why }.into());
@@ -54,7 +54,14 @@ impl Keys {
             }
             fault => fault,
         })?;
-        let taken = self.take_in_unwrapped(session, id, handle, wrapping, canary);
+        let place = Place::Session;
+        let gmk = Gmk {
+            handle,
+            wrapping,
+            canary,
+            place,
+        };
+        let taken = self.take_in(session, id, gmk);
         taken.inspect_err(|_| strategy::discard(anchor, handle))
     }
 
@@ -101,33 +108,13 @@ impl Keys {
         let id = fresh_id()?;
         let wrapped = make_wrapped(session, root_handle)?;
         let handle = unwrap(anchor, root_handle, &wrapped, wrapping)?;
-        let context = Context::Canary { gmk: &id }.encode();
-        let value = envelope::canary(&id);
-        let finished =
-            wrap::protect(session, handle, wrapping, &value, &context).and_then(|canary| {
-                self.take_in_unwrapped(session, id, handle, wrapping, canary.clone())?;
-                Ok(canary)
-            });
-        let canary = finished.inspect_err(|_| strategy::discard(anchor, handle))?;
+        let finished = self.finish_gmk(session, id, handle, wrapping, Place::Session);
+        let gmk = finished.inspect_err(|_| strategy::discard(anchor, handle))?;
         Ok(wire::Gmk {
-            id: id.as_bytes().to_vec(),
-            wrapping: wrapping.name().to_owned(),
-            canary,
             root: root.as_bytes().to_vec(),
             wrapped,
+            ..gmk
         })
-    }
-
-    fn take_in_unwrapped(
-        &mut self,
-        session: &Session,
-        id: KeyId,
-        handle: ObjectHandle,
-        wrapping: Wrapping,
-        canary: Vec<u8>,
-    ) -> Result<(), Fault> {
-        let expected = template::unwrapped_gmk(wrapping);
-        self.take_in_as(session, id, handle, wrapping, canary, &expected)
     }
 
     /// A root key, found and proven once in a worker's life.
@@ -139,24 +126,6 @@ impl Keys {
         prove_root(session, &self.codes, id, handle)?;
         self.roots.insert(*id, handle);
         Ok(handle)
-    }
-
-    /// Forgets a group master key, and destroys it if it is an object of a session. Only if its
-    /// canary opens: a handle that has gone stale may be another key's by now.
-    pub(in super::super) fn drop_gmk(&mut self, session: &Session, id: &KeyId) {
-        let Some(gmk) = self.gmks.remove(id) else {
-            return;
-        };
-        if gmk.is_of_session(session) && matches!(gmk.open_canary(session, id), Ok(true)) {
-            strategy::discard(session, gmk.handle);
-        }
-    }
-}
-
-impl Gmk {
-    fn is_of_session(&self, session: &Session) -> bool {
-        let found = template::check(session, self.handle, &[Attribute::Token(false)]);
-        matches!(found, Ok(Ok(())))
     }
 }
 
@@ -225,7 +194,7 @@ fn try_out(session: &Session, root: ObjectHandle) -> Result<Result<(), String>, 
     let captive = unwrap(session, root, &wrapped, wrapping)?;
     let rewrapped = session.wrap_key(&Mechanism::AesKeyWrapPad, root, captive);
     let value = session.get_attributes(captive, &[AttributeType::Value]);
-    let kept = template::check(session, captive, &template::unwrapped_gmk(wrapping));
+    let kept = template::check(session, captive, &template::arriving_gmk(wrapping));
     strategy::discard(session, captive);
     if let Err(why) = kept? {
         return Ok(Err(format!("of what it unwraps, {why}")));

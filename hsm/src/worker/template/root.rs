@@ -72,7 +72,9 @@ pub(in super::super) fn departing_gmk() -> Vec<Attribute> {
     template
 }
 
-/// What a root key unwraps a group master key with.
+/// What a root key unwraps a group master key with, and what that must have then. Its length is not
+/// among it, which some tokens do not say of a key that was unwrapped; nor that it never could be
+/// wrapped, since it was.
 pub(in super::super) fn arriving_gmk(wrapping: Wrapping) -> Vec<Attribute> {
     let mut template = session_key();
     template.push(Attribute::KeyType(KeyType::AES));
@@ -81,12 +83,6 @@ pub(in super::super) fn arriving_gmk(wrapping: Wrapping) -> Vec<Attribute> {
     template.extend(kept_in());
     template.extend(uses(wrapping));
     template
-}
-
-/// What a group master key must have after that. Its length is not among it, which some tokens
-/// do not say of a key that was unwrapped; nor that it never could be wrapped, since it was.
-pub(in super::super) fn unwrapped_gmk(wrapping: Wrapping) -> Vec<Attribute> {
-    arriving_gmk(wrapping)
 }
 
 /// What no key that a root key unwraps may have.
