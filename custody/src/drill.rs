@@ -7,7 +7,7 @@ use crate::{
     envelope::{Failed, PlaintextDek, SealedContent},
     name::{GroupName, KeyId, VersionId},
     policy::Tampered,
-    release::{Lock, Locked, Unlock, sealed},
+    release::{Lock, Locked, Unlock, Urgency, sealed},
     secret::fields::Fields,
     state::State,
 };
@@ -86,6 +86,7 @@ impl sealed::Sealed for Trial {}
 impl Unlock for Trial {
     /// `None` if what opened is no encoding of fields.
     type Opened = Option<Proof>;
+    const URGENCY: Urgency = Urgency::Upkeep;
 
     fn locked(&self) -> &Locked {
         &self.locked

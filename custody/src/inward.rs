@@ -10,7 +10,7 @@ use crate::{
     envelope::{Failed, PlaintextDek, SealedContent},
     journal::{Event, Journal},
     policy::{self, Operation, Tampered},
-    release::{Locked, Unlock, sealed},
+    release::{Locked, Unlock, Urgency, sealed},
     secret::{
         fields::Fields,
         request::{self, Requested},
@@ -144,6 +144,7 @@ impl<P> sealed::Sealed for Claim<P> {}
 
 impl<P: Purpose> Unlock for Claim<P> {
     type Opened = Option<P::Leaves>;
+    const URGENCY: Urgency = Urgency::Management;
 
     fn locked(&self) -> &Locked {
         &self.locked

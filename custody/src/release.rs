@@ -143,6 +143,23 @@ impl Locked {
     }
 }
 
+/// How soon the token is to come to something, where it has more to do than it can at once: what is
+/// first here goes first, whatever came first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Urgency {
+    /// A caller waits for content.
+    Delivery,
+    /// Somebody changes what is there.
+    Management,
+    /// Nobody waits: keys that age, wraps that are missing, drills.
+    Upkeep,
+}
+
+impl Urgency {
+    /// All of them, in that order.
+    pub const ALL: [Self; 3] = [Self::Delivery, Self::Management, Self::Upkeep];
+}
+
 /// Something that the token unwraps a data key for: a [`Claim`], [`Keeping`] its data key or not, or
 /// the [`crate::inward::Claim`] of content that the daemon uses itself, which are on record; a
 /// [`crate::drill::Trial`], which leaves nothing; a [`crate::renew::Claim`], which leaves sealed
@@ -151,6 +168,9 @@ impl Locked {
 pub trait Unlock: sealed::Sealed {
     /// What it opens to.
     type Opened;
+
+    /// How soon.
+    const URGENCY: Urgency;
 
     /// What is to be unwrapped.
     fn locked(&self) -> &Locked;
@@ -171,6 +191,7 @@ impl sealed::Sealed for Claim {}
 
 impl Unlock for Claim {
     type Opened = Released;
+    const URGENCY: Urgency = Urgency::Delivery;
 
     fn locked(&self) -> &Locked {
         &self.locked

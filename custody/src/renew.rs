@@ -10,7 +10,7 @@ use crate::{
     group::MasterKey,
     name::{GroupName, KeyId, VersionId},
     policy::Tampered,
-    release::{Locked, Unlock, sealed},
+    release::{Locked, Unlock, Urgency, sealed},
     state::{
         State,
         view::{GroupView, SecretView, VersionView},
@@ -71,6 +71,7 @@ impl sealed::Sealed for Claim {}
 impl Unlock for Claim {
     /// An error if it could not be sealed again.
     type Opened = Result<Resealed, Failed>;
+    const URGENCY: Urgency = Urgency::Upkeep;
 
     fn locked(&self) -> &Locked {
         &self.of.locked

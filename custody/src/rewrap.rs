@@ -9,7 +9,7 @@ use crate::{
     group::MasterKey,
     holder::TokenId,
     name::{GroupName, KeyId, VersionId},
-    release::{Lock, Locked, Unlock, sealed},
+    release::{Lock, Locked, Unlock, Urgency, sealed},
     secret::Kind,
     state::{
         State,
@@ -118,6 +118,7 @@ impl sealed::Sealed for Passage {}
 
 impl Unlock for Passage {
     type Opened = InPassing;
+    const URGENCY: Urgency = Urgency::Upkeep;
 
     fn locked(&self) -> &Locked {
         &self.0

@@ -6,6 +6,7 @@ use custody::{
     envelope::{Context, PlaintextDek, WrappedDek},
     invocation::Invocation,
     name::KeyId,
+    release::Urgency,
 };
 use tokio::{
     sync::{Mutex, watch},
@@ -37,6 +38,7 @@ pub(crate) mod reveal;
 mod rotation;
 mod start;
 mod together;
+mod waiting;
 
 use canary::Canary;
 use driver::{Crew, Driver};
@@ -56,6 +58,8 @@ const MAX_BLOB: usize = 1024;
 pub struct Client {
     lanes: Arc<Lanes>,
     shared: Arc<Shared>,
+    /// Nothing that it asks is more urgent.
+    urgency: Urgency,
 }
 
 struct Shared {
@@ -106,7 +110,20 @@ impl Client {
         tokio::spawn(again);
         let canaries = canary::open_canaries(Arc::clone(&shared), Arc::downgrade(&lanes));
         tokio::spawn(canaries);
-        Ok(Self { lanes, shared })
+        Ok(Self {
+            lanes,
+            shared,
+            urgency: Urgency::Delivery,
+        })
+    }
+
+    /// The same token, for what nobody waits for: whatever others ask of it goes first.
+    #[must_use]
+    pub fn for_upkeep(&self) -> Self {
+        Self {
+            urgency: Urgency::Upkeep,
+            ..self.clone()
+        }
     }
 
     /// The token that the first worker found.
@@ -268,7 +285,9 @@ impl Client {
     }
 
     async fn ask(&self, op: Op) -> Result<Done, Error> {
-        self.shared.ask(&self.lanes, op).await
+        let urgency = lanes::urgency(&op).max(self.urgency);
+        let asked = self.lanes.ask(op, self.shared.by(), urgency);
+        asked?.wait().await
     }
 }
 
@@ -277,11 +296,6 @@ impl Shared {
     async fn driver_ended(&self) {
         let mut health = self.health.clone();
         while health.changed().await.is_ok() {}
-    }
-
-    /// Queues a request and waits for its answer.
-    async fn ask(&self, lanes: &Lanes, op: Op) -> Result<Done, Error> {
-        lanes.ask(op, self.by())?.wait().await
     }
 
     /// When a request that is made now is over.

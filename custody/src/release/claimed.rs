@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::{Claim, Locked, Released, Unlock, sealed};
+use super::{Claim, Locked, Released, Unlock, Urgency, sealed};
 use crate::{
     cache::{Cache, Lease, Leave, Source},
     envelope::{Failed, PlaintextDek},
@@ -66,6 +66,7 @@ impl sealed::Sealed for Keeping<'_> {}
 
 impl Unlock for Keeping<'_> {
     type Opened = Released;
+    const URGENCY: Urgency = Urgency::Delivery;
 
     fn locked(&self) -> &Locked {
         &self.fresh.claim.locked

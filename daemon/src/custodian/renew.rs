@@ -124,7 +124,7 @@ impl Custodian {
                 Some(token) => {
                     let counted = self.count_in_turn(group, *gmk).await?;
                     let (dek, context) = (resealed.dek(), resealed.context(gmk));
-                    token.protect_dek(counted, dek, context).await
+                    token.for_upkeep().protect_dek(counted, dek, context).await
                 }
                 None => Err(hsm::Error::KeyNotLoaded { id: *gmk }),
             };

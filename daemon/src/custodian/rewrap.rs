@@ -227,7 +227,10 @@ impl Custodian {
             Way::Across(passage) => {
                 let passing = self.tokens.unwrap(passage).await?;
                 let context = wanted.context(wanted.to());
-                token.protect_dek(counted, passing.dek(), context).await
+                token
+                    .for_upkeep()
+                    .protect_dek(counted, passing.dek(), context)
+                    .await
             }
         }
     }

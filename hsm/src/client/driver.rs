@@ -1,7 +1,6 @@
 //! The task that owns a worker: one after another, with the requests that wait for them.
 
 use std::{
-    collections::VecDeque,
     pin::pin,
     sync::{Arc, Weak},
     time::Duration,
@@ -16,11 +15,12 @@ use tokio::{
 use super::{
     health::{Health, WorkerState},
     key::Keys,
-    lanes::{Arrivals, Command, Lanes, Request, Room, Status, Ties},
+    lanes::{Arrivals, Command, Lanes, Room, Status, Ties},
     meters::Meters,
     process::PinHandover,
     renewal::Renewal,
     start::Worker,
+    waiting::Waiting,
 };
 use crate::{Error, Settings};
 
@@ -57,8 +57,7 @@ pub(super) struct Driver {
     pub(super) lane: usize,
     pub(super) queue: mpsc::UnboundedReceiver<Command>,
     pub(super) status: Arc<Status>,
-    /// In the order of their deadlines.
-    pub(super) waiting: VecDeque<Request>,
+    pub(super) waiting: Waiting,
     pub(super) stopping: Vec<oneshot::Sender<()>>,
     pub(super) renewal: Renewal,
     pin: Arc<PinHandover>,
@@ -80,7 +79,7 @@ impl Driver {
             lane,
             queue: arrivals.queue,
             status: arrivals.status,
-            waiting: VecDeque::new(),
+            waiting: Waiting::default(),
             stopping: Vec::new(),
             renewal: Renewal::none(),
             pin: Arc::clone(pin),
@@ -173,7 +172,7 @@ impl Driver {
         while let Ok(command) = self.queue.try_recv() {
             self.accept(command);
         }
-        for request in self.waiting.drain(..) {
+        for request in self.waiting.take_all() {
             let _gone = request.reply.send(Err(Error::Stopped));
         }
     }
@@ -223,7 +222,7 @@ impl Driver {
         let mut health = self.crew.health.subscribe();
         loop {
             self.hand_over_waiting();
-            let soonest = self.waiting.front().map(|request| request.by);
+            let soonest = self.waiting.due();
             tokio::select! {
                 biased;
                 output = &mut what => return Some(output),
@@ -250,7 +249,7 @@ impl Driver {
         if outage.is_none() && !lanes.has_other(self.lane, Room::Any) {
             return;
         }
-        for request in std::mem::take(&mut self.waiting) {
+        for request in self.waiting.take_all() {
             let kept = match request.ties {
                 Ties::Worker => Some(request),
                 _ => lanes.pass_on(self.lane, request, Room::Any),
@@ -260,7 +259,7 @@ impl Driver {
                 (Some(request), Some(outage)) => {
                     let _gone = request.reply.send(Err(outage.clone()));
                 }
-                (Some(request), None) => self.waiting.push_back(request),
+                (Some(request), None) => self.waiting.add(request),
             }
         }
     }
@@ -270,7 +269,7 @@ impl Driver {
     async fn refuse_all(&mut self, error: &Error) -> Option<()> {
         loop {
             self.hand_over_waiting();
-            for request in self.waiting.drain(..) {
+            for request in self.waiting.take_all() {
                 let _gone = request.reply.send(Err(error.clone()));
             }
             let command = self.queue.recv().await?;
@@ -287,12 +286,7 @@ impl Driver {
 
     pub(super) fn accept(&mut self, command: Command) {
         match command {
-            Command::Request(request) => {
-                // One that was moved is older than those that came here first.
-                let later = self.waiting.iter().rev();
-                let later = later.take_while(|other| other.by > request.by).count();
-                self.waiting.insert(self.waiting.len() - later, request);
-            }
+            Command::Request(request) => self.waiting.add(request),
             Command::Renew(settings) => self.renew(settings),
             Command::Stop(stopped) => self.stopping.push(stopped),
         }
@@ -316,13 +310,7 @@ impl Driver {
 
     /// Answers the waiting requests whose time is over.
     pub(super) fn expire(&mut self, error: &Error) {
-        let now = Instant::now();
-        let due = self
-            .waiting
-            .iter()
-            .take_while(|request| request.by <= now)
-            .count();
-        for request in self.waiting.drain(..due) {
+        for request in self.waiting.take_due(Instant::now()) {
             let _gone = request.reply.send(Err(error.clone()));
         }
     }

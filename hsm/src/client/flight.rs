@@ -2,6 +2,7 @@
 
 use std::{collections::VecDeque, io, time::Duration};
 
+use custody::release::Urgency;
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{
@@ -30,6 +31,7 @@ struct Open {
     op: Option<Op>,
     reply: oneshot::Sender<Result<Done, Error>>,
     by: Instant,
+    urgency: Urgency,
 }
 
 /// What the worker has.
@@ -66,6 +68,7 @@ impl Flight {
             by,
             place,
             ties,
+            urgency,
         } = request;
         if reply.is_closed() {
             return;
@@ -82,7 +85,12 @@ impl Flight {
         }
         let op = message.op.filter(|_| ties == Ties::None);
         self.sent.push_back(Some(Sent {
-            open: Some(Open { op, reply, by }),
+            open: Some(Open {
+                op,
+                reply,
+                by,
+                urgency,
+            }),
             operation,
             at: Instant::now(),
             asked,
@@ -194,10 +202,16 @@ impl Sent {
 
     /// The same for another worker, once. Its answer is awaited here no more.
     fn again(&mut self) -> Option<Request> {
-        let Open { op, reply, by } = self.open.take()?;
+        let Open {
+            op,
+            reply,
+            by,
+            urgency,
+        } = self.open.take()?;
         Some(Request {
             op: op?,
             reply,
+            urgency,
             asked: self.asked,
             by,
             place: self.place.another(),

@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
+use custody::release::Urgency;
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
@@ -31,6 +32,7 @@ pub(super) struct Request {
     pub(super) by: Instant,
     pub(super) place: Place,
     pub(super) ties: Ties,
+    pub(super) urgency: Urgency,
 }
 
 /// Whether a request may go to another worker than the one that was asked.
@@ -57,6 +59,18 @@ impl Ties {
             | Op::Random(_) => Self::None,
             Op::Load(_) | Op::Generate(_) | Op::Destroy(_) => Self::Worker,
         }
+    }
+}
+
+/// How soon a request is to be done, unless it is known to have time.
+pub(super) fn urgency(op: &Op) -> Urgency {
+    match op {
+        // Nothing is delivered that is not on record, and nothing at all by a token in doubt.
+        Op::Reveal(_) | Op::Sign(_) | Op::CheckCanary(_) => Urgency::Delivery,
+        Op::Protect(_) | Op::Random(_) | Op::Load(_) | Op::Generate(_) | Op::Destroy(_) => {
+            Urgency::Management
+        }
+        Op::Rewrap(_) => Urgency::Upkeep,
     }
 }
 
@@ -174,31 +188,41 @@ impl Lanes {
     }
 
     /// Queues a request for the worker that has least to do, of those that serve if any does.
-    pub(super) fn ask(&self, op: Op, by: Instant) -> Result<Answer, Error> {
+    pub(super) fn ask(&self, op: Op, by: Instant, urgency: Urgency) -> Result<Answer, Error> {
         let lane = self
             .lanes
             .iter()
             .min_by_key(|lane| lane.status.reluctance());
         let ties = Ties::of(&op);
-        self.send(lane.ok_or(Error::Stopped)?, op, by, ties)
+        self.send(lane.ok_or(Error::Stopped)?, op, by, ties, urgency)
     }
 
     /// Queues what `op` gives for each worker that serves.
     pub(super) fn ask_each(&self, op: impl Fn() -> Op, by: Instant) -> Vec<Result<Answer, Error>> {
         let serving = self.lanes.iter().filter(|lane| lane.status.serves());
-        serving
-            .map(|lane| self.send(lane, op(), by, Ties::Worker))
-            .collect()
+        serving.map(|lane| self.send_to(lane, op(), by)).collect()
     }
 
     /// Queues a request for the worker of one lane.
     pub(super) fn ask_one(&self, lane: usize, op: Op, by: Instant) -> Result<Answer, Error> {
         let lane = self.lanes.get(lane).ok_or(Error::Stopped)?;
-        self.send(lane, op, by, Ties::Worker)
+        self.send_to(lane, op, by)
     }
 
-    fn send(&self, lane: &Lane, op: Op, by: Instant, ties: Ties) -> Result<Answer, Error> {
-        if self.waiting() >= self.places {
+    fn send_to(&self, lane: &Lane, op: Op, by: Instant) -> Result<Answer, Error> {
+        let urgency = urgency(&op);
+        self.send(lane, op, by, Ties::Worker, urgency)
+    }
+
+    fn send(
+        &self,
+        lane: &Lane,
+        op: Op,
+        by: Instant,
+        ties: Ties,
+        urgency: Urgency,
+    ) -> Result<Answer, Error> {
+        if self.waiting() >= self.places_for(urgency) {
             return Err(Error::Busy);
         }
         let (reply, answer) = oneshot::channel();
@@ -209,10 +233,20 @@ impl Lanes {
             by,
             place: self.place(lane),
             ties,
+            urgency,
         };
         let sent = lane.queue.send(Command::Request(request));
         sent.map_err(|_| Error::Stopped)?;
         Ok(Answer(answer))
+    }
+
+    /// However much of what has time waits, there is room for what has none.
+    fn places_for(&self, urgency: Urgency) -> usize {
+        match urgency {
+            Urgency::Delivery => self.places,
+            Urgency::Management => self.places - self.places / 4,
+            Urgency::Upkeep => self.places.div_ceil(2),
+        }
     }
 
     fn place(&self, lane: &Lane) -> Place {

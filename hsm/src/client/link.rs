@@ -122,7 +122,7 @@ impl Driver {
             return;
         }
         while flight.has_room()
-            && let Some(request) = self.waiting.pop_front()
+            && let Some(request) = self.waiting.next()
         {
             flight.add(request, &mut out.bytes);
         }
@@ -130,7 +130,7 @@ impl Driver {
 
     /// When something is due, if that is before the alarm goes off.
     fn soonest(&self, flight: &Flight, armed: Option<Instant>) -> Option<Instant> {
-        let waiting = self.waiting.front().map(|request| request.by);
+        let waiting = self.waiting.due();
         let look = self.renewal.next_look();
         let stuck = flight.oldest().map(|at| at + self.settings.deadline);
         // To go through all of them is for when the alarm went off.
@@ -171,13 +171,13 @@ impl Driver {
         while lanes.has_other(self.lane, room) {
             let request = match flight.take_one_of(patience) {
                 Some(request) => request,
-                None => match self.waiting.pop_front() {
+                None => match self.waiting.next() {
                     Some(request) => request,
                     None => return,
                 },
             };
             if let Some(request) = lanes.pass_on(self.lane, request, room) {
-                self.waiting.push_front(request);
+                self.waiting.put_back(request);
                 return;
             }
         }

@@ -4,7 +4,7 @@ use custody::name::KeyId;
 
 use super::{
     Shared,
-    lanes::{Answer, Lanes},
+    lanes::{Answer, Lanes, urgency},
     unexpected,
 };
 use crate::{
@@ -19,7 +19,9 @@ impl Shared {
         let load = self.keys.load_of(id).ok_or_else(forgotten)?;
         let asked = lanes.ask_each(|| Op::Load(load.clone()), self.by());
         if asked.is_empty() {
-            return good(self.ask(lanes, Op::Load(load)).await).map(drop);
+            let op = Op::Load(load);
+            let urgency = urgency(&op);
+            return good(wait(lanes.ask(op, self.by(), urgency)).await).map(drop);
         }
         let (mut loaded, mut problems) = (false, Vec::new());
         for answer in asked {

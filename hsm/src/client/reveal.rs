@@ -3,7 +3,7 @@
 use custody::{
     envelope::{Context, PlaintextDek, WrappedDek},
     name::{InstanceId, KeyId},
-    release::Unlock,
+    release::{Unlock, Urgency},
 };
 
 use tokio::time::Instant;
@@ -66,16 +66,15 @@ impl Client {
             Err(error) => return Err(Unopened::of(claim, error)),
         };
         let by = shared.by();
-        let ask = || self.reveal(what.clone(), by);
+        // Whoever joined what has time would wait as long.
+        if T::URGENCY > Urgency::Delivery {
+            let dek = self.reveal(what, by, T::URGENCY).await;
+            return open(claim, dek.as_ref().map_err(Clone::clone));
+        }
+        let ask = || self.reveal(what.clone(), by, T::URGENCY);
         let meters = &shared.settings.meters;
         let unwrapped = shared.together.unwrap(&what, by, meters, ask).await;
-        match unwrapped.dek() {
-            Ok(dek) => claim.open(dek).map_err(|_| Unopened {
-                error: Error::ContentDoesNotOpen,
-                claim: None,
-            }),
-            Err(error) => Err(Unopened::of(claim, error)),
-        }
+        open(claim, unwrapped.dek())
     }
 
     /// Unwraps the row key of an installation.
@@ -91,11 +90,21 @@ impl Client {
     ) -> Result<PlaintextDek, Error> {
         let context = Context::RowKey { instance, gmk };
         let what = self.sealed(gmk, wrapped, context)?;
-        self.reveal(what, self.shared.by()).await
+        self.reveal(what, self.shared.by(), self.urgency).await
     }
 
-    async fn reveal(&self, what: Reveal, by: Instant) -> Result<PlaintextDek, Error> {
-        match self.lanes.ask(Op::Reveal(what), by)?.wait().await? {
+    async fn reveal(
+        &self,
+        what: Reveal,
+        by: Instant,
+        urgency: Urgency,
+    ) -> Result<PlaintextDek, Error> {
+        match self
+            .lanes
+            .ask(Op::Reveal(what), by, urgency)?
+            .wait()
+            .await?
+        {
             Done::Revealed(mut secret) => {
                 PlaintextDek::take(&mut secret.bytes).ok_or_else(incomplete)
             }
@@ -118,5 +127,15 @@ impl Client {
             blob: wrapped.blob().to_vec(),
             context: context.encode(),
         })
+    }
+}
+
+fn open<T: Unlock>(claim: T, dek: Result<&PlaintextDek, Error>) -> Result<T::Opened, Unopened<T>> {
+    match dek {
+        Ok(dek) => claim.open(dek).map_err(|_| Unopened {
+            error: Error::ContentDoesNotOpen,
+            claim: None,
+        }),
+        Err(error) => Err(Unopened::of(claim, error)),
     }
 }

@@ -17,6 +17,9 @@ mod recovery;
 mod several;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod urgency;
+#[cfg(test)]
 mod wrapped;
 
 /// Not a test: what a worker runs.
