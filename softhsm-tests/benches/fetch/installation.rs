@@ -10,14 +10,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use client::{Manager, v1};
+use client::{Manager, Provider, v1};
 use nix::unistd::{Pid, getuid};
 use softhsm_tests::{Site, daemon::Daemon, text};
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 
 use crate::{
-    load::Target,
+    load::{self, Target},
     settings::{self, CONTENT},
 };
 
@@ -89,6 +89,17 @@ impl Installation {
     pub(crate) async fn manager(&self) -> Manager {
         let manager = Manager::connect(self.site.path("run/manager.sock"));
         manager.await.unwrap()
+    }
+
+    /// Fetches each of the first `secrets` of the first group once.
+    pub(crate) async fn fetch_all(&self, secrets: u32) {
+        let provider = Provider::connect(self.site.path("run/provider.sock"));
+        let provider = provider.await.unwrap();
+        let each = move |number| {
+            let provider = provider.clone();
+            async move { load::fetch(&provider, &group_name(0), number).await }
+        };
+        many_at_a_time(0..secrets, each).await;
     }
 
     /// Puts secrets until there are `secrets` in the first group, through the Manager
@@ -202,6 +213,11 @@ pub(crate) fn secret_name(number: u32) -> String {
     format!("secret-{number}")
 }
 
+/// What a secret holds.
+pub(crate) fn content(number: u32) -> [u8; CONTENT] {
+    [number.to_le_bytes()[0]; CONTENT]
+}
+
 fn secret(group: u32, number: u32) -> v1::PutSecretRequest {
     v1::PutSecretRequest {
         group: group_name(group),
@@ -209,7 +225,7 @@ fn secret(group: u32, number: u32) -> v1::PutSecretRequest {
         r#type: "blob".into(),
         fields: vec![v1::Field {
             name: "content".into(),
-            value: vec![number.to_le_bytes()[0]; CONTENT],
+            value: content(number).into(),
         }],
         ..Default::default()
     }

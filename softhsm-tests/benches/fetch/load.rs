@@ -3,6 +3,10 @@
 use std::{
     cell::Cell,
     path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -12,8 +16,8 @@ use tokio::task::JoinSet;
 
 use crate::{
     empty,
-    installation::{group_name, secret_name},
-    settings::{CONTENT, Part, Settings},
+    installation::{content, group_name, secret_name},
+    settings::{Part, Settings},
 };
 
 /// Calls at the beginning that are not counted.
@@ -155,12 +159,23 @@ pub(crate) async fn in_turns(settings: &Settings, targets: &[(Part, Target)]) ->
 
 /// Has callers call for so long.
 pub(crate) async fn drive(target: &Target, shape: Shape, time: Duration) -> Measured {
+    drive_through(target, shape, tokio::time::sleep(time))
+        .await
+        .0
+}
+
+/// Has callers call from before `meanwhile` begins until it is over.
+pub(crate) async fn drive_through<T>(
+    target: &Target,
+    shape: Shape,
+    meanwhile: impl Future<Output = T>,
+) -> (Measured, T) {
     let (Target::Empty(socket) | Target::Fetch { socket, .. }) = target;
     let mut connections = Vec::new();
     for _ in 0..shape.connections {
         connections.push(Provider::connect(socket).await.unwrap());
     }
-    let start = Instant::now() + WARM_UP;
+    let phase = Arc::new(Phase::default());
     let mut callers = JoinSet::new();
     for number in 0..shape.callers {
         let caller = Caller {
@@ -168,14 +183,21 @@ pub(crate) async fn drive(target: &Target, shape: Shape, time: Duration) -> Meas
             target: target.clone(),
             random: number as u64,
         };
-        callers.spawn(caller.call_until(start, start + time));
+        callers.spawn(caller.call_through(Arc::clone(&phase)));
     }
+    tokio::time::sleep(WARM_UP).await;
+    let start = Instant::now();
+    phase.counts.store(true, Ordering::Relaxed);
+    let output = meanwhile.await;
+    phase.counts.store(false, Ordering::Relaxed);
+    phase.is_over.store(true, Ordering::Relaxed);
+    let time = start.elapsed();
     let mut all = Measured::new();
     while let Some(one) = callers.join_next().await {
         all.beside(&one.unwrap());
     }
     all.lasted(time);
-    all
+    (all, output)
 }
 
 /// Has callers call for so long, while `look` is done again and again; says how both went.
@@ -205,27 +227,44 @@ pub(crate) async fn drive_beside(
     tokio::join!(calls, looks)
 }
 
+/// Fetches a secret, which has the content that it was put with.
+pub(crate) async fn fetch(provider: &Provider, group: &str, number: u32) {
+    let fetched = provider.fetch(group, &secret_name(number), None).await;
+    let fetched = fetched.expect("a fetch");
+    assert!(fetched.fields[0].1[..] == content(number), "{number}");
+}
+
 struct Caller {
     connection: Provider,
     target: Target,
     random: u64,
 }
 
+/// What callers are to know of the measurement.
+#[derive(Default)]
+struct Phase {
+    counts: AtomicBool,
+    is_over: AtomicBool,
+}
+
+impl Phase {
+    fn counts(&self) -> bool {
+        self.counts.load(Ordering::Relaxed)
+    }
+}
+
 impl Caller {
-    /// Calls, one after the other, and counts those that begin and end in the given time.
-    async fn call_until(mut self, start: Instant, end: Instant) -> Measured {
+    /// Calls, one after the other, and counts those that begin and end while calls count.
+    async fn call_through(mut self, phase: Arc<Phase>) -> Measured {
         let mut measured = Measured::new();
-        loop {
-            let from = Instant::now();
-            if from >= end {
-                return measured;
-            }
+        while !phase.is_over.load(Ordering::Relaxed) {
+            let (counts, from) = (phase.counts(), Instant::now());
             self.call().await;
-            let to = Instant::now();
-            if from >= start && to <= end {
-                measured.call(to - from);
+            if counts && phase.counts() {
+                measured.call(from.elapsed());
             }
         }
+        measured
     }
 
     async fn call(&mut self) {
@@ -235,10 +274,8 @@ impl Caller {
                 groups, secrets, ..
             } => {
                 let group = group_name(self.pick(groups));
-                let name = secret_name(self.pick(secrets));
-                let fetched = self.connection.fetch(&group, &name, None).await;
-                let fetched = fetched.expect("a fetch");
-                assert_eq!(fetched.fields[0].1.len(), CONTENT);
+                let number = self.pick(secrets);
+                fetch(&self.connection, &group, number).await;
             }
         }
     }

@@ -217,7 +217,7 @@ pub(crate) fn rotation(rotation: &Rotation) {
     let (versions, time) = rotation.moved;
     println!(
         "\n{versions} versions moved to a new master key in {:.1} s, {:.0} per second, with \
-         database and journal on tmpfs",
+         database and journal on tmpfs; the old key destroyed, each was fetched once more",
         time.as_secs_f64(),
         f64::from(versions) / time.as_secs_f64(),
     );

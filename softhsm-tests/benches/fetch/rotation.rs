@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use client::v1;
+use client::{Manager, v1};
 
 use crate::{
     installation::{Installation, Place, group_name},
-    load::{Measured, Shape, drive},
+    load::{Measured, Shape, drive, drive_through},
     settings::Settings,
 };
 
@@ -35,29 +35,26 @@ pub(crate) async fn run(settings: &Settings) -> Rotation {
     let measure = async || drive(&target, shape, settings.time * settings.rounds).await;
 
     let before = measure().await;
-    let rotate = v1::RotateGroupRequest {
+    let rotation = async {
+        let rotate = v1::RotateGroupRequest {
+            group: group_name(0),
+            ..Default::default()
+        };
+        let start = Instant::now();
+        manager.rotate_group(rotate).await.expect("a rotation");
+        old_key(&manager, |key| key.emptied.is_some()).await;
+        start.elapsed()
+    };
+    let (meanwhile, time) = drive_through(&target, shape, rotation).await;
+    let destroy = v1::DestroyMasterKeyRequest {
         group: group_name(0),
-        ..Default::default()
+        generation: 1,
+        grace_seconds: Some(0),
     };
-    let start = Instant::now();
-    manager.rotate_group(rotate).await.expect("a rotation");
-    let emptied = async {
-        loop {
-            let request = v1::GetGroupRequest {
-                name: group_name(0),
-            };
-            let group = manager.get_group(request).await.expect("the group");
-            if group.master_keys[0].emptied.is_some() {
-                return start.elapsed();
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
-    };
-    let (time, meanwhile) = tokio::join!(emptied, measure());
-    if time < settings.time * settings.rounds {
-        eprintln!("everything was moved before the measurement was over: take more secrets");
-    }
+    manager.destroy_master_key(destroy).await.expect("it is");
+    old_key(&manager, |key| key.state == "destroyed").await;
     let after = measure().await;
+    installation.fetch_all(settings.secrets).await;
     daemon.stop();
     Rotation {
         moved: (settings.secrets, time),
@@ -66,5 +63,19 @@ pub(crate) async fn run(settings: &Settings) -> Rotation {
             ("while it is moved", meanwhile),
             ("afterwards", after),
         ],
+    }
+}
+
+/// Waits until the first master key is as it should be.
+async fn old_key(manager: &Manager, is_so: impl Fn(&v1::MasterKey) -> bool) {
+    loop {
+        let request = v1::GetGroupRequest {
+            name: group_name(0),
+        };
+        let group = manager.get_group(request).await.expect("the group");
+        if is_so(&group.master_keys[0]) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
