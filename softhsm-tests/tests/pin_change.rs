@@ -240,6 +240,26 @@ fn a_change_that_the_token_refuses_leaves_the_pin_as_it_was() {
 }
 
 #[test]
+fn a_pin_that_the_token_calls_wrong_at_the_change_is_tried_no_more() {
+    let site = site();
+    let daemon = start_staged(&site);
+    site.fault(answering("C_SetPIN", "CKR_PIN_INCORRECT"));
+    let refused = change(&site);
+    assert_eq!(refused.status.code(), UNFIT);
+    assert_eq!(changes(&site), 1);
+    assert!(latched(&site).is_some());
+    site.mend();
+    let logins = site.logins();
+    let again = change(&site);
+    assert!(!again.status.success(), "{}", text(&again));
+    assert_eq!((site.logins(), changes(&site)), (logins, 1));
+    // What serves goes on, until it would have to log in.
+    assert_eq!(site.fetch("web/key").stdout, CONTENT);
+    daemon.stop();
+    start_is_refused(&site);
+}
+
+#[test]
 fn a_change_that_is_cut_off_before_the_token_acts_costs_one_try() {
     let site = site();
     let daemon = start_staged(&site);
@@ -376,7 +396,7 @@ fn nobody_logs_in_while_the_pin_is_being_changed() {
     let generation = site.token()["worker_generation"].as_u64().unwrap();
     site.fault(Fault {
         function: "C_SetPIN".to_owned(),
-        delay: Some(faulty_pkcs11::Delay::Fixed(1500)),
+        delay: Some(faulty_pkcs11::Delay::Fixed(2500)),
         ..Fault::default()
     });
     std::thread::scope(|scope| {
@@ -384,7 +404,16 @@ fn nobody_logs_in_while_the_pin_is_being_changed() {
         until("the token is told to", || {
             (changes(&site) == 1).then_some(())
         });
-        kill(daemon.worker(), Signal::SIGKILL).unwrap();
+        let logins = site.logins();
+        let killed = daemon.worker();
+        kill(killed, Signal::SIGKILL).unwrap();
+        until("another is started in its place", || {
+            let workers = daemon.workers();
+            (!workers.is_empty() && !workers.contains(&killed)).then_some(())
+        });
+        std::thread::sleep(std::time::Duration::from_millis(500));
+        assert!(!changed.is_finished());
+        assert_eq!(site.logins(), logins);
         let changed = changed.join().unwrap();
         assert!(changed.status.success(), "{}", text(&changed));
     });
