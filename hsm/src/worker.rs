@@ -152,6 +152,8 @@ fn begin(
         };
         tell(socket, stage).map_err(|error| Error::WorkerUnusable(error.to_string()))
     })?;
+    // Whoever else is to log in need not wait for the trials.
+    drop(turn);
     token.keeps_keys_in().map_err(|why| Error::ModuleUnusable {
         module: token.description().module.clone(),
         why: why.to_string(),

@@ -144,6 +144,32 @@ fn what_a_token_missed_it_gets_when_it_is_back() {
 }
 
 #[test]
+fn who_waits_for_a_token_that_is_away_is_told_so_in_the_end() {
+    let pair = Pair::new(QUICK);
+    let daemon = pair.site.start();
+    pair.site.furnish(CONTENT);
+    pair.site
+        .ctl(&["group", "hold", "web", "--writes=any-then-repair"]);
+    pair.take_away(Second);
+    let rotated = pair.site.try_ctl(&["group", "rotate", "web", "--wait"]);
+    assert_eq!(rotated.status.code(), Some(11), "{}", text(&rotated));
+    let said = String::from_utf8(rotated.stderr).unwrap();
+    let missing = format!("token {OTHER} ({})", pair.serial(Second));
+    assert!(
+        said.contains(&missing) && said.contains("CKR_DEVICE_REMOVED"),
+        "{said}"
+    );
+    // What could be done is, and shown.
+    assert!(String::from_utf8(rotated.stdout).unwrap().contains("web"));
+    assert_eq!(pair.wraps("web"), [Some(1), None]);
+    pair.mend(Second);
+    let waited = pair.site.try_ctl(&["group", "rotate", "web", "--wait"]);
+    assert!(waited.status.success(), "{}", text(&waited));
+    assert_eq!(pair.wraps("web"), [Some(1), Some(1)]);
+    daemon.stop();
+}
+
+#[test]
 fn a_rotation_reaches_a_token_that_was_away() {
     let pair = Pair::new(QUICK);
     let daemon = pair.site.start();

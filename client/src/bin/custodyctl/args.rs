@@ -25,7 +25,7 @@ Exit codes:
   8  an integrity check failed
   9  declined at the prompt
   10 done, and something was found: it ends soon, or falls foul of rules
-  11 an import left something out; its report says what and why
+  11 not all is done: an import left something out, or a token is waited for
 
 With --output json a command prints one document with the field names of the
 custody.v1 messages; times are RFC 3339 in UTC, what is missing is null, and

@@ -6,7 +6,8 @@ use client::Error as Call;
 use custody::name::SecretId;
 
 use crate::{
-    backup, compliance, content, fetch, files, finding::Refusal, hsm, import, inject, journal, when,
+    backup, compliance, content, fetch, files, finding::Refusal, group::Unsettled, hsm, import,
+    inject, journal, when,
 };
 
 /// Exit codes, which scripts can tell apart. Those of the command line are clap's.
@@ -83,6 +84,8 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Hsm(#[from] hsm::Error),
     #[error(transparent)]
+    Unsettled(#[from] Unsettled),
+    #[error(transparent)]
     Noncompliant(#[from] compliance::Refused),
     #[error(transparent)]
     Rules(#[from] compliance::Error),
@@ -140,6 +143,7 @@ impl Failure {
             Self::InUse { .. } => Exit::Conflict,
             Self::Found(_) => Exit::Found,
             Self::Noncompliant(_) => Exit::Conflict,
+            Self::Unsettled(_) => Exit::Incomplete,
             Self::Rules(error) => error.exit(),
             Self::Declined => Exit::Declined,
             Self::NobodyToAsk { .. } | Self::JsonContent => Exit::Usage,
@@ -158,6 +162,7 @@ impl Failure {
         match self {
             Self::Refused(refusal) => &refusal.lines,
             Self::Noncompliant(refused) => &refused.findings,
+            Self::Unsettled(unsettled) => unsettled.tokens(),
             Self::InUse { by, .. } => by,
             _ => &[],
         }
@@ -185,6 +190,7 @@ impl Failure {
             Self::Import(error) => error.hint(),
             Self::Refused(refusal) => Some(refusal.hint()),
             Self::Noncompliant(refused) => Some(refused.hint()),
+            Self::Unsettled(unsettled) => Some(unsettled.hint()),
             Self::NoGrant(_) => Some("'custodyctl grant list' shows those there are".to_owned()),
             Self::InUse {
                 secret,

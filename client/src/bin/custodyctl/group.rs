@@ -5,6 +5,9 @@ mod exposure;
 mod hold;
 mod key;
 mod view;
+mod wait;
+
+pub(crate) use wait::Unsettled;
 
 use std::path::PathBuf;
 
@@ -76,7 +79,8 @@ pub(crate) enum Command {
         /// not what was written get it in the background.
         #[arg(long, value_name = "POLICY", value_parser = hold::writes())]
         writes: Option<Writes>,
-        /// Wait until no token lacks anything.
+        /// Wait until no token lacks anything. Ends with exit code 11 if what is left waits for a
+        /// token that cannot be used.
         #[arg(long)]
         wait: bool,
     },
@@ -129,7 +133,8 @@ pub(crate) enum Command {
         /// Where the group's master keys are kept from this one on; as before unless it is said.
         #[arg(long, value_name = "WHERE", value_parser = hold::keeping())]
         keep_key: Option<Keeping>,
-        /// Wait until everything is moved, or renewed.
+        /// Wait until everything is moved, or renewed. Ends with exit code 11 if what is left waits
+        /// for a token that cannot be used.
         #[arg(long)]
         wait: bool,
     },
@@ -144,7 +149,8 @@ pub(crate) enum Command {
         name: GroupName,
         /// The key's generation, as 'custodyctl group show' tells it.
         generation: u32,
-        /// Wait until everything is renewed.
+        /// Wait until everything is renewed. Ends with exit code 11 if what is left waits for a token
+        /// that cannot be used.
         #[arg(long)]
         wait: bool,
     },

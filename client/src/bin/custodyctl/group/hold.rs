@@ -4,7 +4,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use client::{Manager, v1};
 use custody::{group::Keeping, holder::Writes};
 
-use super::{key::settled, view::Group};
+use super::{view::Group, wait::settled};
 use crate::{args::Global, failure::Failure, output};
 
 /// What a write may need of a group's tokens.
@@ -42,9 +42,8 @@ pub(super) async fn hold(
     wait: bool,
 ) -> Result<(), Failure> {
     let held = manager.hold_group(request).await;
-    let mut group = held.map_err(Failure::Manager)?;
-    if wait {
-        group = settled(manager, group).await?;
-    }
-    output::show(global.output, &Group::from(group))
+    let group = held.map_err(Failure::Manager)?;
+    let (group, left) = settled(manager, group, wait).await?;
+    output::show(global.output, &Group::from(group))?;
+    Ok(left?)
 }

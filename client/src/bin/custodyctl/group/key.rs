@@ -1,12 +1,10 @@
 //! `custodyctl group rotate`, `compromise-key`, `destroy-key` and `spare-key`.
 
-use std::time::Duration;
-
 use client::{Manager, v1};
 use custody::name::GroupName;
 use serde::Serialize;
 
-use super::{exposure::Exposure, view::Group};
+use super::{exposure::Exposure, view::Group, wait};
 use crate::{
     args::Global,
     confirm::confirm,
@@ -14,9 +12,6 @@ use crate::{
     output::{self, View},
     when::Grace,
 };
-
-/// How often it is asked how much is left.
-const LOOK: Duration = Duration::from_millis(500);
 
 /// What `rotate` or `compromise-key` did.
 #[derive(Debug, Serialize)]
@@ -84,55 +79,18 @@ pub(super) async fn compromise(
 async fn done(
     global: &Global,
     manager: &Manager,
-    mut group: v1::Group,
+    group: v1::Group,
     compromised: bool,
     wait: bool,
 ) -> Result<(), Failure> {
-    if wait {
-        group = settled(manager, group).await?;
-    }
+    let (group, left) = wait::settled(manager, group, wait).await?;
     let exposure = match compromised {
         true => Some(told(manager, group.name.clone()).await),
         false => None,
     };
     let group = group.into();
-    output::show(global.output, &Rotated { group, exposure })
-}
-
-/// Waits until nothing is left under a key that protects no more, nor to be renewed because of it,
-/// and no token lacks anything.
-pub(super) async fn settled(manager: &Manager, mut group: v1::Group) -> Result<v1::Group, Failure> {
-    let bar = output::bar(left(&group));
-    loop {
-        let left = left(&group);
-        let done = bar.length().unwrap_or(0).saturating_sub(left as u64);
-        bar.set_position(done);
-        let mut keys = group.master_keys.iter();
-        let mut holders = group.holders.iter();
-        let is_done =
-            |key: &v1::MasterKey| key.renewals == 0 && (key.emptied.is_some() || !is_over(key));
-        if keys.all(is_done) && holders.all(|it| it.lacks == Some(0)) {
-            bar.finish_and_clear();
-            return Ok(group);
-        }
-        tokio::time::sleep(LOOK).await;
-        let request = v1::GetGroupRequest { name: group.name };
-        group = manager.get_group(request).await.map_err(Failure::Manager)?;
-    }
-}
-
-fn is_over(key: &v1::MasterKey) -> bool {
-    matches!(&*key.state, "deactivated" | "compromised")
-}
-
-fn left(group: &v1::Group) -> usize {
-    let over = group.master_keys.iter().filter(|key| is_over(key));
-    let wraps: u64 = over.map(|key| key.wraps).sum();
-    let lacks = group.holders.iter().filter_map(|holder| holder.lacks);
-    // What is to be renewed because of one key may be so because of another.
-    let renewals = group.master_keys.iter().map(|key| key.renewals).max();
-    let left = wraps.max(lacks.sum()).max(renewals.unwrap_or(0));
-    usize::try_from(left).unwrap_or(usize::MAX)
+    output::show(global.output, &Rotated { group, exposure })?;
+    Ok(left?)
 }
 
 async fn told(manager: &Manager, group: String) -> Told {
