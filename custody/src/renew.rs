@@ -161,7 +161,7 @@ pub struct Batch {
 /// How much there is to do in the background, in all groups.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Left {
-    /// Data keys that are to be wrapped by another master key.
+    /// Data keys that a token is to have under the master key that protects there, and has not.
     pub moves: u64,
     /// Versions whose content is to be sealed anew.
     pub renewals: u64,
@@ -178,8 +178,7 @@ impl State {
     pub fn left(&self) -> Left {
         let mut left = Left::default();
         for group in self.groups() {
-            let over = group.keys().filter(|key| key.state.is_left());
-            left.moves += over.map(|key| group.wraps(&key.id)).sum::<u64>();
+            left.moves += group.missing_wraps();
             left.renewals += group.to_renew();
         }
         left

@@ -124,7 +124,7 @@ impl Standing {
         gauge(
             encoder,
             "data_keys_to_move",
-            "Data keys that are to be wrapped by another master key",
+            "Data keys that a token is to have under its present master key, and has not",
             left.moves,
         )?;
         gauge(

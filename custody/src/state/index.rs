@@ -130,6 +130,14 @@ impl GroupView<'_> {
     pub fn lacks(self, id: &KeyId) -> u64 {
         self.made_until(u32::MAX).saturating_sub(self.wraps(id))
     }
+
+    /// How many data keys all its tokens lack: one for each token and version. One without a master
+    /// key that protects lacks them all.
+    pub fn missing_wraps(self) -> u64 {
+        let some = self.protecting().map(|key| self.lacks(&key.id));
+        let all = self.vacant().map(|_| self.made_until(u32::MAX));
+        some.chain(all).sum()
+    }
 }
 
 impl State {

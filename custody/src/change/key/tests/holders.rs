@@ -145,13 +145,16 @@ fn a_rotation_moves_within_each_token_and_waits_for_those_that_are_away() {
     let both = holders(&["1", "2"], Writes::AnyThenRepair);
     world.hold(both, vec![key_in(token("2"), 1)]).unwrap();
     world.settle(&["2"]);
+    assert_eq!(world.state.left().moves, 0);
     world.rotate_in(&["1"]).unwrap();
     assert_eq!(Vec::from_iter(world.group().vacant()), [&token("2")]);
+    assert_eq!(world.state.left().moves, 4);
     let to = key(2).id;
     let batch = world.state.moves(&name(), &to, None, 9);
     let is_within = |it: &crate::rewrap::Move| matches!(it.way(), Way::Within(_));
     assert!(batch.moves.iter().all(is_within));
     world.settle(&["1"]);
+    assert_eq!(world.state.left().moves, 2);
     // What the other token has stays until it has something in its place.
     assert_eq!(world.wraps(), [("2".into(), 1, 2), ("1".into(), 2, 2)]);
     assert_eq!(world.state.unsettled(), [name()]);
@@ -160,7 +163,9 @@ fn a_rotation_moves_within_each_token_and_waits_for_those_that_are_away() {
     let told = serde_json::to_value(&change).unwrap();
     assert_eq!(told["tokens"][0]["serial"], "2");
     world.adopt(edit);
+    assert_eq!(world.state.left().moves, 2);
     world.settle(&["1", "2"]);
+    assert_eq!(world.state.left().moves, 0);
     assert_eq!(world.wraps(), [("1".into(), 2, 2), ("2".into(), 2, 2)]);
     while let Some((edit, _)) = empty(&world.state, &name(), NOW) {
         world.adopt(edit);
