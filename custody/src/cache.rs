@@ -119,6 +119,8 @@ pub trait Resting: Send + Sync + fmt::Debug {
 pub struct Cache {
     vault: Box<dyn Vault>,
     kept: HashMap<VersionId, Kept>,
+    /// No key's time is over before.
+    soonest: Option<Tick>,
     changes: u64,
 }
 
@@ -177,6 +179,7 @@ impl Cache {
         Self {
             vault,
             kept: HashMap::new(),
+            soonest: None,
             changes: 0,
         }
     }
@@ -250,6 +253,8 @@ impl Cache {
             uses: 0,
             key,
         };
+        let end = kept.end();
+        self.soonest = Some(self.soonest.map_or(end, |soonest| soonest.min(end)));
         self.kept.insert(locked.version.clone(), kept);
     }
 
@@ -266,10 +271,14 @@ impl Cache {
         self.kept.clear();
     }
 
-    /// Forgets the keys whose time is over; says when the time of the next is.
+    /// Forgets the keys whose time is over; says when the next is to be looked for. Nothing is
+    /// looked at before.
     pub fn expire(&mut self, now: Tick) -> Option<Tick> {
-        self.kept.retain(|_, kept| now < kept.end());
-        self.kept.values().map(Kept::end).min()
+        if self.soonest.is_some_and(|soonest| soonest <= now) {
+            self.kept.retain(|_, kept| now < kept.end());
+            self.soonest = self.kept.values().map(Kept::end).min();
+        }
+        self.soonest
     }
 
     /// How many keys are kept.

@@ -193,7 +193,26 @@ fn one_whose_time_is_over_is_replaced_though_nobody_cleared_it_away() {
     cached.now = 5 * MINUTES;
     assert_eq!([cached.fetch(), cached.fetch()], [From::Fresh, From::Cache]);
     assert_eq!(cached.resting(), 1);
+    // It is looked for when the first would have been over, and left.
+    assert_eq!(cached.expire(), Some(Tick(65 * MINUTES)));
+    cached.now = 65 * MINUTES;
     assert_eq!(cached.expire(), Some(Tick((5 + 65) * MINUTES)));
+    assert_eq!(cached.resting(), 1);
+}
+
+#[test]
+fn the_time_of_each_is_over_by_itself() {
+    let mut cached = Cached::on(terms(5, 100, 0));
+    cached.fetch();
+    assert_eq!(cached.expire(), Some(Tick(5 * MINUTES)));
+    cached.now = MINUTES;
+    cached.fetch_version(Some(1));
+    assert_eq!(cached.expire(), Some(Tick(5 * MINUTES)));
+    cached.now = 5 * MINUTES;
+    assert_eq!(cached.expire(), Some(Tick(6 * MINUTES)));
+    assert_eq!(cached.resting(), 1);
+    cached.now = 6 * MINUTES;
+    assert_eq!((cached.expire(), cached.resting()), (None, 0));
 }
 
 #[test]
