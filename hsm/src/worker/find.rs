@@ -7,8 +7,10 @@ use std::{
 };
 
 use cryptoki::{
+    context::Function,
+    error::{Error as CkError, RvError},
     object::{Attribute, AttributeType, ObjectHandle},
-    session::Session,
+    session::{Session, SessionState},
 };
 use custody::name::KeyId;
 
@@ -44,7 +46,7 @@ impl Finder {
             Some(seen) => seen,
             None => self.search(session, id)?,
         };
-        only(id, &found)
+        only(session, id, &found)
     }
 
     fn search(&mut self, session: &Session, id: &KeyId) -> Result<Vec<ObjectHandle>, Fault> {
@@ -91,15 +93,26 @@ impl Finder {
     }
 }
 
-/// The one object of those that were found, or why there is no such.
-pub(super) fn only(id: &KeyId, found: &[ObjectHandle]) -> Result<ObjectHandle, Fault> {
+/// The one object of those that `session` found, or why there is no such. Where the login is lost there
+/// is nothing to be found, and nothing is absent.
+pub(super) fn only(
+    session: &Session,
+    id: &KeyId,
+    found: &[ObjectHandle],
+) -> Result<ObjectHandle, Fault> {
     match found[..] {
         [object] => Ok(object),
-        [] => Err(Error::NoSuchKey { id: *id }.into()),
+        [] if is_logged_in(session)? => Err(Error::NoSuchKey { id: *id }.into()),
+        [] => Err(CkError::Pkcs11(RvError::UserNotLoggedIn, Function::FindObjects).into()),
         ref several => Err(Error::AmbiguousKey {
             id: *id,
             count: u32::try_from(several.len()).unwrap_or(u32::MAX),
         }
         .into()),
     }
+}
+
+fn is_logged_in(session: &Session) -> Result<bool, CkError> {
+    let state = session.get_session_info()?.session_state();
+    Ok(matches!(state, SessionState::RoUser | SessionState::RwUser))
 }

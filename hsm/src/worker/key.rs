@@ -132,7 +132,7 @@ impl Keys {
             self.gmks.remove(id);
         }
         let found = session.find_objects(&template::gmk_search(id))?;
-        match find::only(id, &found) {
+        match find::only(session, id, &found) {
             Ok(object) => {
                 session.destroy_object(object)?;
                 Ok(true)
@@ -151,7 +151,7 @@ impl Keys {
     ) -> Result<(), Fault> {
         self.journals.remove(&id);
         let found = session.find_objects(&template::journal_search(&id))?;
-        let handle = find::only(&id, &found)?;
+        let handle = find::only(session, &id, &found)?;
         conforms(session, &id, handle, &template::conforming_journal())?;
         let digest = digest::digest(&digest::SHA256, PROBE);
         let signature = session.sign(&Mechanism::Ecdsa, handle, digest.as_ref())?;
