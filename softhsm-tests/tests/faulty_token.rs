@@ -226,6 +226,27 @@ fn a_journal_key_that_no_longer_signs_is_found_anew() {
 }
 
 #[test]
+fn that_the_journal_cannot_be_signed_is_said_once() {
+    let site = site();
+    site.configure_faulty("[journal]\ncheckpoint-entries = 1\n");
+    let daemon = site.start();
+    site.furnish(CONTENT);
+    site.fault(answering("C_Sign", "CKR_KEY_FUNCTION_NOT_PERMITTED"));
+    until("it was tried again", || {
+        is_served(&site);
+        (site.counts().strikes(0) >= 3).then_some(())
+    });
+    site.mend();
+    let said = |what| site.log().matches(what).count();
+    until("it is signed again", || {
+        is_served(&site);
+        (said("the journal is signed again") > 0).then_some(())
+    });
+    assert_eq!(said("the journal cannot be signed"), 1, "{}", site.log());
+    all_is_well(&site, daemon);
+}
+
+#[test]
 fn a_module_that_crashes_or_hangs_costs_nothing_but_retries() {
     for act in [Act::Segfault, Act::Abort, Act::Exit, Act::Hang] {
         let fault = Fault {

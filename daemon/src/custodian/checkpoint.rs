@@ -7,18 +7,33 @@ use custody::journal::Event;
 use super::{Custodian, Error};
 use crate::history::{self, When};
 
+/// How long to wait after a checkpoint that failed, whatever is written meanwhile.
+const PAUSE: Duration = Duration::from_secs(1);
+
 impl Custodian {
     /// Signs the journal whenever so many entries wait for it, or `interval` has passed.
     pub(crate) async fn keep_checkpoints(self: &Arc<Self>, interval: impl Fn() -> Duration) {
+        let mut is_failing = false;
         loop {
-            // Whichever comes first; a checkpoint that fails is tried again after the other.
+            // Whichever comes first.
             let due = self.journal.checkpoint_due();
             drop(tokio::time::timeout(interval(), due).await);
-            if let Err(error) = self.checkpoint().await {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "the journal could not be signed; it will be tried again"
-                );
+            let was_failing = is_failing;
+            match self.checkpoint().await {
+                Ok(()) => is_failing = false,
+                Err(error) => {
+                    is_failing = true;
+                    if !was_failing {
+                        tracing::warn!(
+                            error = &error as &dyn std::error::Error,
+                            "the journal cannot be signed; it is tried again and again"
+                        );
+                    }
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+            if was_failing && !is_failing {
+                tracing::info!("the journal is signed again");
             }
             self.keep_usage(When::Worth).await;
         }
