@@ -186,8 +186,12 @@ fn describe(config: &Config, system: &System, roles: &[Assignment]) -> Table {
     table.load_style(NOTHING);
     let path = |path: PathBuf| path.display().to_string();
     let token = format!("{} (serial {})", system.token_label, system.token_serial);
+    let kind = match system.wrapping.is_public() {
+        true => "RSA",
+        false => "AES-256",
+    };
     let gmk = format!(
-        "AES-256, CKA_ID {}, wraps by {}",
+        "{kind}, CKA_ID {}, wraps by {}",
         system.gmk, system.wrapping
     );
     let journal_key = format!("EC P-256, CKA_ID {}", system.journal_key);
