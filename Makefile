@@ -65,7 +65,7 @@ test: ## Run every test, against a real token, database and sockets
 # them. The others do not care which token it is.
 TOKEN_TESTS := boot_order certificates chaos compliance faulty_token finding_keys grants hsm_doctor hsm_enroll \
     import inventory key_rotation labels metrics nss p1_in_hsm p2_write_only p4_inward p4_recorded \
-    p5_untrusted_database p6_plaintext_hygiene p7_durable p8_recovering references roles rotation \
+    p5_untrusted_database p6_plaintext_hygiene p7_durable p8_recovering pairs references roles rotation \
     tls_context token_codes versions
 
 SOAK_SECONDS ?= 3600
