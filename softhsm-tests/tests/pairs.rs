@@ -13,7 +13,12 @@ use custody::{
     envelope::Context,
     name::{InstanceId, KeyId},
 };
-use softhsm_tests::{Site, kind::Kind, text, until};
+use softhsm_tests::{
+    Site,
+    kind::Kind,
+    pair::{Pair, Which::First},
+    text, until,
+};
 
 const CONTENT: &[u8] = b"content-of-key";
 
@@ -28,10 +33,12 @@ fn way() -> (&'static str, &'static OaepAlgorithm) {
     }
 }
 
+const PAIRS: &str = "wrapping = [\"rsa-oaep-sha256\", \"rsa-oaep-sha1\"]\ndeadline = \"60s\"\n";
+
 /// An installation all of whose keys that wrap are pairs.
 fn site() -> Site {
     let site = Site::without_init();
-    site.configure("wrapping = [\"rsa-oaep-sha256\", \"rsa-oaep-sha1\"]\ndeadline = \"60s\"\n");
+    site.configure(PAIRS);
     let output = site.init().output().unwrap();
     assert!(output.status.success(), "{}", text(&output));
     assert!(text(&output).contains("RSA, CKA_ID"), "{}", text(&output));
@@ -97,6 +104,36 @@ fn a_row_key_that_somebody_else_wrapped_is_noticed_at_start() {
     let daemon = site.start();
     assert_eq!(site.fetch("web/key").stdout, CONTENT);
     daemon.stop_verified();
+}
+
+#[test]
+fn a_second_token_signs_its_own_wrap_of_the_row_key() {
+    let pair = Pair::new(PAIRS);
+    let site = &pair.site;
+    let daemon = site.start();
+    site.furnish(CONTENT);
+    until("both tokens have keys of the installation", || {
+        let count = site.sqlite("SELECT count(*) FROM trustee");
+        (count.trim() == "1").then_some(())
+    });
+    until("both tokens have the content's data key", || {
+        let wraps = site.sqlite("SELECT count(*) FROM wrap");
+        (wraps.trim() == "2").then_some(())
+    });
+    daemon.stop();
+    pair.take_away(First);
+    let daemon = site.start();
+    assert_eq!(site.fetch("web/key").stdout, CONTENT);
+    daemon.stop();
+    // With the other's signature, as far as anybody can tell without the row key.
+    site.sqlite(
+        "UPDATE trustee SET row_key = CAST(
+            substr(row_key, 1, length(row_key) - 64) ||
+            (SELECT substr(row_key, length(row_key) - 63) FROM system) AS BLOB)",
+    );
+    let (status, log) = site.does_not_start();
+    assert_eq!(status.code(), Some(65), "{log}");
+    assert!(log.contains("has not signed the row key"), "{log}");
 }
 
 /// `row_key` as it would be wrapped by whoever has read the public half of the system GMK.
