@@ -2,13 +2,17 @@
 //! so that custodyd starts while one of them is there.
 
 use crate::{
+    canonical::Encoder,
     envelope::{WrappedDek, Wrapping},
     group::Millis,
     holder::TokenId,
-    journal::trust::Voucher,
-    name::KeyId,
+    journal::{chain::Hash, public_key::PublicKey, trust::Voucher},
+    name::{InstanceId, KeyId},
     row::System,
 };
+
+/// Length of a signature by a journal key: r ‖ s.
+const SIGNATURE: usize = 64;
 
 /// A token, and the keys of the installation that it has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +25,9 @@ pub struct Trustee {
     pub wrapping: Wrapping,
     /// The canary that it protected at birth.
     pub canary: WrappedDek,
-    /// The row key under it.
+    /// The row key under it. Anybody could have wrapped one of their own under a key that wraps
+    /// [publicly](Wrapping::is_public): then it ends in a signature by the journal key, which is
+    /// [`RowKeyWrap::signed`].
     pub row_key: WrappedDek,
     /// Its journal key.
     pub journal_key: KeyId,
@@ -35,7 +41,66 @@ pub struct Trustee {
     pub lost: Option<Millis>,
 }
 
+/// The row key as it was wrapped under a system GMK, and nothing beside that.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowKeyWrap {
+    wrap: WrappedDek,
+    message: Vec<u8>,
+}
+
+/// A row key that is not known to be the installation's.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("the token's journal key has not signed the row key")]
+pub struct Unsigned;
+
+impl RowKeyWrap {
+    /// Of a wrap that was just made under `gmk`.
+    pub fn new(instance: &InstanceId, gmk: &KeyId, wrap: WrappedDek) -> Self {
+        let message = Encoder::new("custodyd row key")
+            .bytes(instance.as_bytes())
+            .bytes(gmk.as_bytes())
+            .bytes(wrap.blob())
+            .finish();
+        Self { wrap, message }
+    }
+
+    /// The wrap.
+    pub fn wrap(&self) -> &WrappedDek {
+        &self.wrap
+    }
+
+    /// What the journal key signs.
+    pub fn digest(&self) -> [u8; 32] {
+        *Hash::of(&self.message).as_bytes()
+    }
+
+    /// What is stored of it, with that signature.
+    pub fn signed(&self, signature: &[u8; SIGNATURE]) -> WrappedDek {
+        WrappedDek::from_blob([self.wrap.blob(), signature].concat())
+    }
+}
+
 impl Trustee {
+    /// The wrap of the row key. That the journal key whose public half the row names is in the
+    /// token has to have been seen: nobody but who has the token can have made the wrap then.
+    ///
+    /// # Errors
+    ///
+    /// If anybody could have made it, and the journal key did not sign it.
+    pub fn row_key_wrap(&self, instance: &InstanceId) -> Result<WrappedDek, Unsigned> {
+        if !self.wrapping.is_public() {
+            return Ok(self.row_key.clone());
+        }
+        let stored = self.row_key.blob();
+        let (wrap, signature) = stored.split_last_chunk::<SIGNATURE>().ok_or(Unsigned)?;
+        let wrap = RowKeyWrap::new(instance, &self.gmk, WrappedDek::from_blob(wrap));
+        let key = PublicKey::from_point(&self.journal_public_key).map_err(|_| Unsigned)?;
+        match key.signed(&wrap.message, signature) {
+            true => Ok(wrap.wrap),
+            false => Err(Unsigned),
+        }
+    }
+
     /// The one that `custodyd init` made.
     pub fn first(system: &System) -> Self {
         Self {
@@ -61,5 +126,72 @@ impl Trustee {
         }
         all.retain(|trustee| trustee.lost.is_none());
         all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::{
+        rand::SystemRandom,
+        signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _},
+    };
+
+    use super::*;
+
+    fn pair() -> EcdsaKeyPair {
+        EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap()
+    }
+
+    fn trustee(wrapping: Wrapping, row_key: WrappedDek, journal: &EcdsaKeyPair) -> Trustee {
+        Trustee {
+            token: TokenId::new("", ""),
+            gmk: KeyId::from_bytes(&[1; 16]).unwrap(),
+            wrapping,
+            canary: WrappedDek::from_blob(vec![]),
+            row_key,
+            journal_key: KeyId::from_bytes(&[2; 16]).unwrap(),
+            journal_public_key: journal.public_key().as_ref().to_vec(),
+            voucher: None,
+            joined: 0,
+            lost: None,
+        }
+    }
+
+    fn signed(wrap: &RowKeyWrap, by: &EcdsaKeyPair) -> WrappedDek {
+        let signature = by.sign(&SystemRandom::new(), &wrap.message).unwrap();
+        wrap.signed(signature.as_ref().try_into().unwrap())
+    }
+
+    #[test]
+    fn a_row_key_that_anybody_can_wrap_is_taken_with_a_signature_only() {
+        let [here, elsewhere] = [InstanceId::random().unwrap(), InstanceId::random().unwrap()];
+        let (journal, other) = (pair(), pair());
+        let gmk = KeyId::from_bytes(&[1; 16]).unwrap();
+        let plain = WrappedDek::from_blob(vec![7; 256]);
+        let wrap = RowKeyWrap::new(&here, &gmk, plain.clone());
+        for wrapping in Wrapping::ALL {
+            let taken = |stored| trustee(wrapping, stored, &journal).row_key_wrap(&here);
+            let good = signed(&wrap, &journal);
+            if !wrapping.is_public() {
+                assert_eq!(taken(plain.clone()), Ok(plain.clone()));
+                continue;
+            }
+            assert_eq!(taken(good.clone()), Ok(plain.clone()));
+            let mut exchanged = good.blob().to_vec();
+            exchanged[9] ^= 1;
+            let another =
+                RowKeyWrap::new(&here, &KeyId::from_bytes(&[3; 16]).unwrap(), plain.clone());
+            for bad in [
+                plain.clone(),
+                WrappedDek::from_blob(vec![7; 10]),
+                WrappedDek::from_blob(exchanged),
+                signed(&wrap, &other),
+                signed(&another, &journal),
+            ] {
+                assert_eq!(taken(bad), Err(Unsigned));
+            }
+            let moved = trustee(wrapping, good, &journal).row_key_wrap(&elsewhere);
+            assert_eq!(moved, Err(Unsigned));
+        }
     }
 }

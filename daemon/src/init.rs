@@ -9,8 +9,7 @@ use std::{
 
 use comfy_table::{Table, presets::NOTHING};
 use custody::{
-    envelope::{Context, PlaintextDek},
-    invocation::Invocation,
+    envelope::PlaintextDek,
     journal::{
         Event,
         change::{Appointed, Change},
@@ -29,7 +28,7 @@ use crate::{
     custodian::now,
     harden,
     journal::Segments,
-    log,
+    log, row_key,
     run::{self, Failure},
     store::Sqlite,
 };
@@ -72,13 +71,7 @@ async fn make_keys(hsm: &hsm::Client) -> Result<(System, RowKey), Failure> {
     let gmk = hsm.generate_gmk("custodyd system").await?;
     let journal_key = hsm.generate_journal_key("custodyd journal").await?;
     let row_key = PlaintextDek::generate().map_err(|_| Failure::Random)?;
-    let context = Context::RowKey {
-        instance: &instance,
-        gmk: &gmk.id,
-    };
-    let wrapped = hsm
-        .protect_dek(Invocation::uncounted(gmk.id), &row_key, context)
-        .await?;
+    let wrapped = row_key::wrap(hsm, &instance, (&gmk, &journal_key), &row_key).await?;
     let token = hsm.token();
     let system = System {
         instance,
@@ -193,8 +186,12 @@ fn describe(config: &Config, system: &System, roles: &[Assignment]) -> Table {
     table.load_style(NOTHING);
     let path = |path: PathBuf| path.display().to_string();
     let token = format!("{} (serial {})", system.token_label, system.token_serial);
+    let kind = match system.wrapping.is_public() {
+        true => "RSA",
+        false => "AES-256",
+    };
     let gmk = format!(
-        "AES-256, CKA_ID {}, wraps by {}",
+        "{kind}, CKA_ID {}, wraps by {}",
         system.gmk, system.wrapping
     );
     let journal_key = format!("EC P-256, CKA_ID {}", system.journal_key);

@@ -19,9 +19,10 @@ use custody::{
 
 use super::{
     find::{self, Finder},
+    pair::{self, Pair, fresh_id},
     recovery::{self, Codes, Remedy, TRIES},
     strategy, template,
-    wrap::{self, Fault},
+    wrap::{Fault, Kek},
 };
 use crate::{Error, Refusal, wire};
 
@@ -36,8 +37,7 @@ const PROBE: &[u8] = b"custodyd journal key";
 
 /// A group master key, proven.
 pub(super) struct Gmk {
-    pub(super) handle: ObjectHandle,
-    pub(super) wrapping: Wrapping,
+    pub(super) kek: Kek,
     canary: Vec<u8>,
     place: Place,
 }
@@ -54,6 +54,7 @@ impl Place {
     /// What it must be found with there.
     fn expected(self, id: &KeyId, wrapping: Wrapping) -> Vec<Attribute> {
         match self {
+            Self::Token if wrapping.is_public() => template::conforming_pair(id),
             Self::Token => template::conforming_gmk(id, wrapping),
             Self::Session => template::arriving_gmk(wrapping),
         }
@@ -100,26 +101,37 @@ impl Keys {
         canary: Vec<u8>,
     ) -> Result<(), Fault> {
         self.gmks.remove(&id);
-        let handle = self.finder.find(session, &id)?;
-        let place = Place::Token;
+        let handle = match wrapping.is_public() {
+            true => {
+                let found = session.find_objects(&template::pair_search(&id))?;
+                find::only(session, &id, &found)?
+            }
+            false => self.finder.find(session, &id)?,
+        };
         let gmk = Gmk {
-            handle,
-            wrapping,
+            kek: Kek::new(session, handle, wrapping)?,
             canary,
-            place,
+            place: Place::Token,
         };
         self.take_in(session, id, gmk)
     }
 
     /// Checks a group master key and opens its canary.
     fn take_in(&mut self, session: &Session, id: KeyId, gmk: Gmk) -> Result<(), Fault> {
-        let wrapping = gmk.wrapping;
+        let wrapping = gmk.kek.wrapping();
         let expected = gmk.place.expected(&id, wrapping);
-        conforms(session, &id, gmk.handle, &expected)?;
-        self.prove(session, wrapping)?
-            .map_err(|why| Error::NoWrapping {
+        conforms(session, &id, gmk.kek.handle(), &expected)?;
+        if wrapping.is_public() {
+            if let Err(amiss) = strategy::prove_by(session, &self.codes, &gmk.kek) {
+                let why = amiss.about_the_way(&self.codes)?;
+                return Err(Error::NonConforming { id, why }.into());
+            }
+        } else {
+            let proven = self.prove(session, wrapping)?;
+            proven.map_err(|why| Error::NoWrapping {
                 tried: vec![Refusal { wrapping, why }],
             })?;
+        }
         gmk.prove(session, &self.codes, id)?;
         self.gmks.insert(id, gmk);
         Ok(())
@@ -131,15 +143,21 @@ impl Keys {
             gmk.discard(session, &self.codes, *id)?;
             self.gmks.remove(id);
         }
-        let found = session.find_objects(&template::gmk_search(id))?;
-        match find::only(session, id, &found) {
+        let mut found = session.find_objects(&template::gmk_search(id))?;
+        found.extend(session.find_objects(&template::pair_search(id))?);
+        let was_there = match find::only(session, id, &found) {
             Ok(object) => {
                 session.destroy_object(object)?;
-                Ok(true)
+                true
             }
-            Err(Fault::Answer(Error::NoSuchKey { .. })) => Ok(false),
-            Err(fault) => Err(fault),
+            Err(Fault::Answer(Error::NoSuchKey { .. })) => false,
+            Err(fault) => return Err(fault),
+        };
+        // A public half opens nothing, and may have been left by a try that was cut off.
+        for public in session.find_objects(&template::pair_public_search(id))? {
+            session.destroy_object(public)?;
         }
+        Ok(was_there)
     }
 
     /// Finds a journal key, checks it and has it sign for its public half.
@@ -172,6 +190,9 @@ impl Keys {
         allowed: &[Wrapping],
     ) -> Result<wire::Gmk, Fault> {
         let wrapping = self.first_that_works(session, allowed)?;
+        if wrapping.is_public() {
+            return self.generate_pair(session, label, wrapping);
+        }
         let id = fresh_id()?;
         let made = make(&self.codes, |fixed| {
             let mut template = template::gmk(&id, label, wrapping);
@@ -179,7 +200,31 @@ impl Keys {
             session.generate_key(&Mechanism::AesKeyGen, &template)
         })?;
         let gmk = self.finish_gmk(session, id, made, wrapping, Place::Token);
-        gmk.inspect_err(|_| remove(session, &[made]))
+        gmk.inspect_err(|_| told(pair::destroy_own(session, &id, made)))
+    }
+
+    fn generate_pair(
+        &mut self,
+        session: &Session,
+        label: &str,
+        wrapping: Wrapping,
+    ) -> Result<wire::Gmk, Fault> {
+        let id = fresh_id()?;
+        let (public, private) = make(&self.codes, |fixed| {
+            let mut template = template::pair_private(&id, label);
+            template.extend(fixed);
+            pair::largest(&self.codes, |kind| {
+                let public = template::pair_public(&id, label, kind);
+                session.generate_key_pair(&kind.mechanism(), &public, &template)
+            })
+        })?;
+        let made = Pair {
+            id,
+            public,
+            private,
+        };
+        let gmk = self.finish_gmk(session, id, private, wrapping, Place::Token);
+        gmk.inspect_err(|_| told(made.destroy(session)))
     }
 
     fn first_that_works(
@@ -207,10 +252,10 @@ impl Keys {
     ) -> Result<wire::Gmk, Fault> {
         let context = Context::Canary { gmk: &id }.encode();
         let value = envelope::canary(&id);
-        let canary = wrap::protect(session, handle, wrapping, &value, &context)?;
+        let kek = Kek::new(session, handle, wrapping)?;
+        let canary = kek.protect(session, &value, &context)?;
         let gmk = Gmk {
-            handle,
-            wrapping,
+            kek,
             canary: canary.clone(),
             place,
         };
@@ -240,8 +285,13 @@ impl Keys {
                 &template,
             )
         })?;
+        let made = Pair {
+            id,
+            public,
+            private,
+        };
         let journal = self.finish_journal(session, id, public);
-        journal.inspect_err(|_| remove(session, &[public, private]))
+        journal.inspect_err(|_| told(made.destroy(session)))
     }
 
     fn finish_journal(
@@ -288,7 +338,7 @@ impl Gmk {
             match self.open_canary(session, &id) {
                 Ok(true) => return Ok(()),
                 Err(Fault::Token(error)) if codes.remedy(&error) == Remedy::AskCanary => {
-                    if !strategy::works(session, self.wrapping) {
+                    if !strategy::works_with(session, codes, &self.kek) {
                         return Err(Fault::Token(error));
                     }
                 }
@@ -302,7 +352,7 @@ impl Gmk {
     /// Whether the canary opens to its value.
     pub(super) fn open_canary(&self, session: &Session, id: &KeyId) -> Result<bool, Fault> {
         let context = Context::Canary { gmk: id }.encode();
-        let value = wrap::reveal(session, self.handle, self.wrapping, &self.canary, &context)?;
+        let value = self.kek.reveal(session, &self.canary, &context)?;
         Ok(verify_slices_are_equal(&value, &envelope::canary(id)).is_ok())
     }
 
@@ -313,7 +363,7 @@ impl Gmk {
             return Ok(());
         }
         match self.prove(session, codes, id) {
-            Ok(()) => Ok(session.destroy_object(self.handle)?),
+            Ok(()) => Ok(session.destroy_object(self.kek.handle())?),
             Err(Fault::Answer(Error::CanaryDoesNotOpen { .. })) => Ok(()),
             Err(fault) => Err(fault),
         }
@@ -342,16 +392,10 @@ fn make<T>(
     }
 }
 
-fn fresh_id() -> Result<KeyId, Fault> {
-    KeyId::random().map_err(|_| Fault::Odd("the system gives no random numbers"))
-}
-
-fn remove(session: &Session, objects: &[ObjectHandle]) {
-    for object in objects {
-        if let Err(error) = session.destroy_object(*object) {
-            let error = recovery::describe(&error);
-            tracing::error!(%error, "a key that could not be used stays in the token");
-        }
+fn told(removed: cryptoki::error::Result<()>) {
+    if let Err(error) = removed {
+        let error = recovery::describe(&error);
+        tracing::error!(%error, "a key that could not be used stays in the token");
     }
 }
 

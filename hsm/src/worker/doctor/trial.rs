@@ -17,6 +17,7 @@ use crate::{
     wire::visit::Grade,
     worker::{
         key::{self, bare_point},
+        pair::{self, Pair},
         recovery::{self, Codes, Remedy},
         strategy::{self, Untrusted},
         template,
@@ -41,12 +42,18 @@ pub(super) fn all(token: &Token, sessions: u32, chart: &mut Chart) -> Option<()>
     let way = wrappings(token, chart)?;
     chart.step("attributes");
     on_session(token, chart, |session, chart| {
-        attributes(session, way.unwrap_or(Wrapping::Aes256Gcm), chart);
+        let way = way.unwrap_or(Wrapping::Aes256Gcm);
+        match way.is_public() {
+            true => pair_attributes(session, token.codes(), chart),
+            false => attributes(session, way, chart),
+        }
     })?;
     chart.step("wrapped master keys");
     on_session(token, chart, wrapped_keys)?;
     chart.step("ecdsa-p256");
-    on_session(token, chart, signature)
+    on_session(token, chart, |session, chart| {
+        signature(session, token.codes(), chart);
+    })
 }
 
 fn on_session<T>(
@@ -231,6 +238,27 @@ fn attributes(session: &Session, way: Wrapping, chart: &mut Chart) {
     }
 }
 
+/// As [`attributes`], of master keys that are pairs.
+fn pair_attributes(session: &Session, codes: &Codes, chart: &mut Chart) {
+    let advice = "custodyd init refuses such keys: use another module, or its setting for this";
+    let trial = match pair::trial_opening(session, codes) {
+        Ok(trial) => trial,
+        Err(fault) => return chart.find(Grade::Refused, said(&fault), advice),
+    };
+    let expected = template::conforming_trial_pair(trial.owner);
+    match template::check(session, trial.pair.private, &expected) {
+        Ok(Ok(())) => chart.fine("a new pair has all that a master key must have"),
+        Ok(Err(why)) => chart.find(Grade::Refused, why, advice),
+        Err(fault) => chart.find(Grade::Refused, said(&fault), advice),
+    }
+    if !codes.profile.goes_by_attributes() {
+        let found = "this module takes any change of a key's attributes";
+        let advice = "what a key can do is up to the TPM: docs/tokens/tpm2.md says what is trusted";
+        chart.find(Grade::Note, found, advice);
+    }
+    trial.discard(session);
+}
+
 /// Whether a group may keep its master keys outside, which none has to.
 fn wrapped_keys(session: &Session, chart: &mut Chart) {
     let why = match key::keeps_wrapped(session) {
@@ -240,40 +268,47 @@ fn wrapped_keys(session: &Session, chart: &mut Chart) {
             );
         }
         Ok(Err(why)) => why,
-        Err(Fault::Token(error)) => recovery::describe(&error),
-        Err(fault) => format!("{fault:?}"),
+        Err(fault) => said(&fault),
     };
     let advice = "the master keys of groups stay in the token: 'custodyctl group create --keep-key wrapped' is refused";
     chart.find(Grade::Note, why, advice);
 }
 
-fn signature(session: &Session, chart: &mut Chart) {
+fn signature(session: &Session, codes: &Codes, chart: &mut Chart) {
     let advice = "the journal is signed so: this token cannot be used";
-    match signs(session) {
+    match signs(session, codes) {
         Ok(true) => chart.fine("what it signs verifies in software, and nothing else does"),
         Ok(false) => chart.find(Grade::Refused, "what it signs does not verify", advice),
-        Err(error) => chart.find(Grade::Refused, recovery::describe(&error), advice),
+        Err(fault) => chart.find(Grade::Refused, said(&fault), advice),
     }
 }
 
-fn signs(session: &Session) -> Result<bool, CkError> {
-    let (public, private) = session.generate_key_pair(
-        &Mechanism::EccKeyPairGen,
-        &template::trial_public(),
-        &template::trial_private(),
-    )?;
-    let point = session.get_attributes(public, &[AttributeType::EcPoint])?;
-    let point = match &point[..] {
-        [Attribute::EcPoint(point)] => bare_point(point),
-        _ => None,
-    };
-    let digest = digest::digest(&digest::SHA256, PROBE);
-    let signature = session.sign(&Mechanism::Ecdsa, private, digest.as_ref())?;
-    strategy::discard(session, private);
-    strategy::discard(session, public);
+fn signs(session: &Session, codes: &Codes) -> Result<bool, Fault> {
+    let trial = pair::trial_signing(session, codes)?;
+    let signed = signed(session, &trial.pair);
+    trial.discard(session);
+    let (point, signature) = signed?;
     let Some(point) = point else {
         return Ok(false);
     };
     let public = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point);
     Ok(public.verify(PROBE, &signature).is_ok() && public.verify(b"another", &signature).is_err())
+}
+
+fn signed(session: &Session, pair: &Pair) -> Result<(Option<Vec<u8>>, Vec<u8>), CkError> {
+    let point = session.get_attributes(pair.public, &[AttributeType::EcPoint])?;
+    let point = match &point[..] {
+        [Attribute::EcPoint(point)] => bare_point(point),
+        _ => None,
+    };
+    let digest = digest::digest(&digest::SHA256, PROBE);
+    let signature = session.sign(&Mechanism::Ecdsa, pair.private, digest.as_ref())?;
+    Ok((point, signature))
+}
+
+fn said(fault: &Fault) -> String {
+    match fault {
+        Fault::Token(error) => recovery::describe(error),
+        fault => format!("{fault:?}"),
+    }
 }

@@ -10,11 +10,12 @@ use custody::{envelope::Wrapping, group::Blob, name::KeyId};
 
 use super::{
     super::{
+        pair::{self, fresh_id},
         recovery::{self, Codes, Remedy},
         strategy, template,
-        wrap::{self, Fault},
+        wrap::{self, Fault, Kek},
     },
-    Gmk, Keys, Place, conforms, fresh_id, remove,
+    Gmk, Keys, Place, conforms, told,
 };
 use crate::{Error, Refusal, wire};
 
@@ -54,14 +55,11 @@ impl Keys {
             }
             fault => fault,
         })?;
-        let place = Place::Session;
-        let gmk = Gmk {
-            handle,
-            wrapping,
-            canary,
-            place,
-        };
-        let taken = self.take_in(session, id, gmk);
+        let taken = Kek::new(session, handle, wrapping).and_then(|kek| {
+            let place = Place::Session;
+            let gmk = Gmk { kek, canary, place };
+            self.take_in(session, id, gmk)
+        });
         taken.inspect_err(|_| strategy::discard(anchor, handle))
     }
 
@@ -74,7 +72,18 @@ impl Keys {
         allowed: &[Wrapping],
     ) -> Result<wire::Gmk, Fault> {
         let [session, _] = sessions;
-        let wrapping = self.first_that_works(session, allowed)?;
+        let (pairs, keys): (Vec<_>, Vec<_>) = allowed.iter().partition(|way| way.is_public());
+        if keys.is_empty() {
+            let tried = pairs.into_iter().map(|wrapping| Refusal {
+                wrapping,
+                why: "no root key wraps a pair".to_owned(),
+            });
+            return Err(Error::NoWrapping {
+                tried: tried.collect(),
+            }
+            .into());
+        }
+        let wrapping = self.first_that_works(session, &keys)?;
         if let Err(why) = self.prove(session, Wrapping::AesKwp)? {
             let wrapping = Wrapping::AesKwp;
             let tried = vec![Refusal { wrapping, why }];
@@ -93,7 +102,7 @@ impl Keys {
                 Ok(made)
             }
             Err(fault) => {
-                remove(session, &[handle]);
+                told(pair::destroy_own(session, &root, handle));
                 Err(fault)
             }
         }
