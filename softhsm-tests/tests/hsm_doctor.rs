@@ -130,6 +130,25 @@ fn a_module_that_lets_keys_out_is_refused() {
 }
 
 #[test]
+fn a_module_that_makes_keys_but_none_to_try_is_refused() {
+    let site = site();
+    let mut fault = answering("C_GenerateKey", "CKR_ATTRIBUTE_VALUE_INVALID");
+    (fault.first, fault.times) = (Some(1), Some(1));
+    site.fault(fault);
+    let (said, code) = doctor(&site);
+    assert_eq!(code, UNFIT);
+    let because = "no throw-away key can be made: C_GenerateKey answered CKR_";
+    is(&said, "keeps keys in", "refused", because);
+    // One that makes none at all keeps pairs, and keeps them in.
+    site.fault(answering("C_GenerateKey", "CKR_FUNCTION_NOT_SUPPORTED"));
+    let (said, code) = doctor(&site);
+    assert_eq!(code, Some(0), "{said:#}");
+    is(&said, "keeps keys in", "fine", "");
+    is(&said, "aes-256-gcm", "note", "CKR_FUNCTION_NOT_SUPPORTED");
+    is(&said, "attributes", "fine", "a new pair");
+}
+
+#[test]
 fn a_module_that_hangs_or_crashes_is_a_finding_about_what_it_did_then() {
     let site = site();
     // Not the ways that take pairs, which may take longer to be made.
