@@ -136,6 +136,32 @@ fn a_second_token_signs_its_own_wrap_of_the_row_key() {
     assert!(log.contains("has not signed the row key"), "{log}");
 }
 
+#[test]
+fn a_drill_opens_what_pairs_wrapped_and_needs_the_key_that_signed() {
+    let site = site();
+    let daemon = site.start();
+    site.furnish(CONTENT);
+    let backup = site.path("backup");
+    let public = site.path("state/journal.pub");
+    let [backup, public] = [&backup, &public].map(|path| path.to_str().unwrap());
+    site.ctl(&["backup", "save", backup, "--public-key", public]);
+    daemon.stop();
+    let drill = || {
+        let mut drill = site.custodyd("drill");
+        let output = drill.args(["--backup", backup, "--json"]).output().unwrap();
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        (output.status.code(), report, text(&output))
+    };
+    let (code, report, said) = drill();
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(report["groups"].as_array().map(Vec::len), Some(1), "{said}");
+    let journal = site.sqlite("SELECT lower(hex(journal_key)) FROM system");
+    site.intrude(&["destroy", journal.trim()]);
+    let (code, report, said) = drill();
+    assert_eq!(code, Some(10), "{said}");
+    assert_eq!(report["groups"].as_array().map(Vec::len), Some(0), "{said}");
+}
+
 /// `row_key` as it would be wrapped by whoever has read the public half of the system GMK.
 fn wrapped_by_anybody(site: &Site, row_key: &[u8; 32]) -> Vec<u8> {
     let gmk = site.system_gmk();
