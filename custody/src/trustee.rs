@@ -25,7 +25,8 @@ pub struct Trustee {
     pub row_key: WrappedDek,
     /// Its journal key.
     pub journal_key: KeyId,
-    /// The public half of that: an uncompressed point on P-256.
+    /// The public half of that, as [`PublicKey::as_bytes`](crate::journal::public_key::PublicKey::as_bytes)
+    /// gives it.
     pub journal_public_key: Vec<u8>,
     /// Another trustee's word for that; the first has none, its key is what auditors are given.
     pub voucher: Option<Voucher>,

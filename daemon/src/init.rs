@@ -14,6 +14,7 @@ use custody::{
     journal::{
         Event,
         change::{Appointed, Change},
+        signing::Signing,
     },
     name::InstanceId,
     role::Assignment,
@@ -54,7 +55,8 @@ pub(crate) fn init(config: &Config, appointments: &[Appointment]) -> Result<(), 
     let roles = assignments(appointments)?;
     remove_unfinished(&config.state_directory)?;
     let system = run::runtime()?.block_on(make(config, &roles))?;
-    say(&describe(config, &system, &roles).to_string());
+    let signing = run::prove::public_key(&system)?.signing();
+    say(&describe(config, &system, signing, &roles).to_string());
     Ok(())
 }
 
@@ -188,7 +190,7 @@ fn failed<'a>(
     }
 }
 
-fn describe(config: &Config, system: &System, roles: &[Assignment]) -> Table {
+fn describe(config: &Config, system: &System, signing: Signing, roles: &[Assignment]) -> Table {
     let mut table = Table::new();
     table.load_style(NOTHING);
     let path = |path: PathBuf| path.display().to_string();
@@ -197,7 +199,7 @@ fn describe(config: &Config, system: &System, roles: &[Assignment]) -> Table {
         "AES-256, CKA_ID {}, wraps by {}",
         system.gmk, system.wrapping
     );
-    let journal_key = format!("EC P-256, CKA_ID {}", system.journal_key);
+    let journal_key = format!("CKA_ID {}, signs by {signing}", system.journal_key);
     table.add_rows([
         ["installation", &system.instance.to_string()],
         ["token", &token],

@@ -35,6 +35,7 @@ mod login;
 mod pin;
 mod recovery;
 mod session;
+mod signing;
 mod strategy;
 mod template;
 mod token;

@@ -103,12 +103,20 @@ pub(super) struct Proof {
     pub(super) refusals: Vec<CkError>,
 }
 
-/// Tries `wrapping`, and again if what is amiss may pass: a way that is not taken for a new
-/// key is not taken for good.
+/// Tries `wrapping`.
 pub(super) fn prove(session: &Session, codes: &Codes, wrapping: Wrapping) -> Result<Proof, Amiss> {
+    again(codes, || try_once(session, wrapping))
+}
+
+/// Tries a way, and again if what is amiss may pass: a way that is not taken for a new key is
+/// not taken for good.
+pub(super) fn again<T>(
+    codes: &Codes,
+    mut attempt: impl FnMut() -> Result<T, Amiss>,
+) -> Result<T, Amiss> {
     let mut tries = 1;
     loop {
-        match try_once(session, wrapping) {
+        match attempt() {
             Err(amiss) if tries < TRIES && amiss.may_pass(codes) && !amiss.is_lost(codes) => {
                 tries += 1;
             }

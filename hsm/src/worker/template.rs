@@ -4,7 +4,11 @@ use cryptoki::{
     object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle},
     session::Session,
 };
-use custody::{envelope::Wrapping, name::KeyId};
+use custody::{
+    envelope::Wrapping,
+    journal::{public_key::EXPONENT, signing::Signing},
+    name::KeyId,
+};
 
 use super::wrap::Fault;
 use crate::code;
@@ -15,6 +19,9 @@ pub(super) use root::*;
 
 /// The curve of journal keys: P-256, by its object identifier in DER.
 const P256: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+
+/// How long the modulus of journal keys is, in bits: as strong as P-256 (SP 800-57 pt 1 §5.6.1).
+const RSA_BITS: u64 = 3072;
 
 /// The attributes by which a group master key is found.
 pub(super) fn gmk_search(id: &KeyId) -> Vec<Attribute> {
@@ -132,34 +139,32 @@ pub(super) fn dek_out() -> Vec<Attribute> {
 }
 
 /// The private half of a journal key.
-pub(super) fn journal_private(id: &KeyId, label: &str) -> Vec<Attribute> {
+pub(super) fn journal_private(signing: Signing, id: &KeyId, label: &str) -> Vec<Attribute> {
     let mut template = journal_search(id);
     template.push(Attribute::Label(label.as_bytes().to_vec()));
-    template.push(Attribute::KeyType(KeyType::EC));
+    template.push(Attribute::KeyType(key_type(signing)));
     template.extend(kept_in());
     template.extend(signs_only());
     template
 }
 
 /// The public half of a journal key.
-pub(super) fn journal_public(id: &KeyId, label: &str) -> Vec<Attribute> {
-    vec![
-        Attribute::Class(ObjectClass::PUBLIC_KEY),
-        Attribute::KeyType(KeyType::EC),
+pub(super) fn journal_public(signing: Signing, id: &KeyId, label: &str) -> Vec<Attribute> {
+    let mut template = vec![
         Attribute::Token(true),
         Attribute::Id(id.as_bytes().to_vec()),
         Attribute::Label(label.as_bytes().to_vec()),
-        Attribute::EcParams(P256.to_vec()),
-        Attribute::Verify(true),
-    ]
+    ];
+    template.extend(verifies(signing));
+    template
 }
 
 /// What the private half of a journal key must be found with.
-pub(super) fn conforming_journal() -> Vec<Attribute> {
+pub(super) fn conforming_journal(signing: Signing) -> Vec<Attribute> {
     let mut expected = vec![
         Attribute::Class(ObjectClass::PRIVATE_KEY),
         Attribute::Token(true),
-        Attribute::KeyType(KeyType::EC),
+        Attribute::KeyType(key_type(signing)),
     ];
     expected.extend(kept_in());
     expected.extend(born_in());
@@ -168,10 +173,10 @@ pub(super) fn conforming_journal() -> Vec<Attribute> {
 }
 
 /// The private half of a throw-away key of the same kind as a journal key.
-pub(super) fn trial_private() -> Vec<Attribute> {
+pub(super) fn trial_private(signing: Signing) -> Vec<Attribute> {
     let mut template = vec![
         Attribute::Class(ObjectClass::PRIVATE_KEY),
-        Attribute::KeyType(KeyType::EC),
+        Attribute::KeyType(key_type(signing)),
         Attribute::Token(false),
     ];
     template.extend(kept_in());
@@ -180,14 +185,10 @@ pub(super) fn trial_private() -> Vec<Attribute> {
 }
 
 /// Its public half.
-pub(super) fn trial_public() -> Vec<Attribute> {
-    vec![
-        Attribute::Class(ObjectClass::PUBLIC_KEY),
-        Attribute::KeyType(KeyType::EC),
-        Attribute::Token(false),
-        Attribute::EcParams(P256.to_vec()),
-        Attribute::Verify(true),
-    ]
+pub(super) fn trial_public(signing: Signing) -> Vec<Attribute> {
+    let mut template = vec![Attribute::Token(false)];
+    template.extend(verifies(signing));
+    template
 }
 
 fn session_key() -> Vec<Attribute> {
@@ -241,6 +242,29 @@ fn uses(wrapping: Wrapping) -> [Attribute; 7] {
         Attribute::Verify(false),
         Attribute::Derive(false),
     ]
+}
+
+fn key_type(signing: Signing) -> KeyType {
+    match signing {
+        Signing::EcdsaP256 => KeyType::EC,
+        Signing::RsaPss => KeyType::RSA,
+    }
+}
+
+fn verifies(signing: Signing) -> Vec<Attribute> {
+    let mut template = vec![
+        Attribute::Class(ObjectClass::PUBLIC_KEY),
+        Attribute::KeyType(key_type(signing)),
+        Attribute::Verify(true),
+    ];
+    match signing {
+        Signing::EcdsaP256 => template.push(Attribute::EcParams(P256.to_vec())),
+        Signing::RsaPss => template.extend([
+            Attribute::ModulusBits(RSA_BITS.into()),
+            Attribute::PublicExponent(EXPONENT.to_vec()),
+        ]),
+    }
+    template
 }
 
 fn signs_only() -> [Attribute; 4] {

@@ -1,23 +1,21 @@
 //! What a token does, tried on keys of a session, which are gone with it.
 
-use aws_lc_rs::{
-    digest,
-    signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey},
-};
+use aws_lc_rs::digest;
 use cryptoki::{
-    error::Error as CkError,
-    mechanism::Mechanism,
-    object::{Attribute, AttributeType},
-    session::Session,
+    error::Error as CkError, mechanism::Mechanism, object::Attribute, session::Session,
 };
-use custody::envelope::Wrapping;
+use custody::{
+    envelope::Wrapping,
+    journal::signing::{Signature, Signing},
+};
 
 use super::Chart;
 use crate::{
     wire::visit::Grade,
     worker::{
-        key::{self, bare_point},
+        key,
         recovery::{self, Codes, Remedy},
+        signing,
         strategy::{self, Untrusted},
         template,
         token::Token,
@@ -45,8 +43,7 @@ pub(super) fn all(token: &Token, sessions: u32, chart: &mut Chart) -> Option<()>
     })?;
     chart.step("wrapped master keys");
     on_session(token, chart, wrapped_keys)?;
-    chart.step("ecdsa-p256");
-    on_session(token, chart, signature)
+    signatures(token, chart)
 }
 
 fn on_session<T>(
@@ -247,33 +244,53 @@ fn wrapped_keys(session: &Session, chart: &mut Chart) {
     chart.find(Grade::Note, why, advice);
 }
 
-fn signature(session: &Session, chart: &mut Chart) {
-    let advice = "the journal is signed so: this token cannot be used";
-    match signs(session) {
-        Ok(true) => chart.fine("what it signs verifies in software, and nothing else does"),
-        Ok(false) => chart.find(Grade::Refused, "what it signs does not verify", advice),
-        Err(error) => chart.find(Grade::Refused, recovery::describe(&error), advice),
+/// The first way to sign that works; one that is not needed is not tried, since it may take long.
+fn signatures(token: &Token, chart: &mut Chart) -> Option<()> {
+    for way in Signing::ALL {
+        chart.step(way.name());
+        let works = on_session(token, chart, |session, chart| {
+            signature(session, way, chart)
+        })?;
+        if works {
+            return Some(());
+        }
     }
+    chart.step("signing");
+    let found = "none of the ways to sign the journal works";
+    let advice = "this token cannot be used: docs/tokens says what custodyd needs of one";
+    chart.find(Grade::Refused, found, advice);
+    Some(())
 }
 
-fn signs(session: &Session) -> Result<bool, CkError> {
-    let (public, private) = session.generate_key_pair(
-        &Mechanism::EccKeyPairGen,
-        &template::trial_public(),
-        &template::trial_private(),
-    )?;
-    let point = session.get_attributes(public, &[AttributeType::EcPoint])?;
-    let point = match &point[..] {
-        [Attribute::EcPoint(point)] => bare_point(point),
-        _ => None,
+fn signature(session: &Session, way: Signing, chart: &mut Chart) -> bool {
+    let why = match signs(session, way) {
+        Ok(true) => {
+            chart.fine("what it signs verifies in software, and nothing else does");
+            return true;
+        }
+        Ok(false) => "what it signs does not verify".to_owned(),
+        Err(Fault::Token(error)) => recovery::describe(&error),
+        Err(Fault::Odd(why)) => why.to_owned(),
+        Err(fault) => format!("{fault:?}"),
     };
+    chart.find(
+        Grade::Note,
+        why,
+        "a journal key is made that signs in another way",
+    );
+    false
+}
+
+fn signs(session: &Session, way: Signing) -> Result<bool, Fault> {
+    let templates = [&*template::trial_public(way), &template::trial_private(way)];
+    let (public, private) = signing::generate(session, way, templates)?;
+    let key = signing::public_key(session, way, public);
     let digest = digest::digest(&digest::SHA256, PROBE);
-    let signature = session.sign(&Mechanism::Ecdsa, private, digest.as_ref())?;
+    let signature = signing::sign(session, way, private, digest.as_ref());
     strategy::discard(session, private);
     strategy::discard(session, public);
-    let Some(point) = point else {
-        return Ok(false);
-    };
-    let public = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point);
-    Ok(public.verify(PROBE, &signature).is_ok() && public.verify(b"another", &signature).is_err())
+    let (key, signature) = (key?, Signature::from_bytes(signature?));
+    Ok(signature.is_some_and(|signature| {
+        key.signed(PROBE, &signature) && !key.signed(b"another", &signature)
+    }))
 }
