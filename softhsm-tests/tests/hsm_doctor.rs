@@ -6,7 +6,12 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use faulty_pkcs11::{Act, Fault, GcmNonce, PinFlag};
 use serde_json::Value;
-use softhsm_tests::{Site, fault::answering, kind::Kind, text};
+use softhsm_tests::{
+    Site,
+    fault::{CURVES, answering},
+    kind::Kind,
+    text,
+};
 
 /// `custodyd`'s exit code for a token that is not to be used.
 const UNFIT: Option<i32> = Some(69);
@@ -229,6 +234,24 @@ fn ways_to_wrap_that_do_not_work_are_named_and_none_at_all_is_refused() {
     let (said, _) = doctor(&site);
     is(&said, "aes-kwp", "note", "CKR_MECHANISM_INVALID");
     is(&said, "wrapping", "refused", "none of the ways");
+}
+
+#[test]
+fn ways_to_sign_that_do_not_work_are_named_and_none_at_all_is_refused() {
+    const PSS: u64 = 0xd;
+    let site = site();
+    site.misbehave(|control| control.token.without_mechanisms = CURVES.to_vec());
+    let (said, code) = doctor(&site);
+    assert_eq!(code, Some(0), "{said:#}");
+    is(&said, "ecdsa-p256", "note", "CKR_MECHANISM_INVALID");
+    is(&said, "rsa-pss", "fine", "verifies in software");
+    site.misbehave(|control| {
+        control.token.without_mechanisms = [&CURVES[..], &[PSS]].concat();
+    });
+    let (said, code) = doctor(&site);
+    assert_eq!(code, UNFIT);
+    is(&said, "rsa-pss", "note", "CKR_MECHANISM_INVALID");
+    is(&said, "signing", "refused", "none of the ways");
 }
 
 #[test]
