@@ -118,12 +118,10 @@ impl PublicKey {
             return Err(NoPublicKey);
         };
         let key = match info.parsed() {
-            Ok(Parsed::RSA(RSAPublicKey { modulus, exponent })) if exponent == EXPONENT => {
-                Self::from_modulus(modulus)?
-            }
+            Ok(Parsed::RSA(RSAPublicKey { modulus, .. })) => Self::from_modulus(modulus)?,
             _ => return Err(NoPublicKey),
         };
-        // There is one way to write each.
+        // There is one way to write each, and one exponent.
         match key.bytes == der {
             true => Ok(key),
             false => Err(NoPublicKey),
