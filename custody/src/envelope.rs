@@ -116,17 +116,38 @@ pub enum Wrapping {
     /// AES key wrap with padding, RFC 5649 (`C_WrapKey`). The context is not bound by
     /// the wrap, only by the content.
     AesKwp,
+    /// RSA-OAEP with SHA-256, empty label, of the DEK and the SHA-256 digest of the context:
+    /// under the public half outside the token, opened in it (`C_Decrypt`).
+    RsaOaepSha256,
+    /// The same with SHA-1, which OAEP does not need to be free of collisions.
+    RsaOaepSha1,
 }
 
 impl Wrapping {
     /// Every algorithm, the preferred first.
-    pub const ALL: [Self; 2] = [Self::Aes256Gcm, Self::AesKwp];
+    pub const ALL: [Self; 4] = [
+        Self::Aes256Gcm,
+        Self::AesKwp,
+        Self::RsaOaepSha256,
+        Self::RsaOaepSha1,
+    ];
 
     /// The name that is stored and shown.
     pub fn name(self) -> &'static str {
         match self {
             Self::Aes256Gcm => "aes-256-gcm",
             Self::AesKwp => "aes-kwp",
+            Self::RsaOaepSha256 => "rsa-oaep-sha256",
+            Self::RsaOaepSha1 => "rsa-oaep-sha1",
+        }
+    }
+
+    /// Whether anybody can wrap who has the public half of the key: that a blob opens does then
+    /// not tell that the token made it.
+    pub fn is_public(self) -> bool {
+        match self {
+            Self::Aes256Gcm | Self::AesKwp => false,
+            Self::RsaOaepSha256 | Self::RsaOaepSha1 => true,
         }
     }
 

@@ -108,11 +108,11 @@ impl Invocations {
     }
 }
 
-/// AES-KWP takes no nonce.
+/// The others take no nonce.
 fn is_bounded(wrapping: Wrapping) -> bool {
     match wrapping {
         Wrapping::Aes256Gcm => true,
-        Wrapping::AesKwp => false,
+        Wrapping::AesKwp | Wrapping::RsaOaepSha256 | Wrapping::RsaOaepSha1 => false,
     }
 }
 

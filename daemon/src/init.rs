@@ -9,8 +9,7 @@ use std::{
 
 use comfy_table::{Table, presets::NOTHING};
 use custody::{
-    envelope::{Context, PlaintextDek},
-    invocation::Invocation,
+    envelope::PlaintextDek,
     journal::{
         Event,
         change::{Appointed, Change},
@@ -30,7 +29,7 @@ use crate::{
     custodian::now,
     harden,
     journal::Segments,
-    log,
+    log, row_key,
     run::{self, Failure},
     store::Sqlite,
 };
@@ -74,13 +73,7 @@ async fn make_keys(hsm: &hsm::Client) -> Result<(System, RowKey), Failure> {
     let gmk = hsm.generate_gmk("custodyd system").await?;
     let journal_key = hsm.generate_journal_key("custodyd journal").await?;
     let row_key = PlaintextDek::generate().map_err(|_| Failure::Random)?;
-    let context = Context::RowKey {
-        instance: &instance,
-        gmk: &gmk.id,
-    };
-    let wrapped = hsm
-        .protect_dek(Invocation::uncounted(gmk.id), &row_key, context)
-        .await?;
+    let wrapped = row_key::wrap(hsm, &instance, (&gmk, &journal_key), &row_key).await?;
     let token = hsm.token();
     let system = System {
         instance,

@@ -27,6 +27,7 @@ mod metrics;
 mod names;
 mod progress;
 mod restore;
+mod row_key;
 mod run;
 mod store;
 mod threads;

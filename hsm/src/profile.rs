@@ -74,6 +74,13 @@ impl Profile {
         }
     }
 
+    /// Whether this module goes by a key's attributes, so that who changes them changes what can
+    /// be done with it. tpm2-pkcs11 keeps them in a file, and takes any change: what is done with a
+    /// key is up to the TPM, which goes by what the key was made with.
+    pub(crate) fn goes_by_attributes(self) -> bool {
+        self != Self::Tpm2
+    }
+
     /// What `code` tells of, where this module differs from the standard.
     pub(crate) fn differs(self, code: RvError) -> Option<Class> {
         let (_, class) = self.differences().iter().find(|(own, _)| *own == code)?;

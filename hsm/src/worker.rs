@@ -32,6 +32,7 @@ pub(crate) mod doctor;
 mod find;
 mod key;
 mod login;
+mod pair;
 mod pin;
 mod recovery;
 mod session;

@@ -50,6 +50,7 @@ pub struct PublicKey {
     signing: Signing,
     /// The point of P-256, or the `SubjectPublicKeyInfo` of RSA. There is one for each key.
     bytes: Vec<u8>,
+    signature_len: usize,
 }
 
 impl PublicKey {
@@ -63,6 +64,7 @@ impl PublicKey {
             [UNCOMPRESSED, ..] if point.len() == POINT => Ok(Self {
                 signing: Signing::EcdsaP256,
                 bytes: point.to_vec(),
+                signature_len: Signature::ECDSA_P256,
             }),
             _ => Err(NoPublicKey),
         }
@@ -87,6 +89,7 @@ impl PublicKey {
         Ok(Self {
             signing: Signing::RsaPss,
             bytes: info.map_err(|_| NoPublicKey)?.as_ref().to_vec(),
+            signature_len: modulus.len(),
         })
     }
 
@@ -147,6 +150,11 @@ impl PublicKey {
     /// How its private half signs.
     pub fn signing(&self) -> Signing {
         self.signing
+    }
+
+    /// How many bytes its private half's signatures have.
+    pub fn signature_len(&self) -> usize {
+        self.signature_len
     }
 
     /// Whether `signature` is over `message`, which begins with what it is of.

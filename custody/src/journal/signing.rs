@@ -37,7 +37,7 @@ pub struct Signature(Vec<u8>);
 
 impl Signature {
     /// Length of one by ECDSA on P-256.
-    const ECDSA_P256: usize = 64;
+    pub(crate) const ECDSA_P256: usize = 64;
 
     /// Length of one by RSA with 2048 bits.
     const SHORTEST_RSA: usize = 256;

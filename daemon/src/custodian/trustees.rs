@@ -4,9 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use custody::{
     change::trustee::{self, Loss},
-    envelope::{Context, PlaintextDek},
+    envelope::PlaintextDek,
     holder::TokenId,
-    invocation::Invocation,
     journal::{
         Event,
         public_key::PublicKey,
@@ -26,6 +25,7 @@ use super::{
 };
 use crate::{
     config::{Unnamed, one_called},
+    row_key::{self, Problem},
     run::prove::{keys_in, load_keys},
     tokens::{Presence, Token},
 };
@@ -167,17 +167,16 @@ impl Custodian {
         let mut problem = None;
         for trustee in trustees {
             let unwrapped = match self.tokens.client(&trustee.token) {
-                Ok(client) => {
-                    let (gmk, wrapped) = (&trustee.gmk, &trustee.row_key);
-                    client
-                        .unwrap_row_key(&self.system.instance, gmk, wrapped)
-                        .await
-                }
-                Err(error) => Err(error),
+                Ok(client) => row_key::unwrap(&client, &self.system.instance, trustee).await,
+                Err(error) => Err(Problem::Hsm(error)),
             };
             match unwrapped {
                 Ok(row_key) => return Ok(row_key),
-                Err(error) => problem = Some(error),
+                Err(Problem::Hsm(error)) => problem = Some(error),
+                // Its row was verified.
+                Err(Problem::Unsigned(_)) => {
+                    problem = Some(hsm::Error::DoesNotOpen { gmk: trustee.gmk });
+                }
             }
         }
         Err(Error::Hsm(problem.unwrap_or(hsm::Error::Restarting)))
@@ -191,12 +190,8 @@ impl Custodian {
         made: &mut NewKeys,
     ) -> Result<Trustee, Error> {
         let (gmk, journal_key) = made.complete(client).await.map_err(Error::Hsm)?;
-        let context = Context::RowKey {
-            instance: &self.system.instance,
-            gmk: &gmk.id,
-        };
-        let wrapped = client
-            .protect_dek(Invocation::uncounted(gmk.id), row_key, context)
+        let instance = &self.system.instance;
+        let wrapped = row_key::wrap(client, instance, (&gmk, &journal_key), row_key)
             .await
             .map_err(Error::Hsm)?;
         Ok(Trustee {

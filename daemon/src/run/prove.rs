@@ -15,6 +15,7 @@ use hsm::{KeyRole, KnownKey};
 use super::Failure;
 use crate::{
     journal::Origin,
+    row_key::{self, Problem},
     store::{self, Sqlite},
 };
 
@@ -120,15 +121,14 @@ pub(crate) async fn row_key(
     instance: &InstanceId,
     trustee: &Trustee,
 ) -> Result<RowKey, Failure> {
-    let opened = hsm.unwrap_row_key(instance, &trustee.gmk, &trustee.row_key);
-    let opened = opened.await.map_err(|error| {
-        if error.is_bad_data() {
-            Failure::Tampered("the row key does not open under the system GMK".to_owned())
-        } else {
-            error.into()
-        }
-    })?;
-    Ok(RowKey::take(opened))
+    match row_key::unwrap(hsm, instance, trustee).await {
+        Ok(opened) => Ok(RowKey::take(opened)),
+        Err(Problem::Hsm(error)) if !error.is_bad_data() => Err(error.into()),
+        Err(Problem::Hsm(_)) => Err(Failure::Tampered(
+            "the row key does not open under the system GMK".to_owned(),
+        )),
+        Err(Problem::Unsigned(unsigned)) => Err(Failure::Tampered(unsigned.to_string())),
+    }
 }
 
 /// Every row but the contents, each verified with `row_key`, as is `system` by its `tag`.

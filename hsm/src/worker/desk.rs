@@ -15,8 +15,9 @@ use custody::{envelope::Wrapping, group::Blob, name::KeyId};
 use super::{
     key::Keys,
     recovery::{self, Remedy, TRIES},
+    strategy,
     token::Token,
-    wrap::{self, Fault},
+    wrap::Fault,
 };
 use crate::{
     Error,
@@ -182,8 +183,8 @@ impl<'a> Desk<'a> {
         let id = key_id(&request.gmk)?;
         let gmk = keys.gmk(&id)?;
         let (dek, context) = (&request.dek.bytes, &request.context);
-        let blob = wrap::protect(&self.session, gmk.handle, gmk.wrapping, dek, context)?;
-        let back = wrap::reveal(&self.session, gmk.handle, gmk.wrapping, &blob, context)?;
+        let blob = gmk.kek.protect(&self.session, dek, context)?;
+        let back = gmk.kek.reveal(&self.session, &blob, context)?;
         verify_slices_are_equal(&back, dek)
             .map_err(|_| Fault::Odd("the token opens a new wrap to another value"))?;
         // A handle that has come to mean another key opens what it wrapped, but no canary.
@@ -195,7 +196,7 @@ impl<'a> Desk<'a> {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         let gmk = keys.gmk(&key_id(&request.gmk)?)?;
         let (blob, context) = (&request.blob, &request.context);
-        let mut dek = wrap::reveal(&self.session, gmk.handle, gmk.wrapping, blob, context)?;
+        let mut dek = gmk.kek.reveal(&self.session, blob, context)?;
         Ok(Done::Revealed(Secret {
             bytes: std::mem::take(&mut *dek),
         }))
@@ -288,7 +289,7 @@ impl<'a> Desk<'a> {
             && (ways.is_empty()
                 || ways
                     .iter()
-                    .any(|way| super::strategy::works(&self.session, *way)))
+                    .any(|way| strategy::works(&self.session, self.token.codes(), *way)))
     }
 
     /// Opens a session in place of one that is dead or stuck. Only one that is stuck is

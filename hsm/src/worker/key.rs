@@ -15,9 +15,10 @@ use custody::{
 
 use super::{
     find::{self, Finder},
+    pair::{self, Pair, fresh_id},
     recovery::{self, Codes, Remedy, TRIES},
     strategy, template,
-    wrap::{self, Fault},
+    wrap::{Fault, Kek},
 };
 use crate::{Error, Refusal, wire};
 
@@ -29,8 +30,7 @@ pub(super) use wrapped::keeps_wrapped;
 
 /// A group master key, proven.
 pub(super) struct Gmk {
-    pub(super) handle: ObjectHandle,
-    pub(super) wrapping: Wrapping,
+    pub(super) kek: Kek,
     canary: Vec<u8>,
 }
 
@@ -69,7 +69,10 @@ impl Keys {
         canary: Vec<u8>,
     ) -> Result<(), Fault> {
         self.drop_gmk(session, &id);
-        let handle = self.finder.find(session, &id)?;
+        let handle = match wrapping.is_public() {
+            true => find::only(&id, &session.find_objects(&template::pair_search(&id))?)?,
+            false => self.finder.find(session, &id)?,
+        };
         self.take_in(session, id, handle, wrapping, canary)
     }
 
@@ -82,7 +85,10 @@ impl Keys {
         wrapping: Wrapping,
         canary: Vec<u8>,
     ) -> Result<(), Fault> {
-        let expected = template::conforming_gmk(&id, wrapping);
+        let expected = match wrapping.is_public() {
+            true => template::conforming_pair(&id),
+            false => template::conforming_gmk(&id, wrapping),
+        };
         self.take_in_as(session, id, handle, wrapping, canary, &expected)
     }
 
@@ -96,15 +102,19 @@ impl Keys {
         expected: &[Attribute],
     ) -> Result<(), Fault> {
         conforms(session, &id, handle, expected)?;
-        self.prove(session, wrapping)?
-            .map_err(|why| Error::NoWrapping {
+        let kek = Kek::new(session, handle, wrapping)?;
+        if wrapping.is_public() {
+            if let Err(amiss) = strategy::prove_by(session, &self.codes, &kek) {
+                let why = amiss.about_the_way(&self.codes)?;
+                return Err(Error::NonConforming { id, why }.into());
+            }
+        } else {
+            let proven = self.prove(session, wrapping)?;
+            proven.map_err(|why| Error::NoWrapping {
                 tried: vec![Refusal { wrapping, why }],
             })?;
-        let gmk = Gmk {
-            handle,
-            wrapping,
-            canary,
-        };
+        }
+        let gmk = Gmk { kek, canary };
         gmk.prove(session, &self.codes, id)?;
         self.gmks.insert(id, gmk);
         Ok(())
@@ -113,15 +123,21 @@ impl Keys {
     /// Destroys a group master key, and says whether it was there.
     pub(super) fn destroy_gmk(&mut self, session: &Session, id: &KeyId) -> Result<bool, Fault> {
         self.drop_gmk(session, id);
-        let found = session.find_objects(&template::gmk_search(id))?;
-        match find::only(id, &found) {
+        let mut found = session.find_objects(&template::gmk_search(id))?;
+        found.extend(session.find_objects(&template::pair_search(id))?);
+        let was_there = match find::only(id, &found) {
             Ok(object) => {
                 session.destroy_object(object)?;
-                Ok(true)
+                true
             }
-            Err(Fault::Answer(Error::NoSuchKey { .. })) => Ok(false),
-            Err(fault) => Err(fault),
+            Err(Fault::Answer(Error::NoSuchKey { .. })) => false,
+            Err(fault) => return Err(fault),
+        };
+        // A public half opens nothing, and may have been left by a try that was cut off.
+        for public in session.find_objects(&template::pair_public_search(id))? {
+            session.destroy_object(public)?;
         }
+        Ok(was_there)
     }
 
     /// Makes a group master key in the first of the `allowed` ways that works.
@@ -132,6 +148,9 @@ impl Keys {
         allowed: &[Wrapping],
     ) -> Result<wire::Gmk, Fault> {
         let wrapping = self.first_that_works(session, allowed)?;
+        if wrapping.is_public() {
+            return self.generate_pair(session, label, wrapping);
+        }
         let id = fresh_id()?;
         let made = make(&self.codes, |fixed| {
             let mut template = template::gmk(&id, label, wrapping);
@@ -139,7 +158,31 @@ impl Keys {
             session.generate_key(&Mechanism::AesKeyGen, &template)
         })?;
         let gmk = self.finish_gmk(session, id, made, wrapping);
-        gmk.inspect_err(|_| remove(session, &[made]))
+        gmk.inspect_err(|_| told(pair::destroy_own(session, &id, made)))
+    }
+
+    fn generate_pair(
+        &mut self,
+        session: &Session,
+        label: &str,
+        wrapping: Wrapping,
+    ) -> Result<wire::Gmk, Fault> {
+        let id = fresh_id()?;
+        let (public, private) = make(&self.codes, |fixed| {
+            let mut template = template::pair_private(&id, label);
+            template.extend(fixed);
+            pair::largest(&self.codes, |kind| {
+                let public = template::pair_public(&id, label, kind);
+                session.generate_key_pair(&kind.mechanism(), &public, &template)
+            })
+        })?;
+        let made = Pair {
+            id,
+            public,
+            private,
+        };
+        let gmk = self.finish_gmk(session, id, private, wrapping);
+        gmk.inspect_err(|_| told(made.destroy(session)))
     }
 
     fn first_that_works(
@@ -166,7 +209,8 @@ impl Keys {
     ) -> Result<wire::Gmk, Fault> {
         let context = Context::Canary { gmk: &id }.encode();
         let value = envelope::canary(&id);
-        let canary = wrap::protect(session, handle, wrapping, &value, &context)?;
+        let kek = Kek::new(session, handle, wrapping)?;
+        let canary = kek.protect(session, &value, &context)?;
         // It need not be searched for: nothing else has an identifier that was just drawn.
         self.take_in(session, id, handle, wrapping, canary.clone())?;
         Ok(wire::Gmk {
@@ -202,7 +246,7 @@ impl Gmk {
             match self.open_canary(session, &id) {
                 Ok(true) => return Ok(()),
                 Err(Fault::Token(error)) if codes.remedy(&error) == Remedy::AskCanary => {
-                    if !strategy::works(session, self.wrapping) {
+                    if !strategy::works_with(session, codes, &self.kek) {
                         return Err(Fault::Token(error));
                     }
                 }
@@ -216,7 +260,7 @@ impl Gmk {
     /// Whether the canary opens to its value.
     pub(super) fn open_canary(&self, session: &Session, id: &KeyId) -> Result<bool, Fault> {
         let context = Context::Canary { gmk: id }.encode();
-        let value = wrap::reveal(session, self.handle, self.wrapping, &self.canary, &context)?;
+        let value = self.kek.reveal(session, &self.canary, &context)?;
         Ok(verify_slices_are_equal(&value, &envelope::canary(id)).is_ok())
     }
 }
@@ -243,15 +287,9 @@ fn make<T>(
     }
 }
 
-fn fresh_id() -> Result<KeyId, Fault> {
-    KeyId::random().map_err(|_| Fault::Odd("the system gives no random numbers"))
-}
-
-fn remove(session: &Session, objects: &[ObjectHandle]) {
-    for object in objects {
-        if let Err(error) = session.destroy_object(*object) {
-            let error = recovery::describe(&error);
-            tracing::error!(%error, "a key that could not be used stays in the token");
-        }
+fn told(removed: cryptoki::error::Result<()>) {
+    if let Err(error) = removed {
+        let error = recovery::describe(&error);
+        tracing::error!(%error, "a key that could not be used stays in the token");
     }
 }

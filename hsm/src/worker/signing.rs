@@ -1,4 +1,4 @@
-//! What a token does for each way to sign: it makes a pair of keys, tells the public half, signs.
+//! What a token does for each way to sign: it tells the public half of a key, and signs.
 
 use cryptoki::{
     error::Error as CkError,
@@ -19,19 +19,6 @@ use super::wrap::Fault;
 /// Length of the salt: that of a SHA-256 digest (RFC 8017 §9.1).
 const SALT: u64 = 32;
 
-/// Makes a pair of keys: the public half, and the private one.
-pub(super) fn generate(
-    session: &Session,
-    signing: Signing,
-    [public, private]: [&[Attribute]; 2],
-) -> Result<(ObjectHandle, ObjectHandle), CkError> {
-    let mechanism = match signing {
-        Signing::EcdsaP256 => Mechanism::EccKeyPairGen,
-        Signing::RsaPss => Mechanism::RsaPkcsKeyPairGen,
-    };
-    session.generate_key_pair(&mechanism, public, private)
-}
-
 /// What the token says of a public half.
 pub(super) fn public_key(
     session: &Session,
@@ -47,7 +34,7 @@ pub(super) fn public_key(
         [
             Attribute::Modulus(modulus),
             Attribute::PublicExponent(exponent),
-        ] if is_ours(exponent) => PublicKey::from_modulus(modulus).ok(),
+        ] if bare(exponent) == EXPONENT => PublicKey::from_modulus(modulus).ok(),
         _ => None,
     };
     key.ok_or(Fault::Odd("the token does not tell a public key"))
@@ -76,10 +63,10 @@ fn bare_point(encoded: &[u8]) -> &[u8] {
     encoded.strip_prefix(&[0x04, 0x41]).unwrap_or(encoded)
 }
 
-/// Some tokens put zeros before it.
-fn is_ours(exponent: &[u8]) -> bool {
-    let zeros = exponent.iter().take_while(|byte| **byte == 0).count();
-    exponent[zeros..] == EXPONENT
+/// Without the zeros that some tokens put in front.
+pub(super) fn bare(number: &[u8]) -> &[u8] {
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    &number[zeros..]
 }
 
 #[cfg(test)]
@@ -93,11 +80,5 @@ mod tests {
         let wrapped = [&[0x04, 0x41][..], &point].concat();
         assert_eq!(bare_point(&wrapped), point);
         assert_eq!(bare_point(&point), point);
-    }
-
-    #[test]
-    fn an_exponent_is_the_same_with_zeros_before_it() {
-        assert!(is_ours(&[1, 0, 1]) && is_ours(&[0, 0, 1, 0, 1]));
-        assert!(!is_ours(&[3]) && !is_ours(&[1, 0, 1, 0]) && !is_ours(&[]));
     }
 }

@@ -7,12 +7,16 @@ use cryptoki::{
     object::{Attribute, AttributeType, ObjectHandle},
     session::Session,
 };
-use custody::envelope::{PlaintextDek, Wrapping};
+use custody::{
+    envelope::{PlaintextDek, Wrapping},
+    journal::signing::Signing,
+};
 
 use super::{
+    pair,
     recovery::{self, Codes, Remedy, TRIES},
     template,
-    wrap::{self, Fault},
+    wrap::{self, Fault, Kek},
 };
 
 const DEK: [u8; PlaintextDek::LEN] = [0x5a; PlaintextDek::LEN];
@@ -105,12 +109,21 @@ pub(super) struct Proof {
 
 /// Tries `wrapping`.
 pub(super) fn prove(session: &Session, codes: &Codes, wrapping: Wrapping) -> Result<Proof, Amiss> {
-    again(codes, || try_once(session, wrapping))
+    repeatedly(codes, || match wrapping.is_public() {
+        true => try_pair(session, codes, wrapping),
+        false => try_key(session, wrapping),
+    })
+}
+
+/// Tries a key that is one of a pair, which costs it nothing: neither half keeps count. That is
+/// spared a token to which a throw-away pair is much work.
+pub(super) fn prove_by(session: &Session, codes: &Codes, kek: &Kek) -> Result<(), Amiss> {
+    repeatedly(codes, || try_out(session, kek).map(drop))
 }
 
 /// Tries a way, and again if what is amiss may pass: a way that is not taken for a new key is
 /// not taken for good.
-pub(super) fn again<T>(
+pub(super) fn repeatedly<T>(
     codes: &Codes,
     mut attempt: impl FnMut() -> Result<T, Amiss>,
 ) -> Result<T, Amiss> {
@@ -125,45 +138,82 @@ pub(super) fn again<T>(
     }
 }
 
-fn try_once(session: &Session, wrapping: Wrapping) -> Result<Proof, Amiss> {
-    let refusals = with_trial_key(session, wrapping, |key| try_out(session, key, wrapping))?;
+fn try_key(session: &Session, wrapping: Wrapping) -> Result<Proof, Amiss> {
+    let refusals = with_trial_key(session, wrapping, |key| try_out(session, key))?;
     Ok(Proof {
         known_answer: known_answer(session, wrapping)?,
         refusals,
     })
 }
 
-/// Whether the token can wrap and open at all just now.
-pub(super) fn works(session: &Session, wrapping: Wrapping) -> bool {
-    let round_trip = |key| {
-        let blob = seal(session, key, wrapping)?;
-        opens(session, key, wrapping, &blob, CONTEXT)
+fn try_pair(session: &Session, codes: &Codes, wrapping: Wrapping) -> Result<Proof, Amiss> {
+    let trial = pair::trial_opening(session, codes)?;
+    let [public, private] = [trial.pair.public, trial.pair.private];
+    let tried = Kek::new(session, private, wrapping)
+        .map_err(Amiss::from)
+        .and_then(|kek| try_out(session, &kek));
+    let escapes = match tried {
+        Ok(_) => escapes_of(session, codes, private, Some(public)),
+        Err(_) => Vec::new(),
     };
-    matches!(
-        with_trial_key(session, wrapping, round_trip),
-        Ok(Opened::Yes)
-    )
+    trial.discard(session);
+    let refusals = tried?;
+    if !escapes.is_empty() {
+        return Err(Amiss::lasting(Untrusted::LetsOut(escapes).to_string()));
+    }
+    // What it opened was wrapped by an implementation of our own.
+    Ok(Proof {
+        known_answer: true,
+        refusals,
+    })
+}
+
+/// Whether the token can wrap and open at all just now.
+pub(super) fn works(session: &Session, codes: &Codes, wrapping: Wrapping) -> bool {
+    let opened = match wrapping.is_public() {
+        false => with_trial_key(session, wrapping, |key| round_trip(session, key)),
+        true => pair::trial_opening(session, codes)
+            .and_then(|trial| {
+                let kek = Kek::new(session, trial.pair.private, wrapping);
+                let opened = kek.map(|kek| round_trip(session, &kek));
+                trial.discard(session);
+                opened
+            })
+            .unwrap_or_else(|fault| Err(fault.into())),
+    };
+    matches!(opened, Ok(Opened::Yes))
+}
+
+/// As [`works`], with no key made for it if `kek` is one of a pair.
+pub(super) fn works_with(session: &Session, codes: &Codes, kek: &Kek) -> bool {
+    match kek.wrapping().is_public() {
+        true => matches!(round_trip(session, kek), Ok(Opened::Yes)),
+        false => works(session, codes, kek.wrapping()),
+    }
+}
+
+fn round_trip(session: &Session, kek: &Kek) -> Result<Opened, Amiss> {
+    let blob = seal(session, kek)?;
+    opens(session, kek, &blob, CONTEXT)
 }
 
 fn with_trial_key<T>(
     session: &Session,
     wrapping: Wrapping,
-    trial: impl FnOnce(ObjectHandle) -> Result<T, Amiss>,
+    trial: impl FnOnce(&Kek) -> Result<T, Amiss>,
 ) -> Result<T, Amiss> {
     let key = session.generate_key(&Mechanism::AesKeyGen, &template::trial_gmk(wrapping))?;
-    let outcome = trial(key);
+    let outcome = Kek::new(session, key, wrapping)
+        .map_err(Amiss::from)
+        .and_then(|kek| trial(&kek));
     discard(session, key);
     outcome
 }
 
 /// Has it open what it wrapped, and refuse what was altered; gives the refusals.
-fn try_out(
-    session: &Session,
-    key: ObjectHandle,
-    wrapping: Wrapping,
-) -> Result<Vec<CkError>, Amiss> {
-    let blob = seal(session, key, wrapping)?;
-    if let Opened::No(refusal) = opens(session, key, wrapping, &blob, CONTEXT)? {
+fn try_out(session: &Session, kek: &Kek) -> Result<Vec<CkError>, Amiss> {
+    let blob = seal(session, kek)?;
+    if let Opened::No(refusal) = opens(session, kek, &blob, CONTEXT)? {
         return Err(Amiss {
             what: "what the token wrapped does not open".to_owned(),
             cause: Cause::Closed(refusal),
@@ -183,13 +233,15 @@ fn try_out(
             CONTEXT,
         ),
     ];
-    match wrapping {
-        Wrapping::Aes256Gcm => altered.push(("in another context", blob, b"custodyd other")),
+    match kek.wrapping() {
+        Wrapping::Aes256Gcm | Wrapping::RsaOaepSha256 | Wrapping::RsaOaepSha1 => {
+            altered.push(("in another context", blob, b"custodyd other"));
+        }
         Wrapping::AesKwp => {}
     }
     let mut refusals = Vec::new();
     for (how, blob, context) in altered {
-        match opens(session, key, wrapping, &blob, context)? {
+        match opens(session, kek, &blob, context)? {
             Opened::No(refusal) => refusals.extend(refusal),
             Opened::Yes => {
                 return Err(Amiss::lasting(format!("the token opens a blob {how}")));
@@ -199,8 +251,8 @@ fn try_out(
     Ok(refusals)
 }
 
-fn seal(session: &Session, key: ObjectHandle, wrapping: Wrapping) -> Result<Vec<u8>, Amiss> {
-    Ok(wrap::protect(session, key, wrapping, &DEK, CONTEXT)?)
+fn seal(session: &Session, kek: &Kek) -> Result<Vec<u8>, Amiss> {
+    Ok(kek.protect(session, &DEK, CONTEXT)?)
 }
 
 enum Opened {
@@ -209,14 +261,8 @@ enum Opened {
     No(Option<CkError>),
 }
 
-fn opens(
-    session: &Session,
-    key: ObjectHandle,
-    wrapping: Wrapping,
-    blob: &[u8],
-    context: &[u8],
-) -> Result<Opened, Amiss> {
-    match wrap::reveal(session, key, wrapping, blob, context) {
+fn opens(session: &Session, kek: &Kek, blob: &[u8], context: &[u8]) -> Result<Opened, Amiss> {
+    match kek.reveal(session, blob, context) {
         Ok(dek) if **dek == DEK => Ok(Opened::Yes),
         Ok(_) => Err(Amiss::lasting("the token opens a blob to another value")),
         Err(Fault::Token(error)) => Ok(Opened::No(Some(error))),
@@ -233,7 +279,9 @@ fn known_answer(session: &Session, wrapping: Wrapping) -> Result<bool, Amiss> {
     let Ok(key) = session.create_object(&template::known_gmk(value, wrapping)) else {
         return Ok(false);
     };
-    let blob = seal(session, key, wrapping);
+    let blob = Kek::new(session, key, wrapping)
+        .map_err(Amiss::from)
+        .and_then(|kek| seal(session, &kek));
     discard(session, key);
     let blob = blob?;
     match wrapping {
@@ -265,56 +313,139 @@ pub(super) enum Untrusted {
 }
 
 /// Refuses a module that lets out what it was told to keep.
-pub(super) fn keeps_keys_in(session: &Session) -> Result<(), Untrusted> {
-    let generate = |template: &[Attribute]| session.generate_key(&Mechanism::AesKeyGen, template);
-    let captive = generate(&template::trial_captive())
-        .map_err(|error| Untrusted::Untried(recovery::describe(&error)))?;
-    let escapes = escapes(session, captive, generate(&template::trial_wrapper()).ok());
-    discard(session, captive);
+pub(super) fn keeps_keys_in(session: &Session, codes: &Codes) -> Result<(), Untrusted> {
+    let made = session.generate_key(&Mechanism::AesKeyGen, &template::trial_captive());
+    let escapes = match made {
+        Ok(captive) => {
+            let escapes = escapes_of(session, codes, captive, None);
+            discard(session, captive);
+            escapes
+        }
+        Err(error) => {
+            // A token that makes none keeps pairs.
+            let untried = || Untrusted::Untried(recovery::describe(&error));
+            if codes.remedy(&error) != Remedy::Answer {
+                return Err(untried());
+            }
+            let mut ways = Signing::ALL.into_iter();
+            let trial = ways.find_map(|way| pair::trial_signing(session, codes, way).ok());
+            let trial = trial.ok_or_else(untried)?;
+            let (private, public) = (trial.pair.private, trial.pair.public);
+            let escapes = escapes_of(session, codes, private, Some(public));
+            trial.discard(session);
+            escapes
+        }
+    };
     if escapes.is_empty() {
         return Ok(());
     }
     Err(Untrusted::LetsOut(escapes))
 }
 
+/// What may wrap a key that is to be kept in.
+enum Wrapper {
+    /// A throw-away key that wraps.
+    Key(ObjectHandle),
+    /// The captive's public half, where there is no such key.
+    Public(ObjectHandle),
+}
+
+impl Wrapper {
+    fn of(session: &Session, public: Option<ObjectHandle>) -> Option<Self> {
+        let key = session.generate_key(&Mechanism::AesKeyGen, &template::trial_wrapper());
+        let key = key.ok().map(Self::Key);
+        key.or(public.map(Self::Public))
+    }
+
+    fn discard(self, session: &Session) {
+        if let Self::Key(key) = self {
+            discard(session, key);
+        }
+    }
+}
+
+/// The ways in which `captive` gets out, tried with a wrapper that is thrown away.
+fn escapes_of(
+    session: &Session,
+    codes: &Codes,
+    captive: ObjectHandle,
+    public: Option<ObjectHandle>,
+) -> Vec<&'static str> {
+    let wrapper = Wrapper::of(session, public);
+    let escapes = escapes(session, codes, captive, wrapper.as_ref());
+    if let Some(wrapper) = wrapper {
+        wrapper.discard(session);
+    }
+    escapes
+}
+
 fn escapes(
     session: &Session,
+    codes: &Codes,
     captive: ObjectHandle,
-    wrapper: Option<ObjectHandle>,
+    wrapper: Option<&Wrapper>,
 ) -> Vec<&'static str> {
-    let mut escaped = Vec::new();
-    match wrapper {
-        Some(wrapper) => {
-            let iv = [0; 16];
-            for mechanism in [
-                Mechanism::AesKeyWrapPad,
-                Mechanism::AesKeyWrap,
-                Mechanism::AesCbcPad(iv),
-            ] {
-                if session.wrap_key(&mechanism, wrapper, captive).is_ok() {
-                    escaped.push("C_WrapKey wraps a key that is not extractable");
-                }
-            }
-            discard(session, wrapper);
-        }
-        None => tracing::warn!("the token makes no key that wraps, so that it was not tried"),
+    if wrapper.is_none() {
+        tracing::warn!("the token makes no key that wraps, so that it was not tried");
     }
+    let mut escaped = taken_out(session, captive, wrapper);
     if let Ok(copy) = session.copy_object(captive, &[Attribute::Extractable(true)]) {
         if !is_still_in(session, copy) {
             escaped.push("C_CopyObject makes an extractable copy of a key that is not");
         }
         discard(session, copy);
     }
-    if let Ok(found) = session.get_attributes(captive, &[AttributeType::Value])
-        && let [Attribute::Value(value)] = &found[..]
-        && !value.is_empty()
-    {
-        escaped.push("C_GetAttributeValue gives the value of a key that is sensitive");
-    }
     for loosened in [Attribute::Extractable(true), Attribute::Sensitive(false)] {
-        if session.update_attributes(captive, &[loosened]).is_ok() && !is_still_in(session, captive)
+        if session.update_attributes(captive, &[loosened]).is_ok()
+            && !is_still_in(session, captive)
+            && codes.profile.goes_by_attributes()
         {
             escaped.push("C_SetAttributeValue lets go of a key that was to be kept in");
+        }
+    }
+    // What it was told to let go of it may keep in all the same.
+    escaped.extend(taken_out(session, captive, wrapper));
+    escaped.sort_unstable();
+    escaped.dedup();
+    escaped
+}
+
+/// By which calls a key comes out.
+fn taken_out(
+    session: &Session,
+    captive: ObjectHandle,
+    wrapper: Option<&Wrapper>,
+) -> Vec<&'static str> {
+    let mut escaped = Vec::new();
+    if let Some(Wrapper::Key(wrapper) | Wrapper::Public(wrapper)) = wrapper {
+        let iv = [0; 16];
+        for mechanism in [
+            Mechanism::AesKeyWrapPad,
+            Mechanism::AesKeyWrap,
+            Mechanism::AesCbcPad(iv),
+            Mechanism::RsaPkcs,
+        ] {
+            if session.wrap_key(&mechanism, *wrapper, captive).is_ok() {
+                escaped.push("C_WrapKey wraps a key that is not extractable");
+            }
+        }
+    }
+    for secret in [
+        AttributeType::Value,
+        AttributeType::PrivateExponent,
+        AttributeType::Prime1,
+        AttributeType::Prime2,
+    ] {
+        if let Ok(found) = session.get_attributes(captive, &[secret])
+            && let [
+                Attribute::Value(value)
+                | Attribute::PrivateExponent(value)
+                | Attribute::Prime1(value)
+                | Attribute::Prime2(value),
+            ] = &found[..]
+            && !value.is_empty()
+        {
+            escaped.push("C_GetAttributeValue gives the value of a key that is sensitive");
         }
     }
     escaped

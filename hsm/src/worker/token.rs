@@ -268,7 +268,7 @@ impl Found {
 impl Token {
     /// Refuses a module that lets out what it was told to keep.
     pub(super) fn keeps_keys_in(&self) -> Result<(), Untrusted> {
-        self.anchored(strategy::keeps_keys_in)
+        self.anchored(|session| strategy::keeps_keys_in(session, &self.codes))
     }
 
     /// Has the token take `new` in place of `old`.

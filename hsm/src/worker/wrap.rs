@@ -16,6 +16,10 @@ use zeroize::Zeroizing;
 use super::template;
 use crate::Error;
 
+mod oaep;
+
+use oaep::{Hash, PublicHalf};
+
 /// Nonce, ciphertext and tag of a DEK under AES-256-GCM.
 const GCM_NONCE: usize = 12;
 const GCM_SEALED: usize = PlaintextDek::LEN + 16;
@@ -48,72 +52,118 @@ impl From<Error> for Fault {
     }
 }
 
-/// Wraps `dek` under `key`, bound to `context` where the algorithm can.
-pub(super) fn protect(
-    session: &Session,
-    key: ObjectHandle,
-    wrapping: Wrapping,
-    dek: &[u8],
-    context: &[u8],
-) -> Result<Vec<u8>, Fault> {
-    match wrapping {
-        Wrapping::Aes256Gcm => {
-            let mut nonce = [0; GCM_NONCE];
-            rand::fill(&mut nonce).map_err(|_| Fault::Odd("the system gives no random numbers"))?;
-            let ours = nonce;
-            let sealed = session.encrypt(&gcm(&mut nonce, context)?, key, dek)?;
-            if nonce != ours {
-                return Err(Fault::Odd("the token replaces the nonce that it is given"));
-            }
-            if sealed.len() != GCM_SEALED {
-                return Err(Fault::Odd("the token adds to ciphertext and tag"));
-            }
-            Ok([&ours[..], &sealed].concat())
-        }
-        Wrapping::AesKwp => {
-            let object = session.create_object(&template::dek_in(dek))?;
-            let blob = session.wrap_key(&Mechanism::AesKeyWrapPad, key, object);
-            session.destroy_object(object)?;
-            let blob = blob?;
-            if blob.len() != KWP_BLOB {
-                return Err(Fault::Odd("the token's key wrap is not that of RFC 5649"));
-            }
-            Ok(blob)
-        }
-    }
+/// A key in the token, and how it wraps.
+pub(super) struct Kek {
+    handle: ObjectHandle,
+    way: Way,
 }
 
-/// Opens what [`protect`] made.
-pub(super) fn reveal(
-    session: &Session,
-    key: ObjectHandle,
-    wrapping: Wrapping,
-    blob: &[u8],
-    context: &[u8],
-) -> Result<Zeroizing<Vec<u8>>, Fault> {
-    let dek = match wrapping {
-        Wrapping::Aes256Gcm => {
-            let (nonce, sealed) = blob
-                .split_first_chunk::<GCM_NONCE>()
-                .filter(|(_, sealed)| sealed.len() == GCM_SEALED)
-                .ok_or(Fault::BadBlob)?;
-            Zeroizing::new(session.decrypt(&gcm(&mut nonce.clone(), context)?, key, sealed)?)
-        }
-        Wrapping::AesKwp => {
-            if blob.len() != KWP_BLOB {
-                return Err(Fault::BadBlob);
-            }
-            let template = template::dek_out();
-            let object = session.unwrap_key(&Mechanism::AesKeyWrapPad, key, blob, &template)?;
-            let read = read_dek(session, object);
-            session.destroy_object(object)?;
-            read?
-        }
-    };
-    if dek.len() != PlaintextDek::LEN {
-        return Err(Fault::BadBlob);
+enum Way {
+    Aes256Gcm,
+    AesKwp,
+    RsaOaep(PublicHalf),
+}
+
+impl Kek {
+    /// The key at `handle`, which is the private half if it is one of a pair.
+    pub(super) fn new(
+        session: &Session,
+        handle: ObjectHandle,
+        wrapping: Wrapping,
+    ) -> Result<Self, Fault> {
+        let pair = |hash| PublicHalf::of(session, handle, hash).map(Way::RsaOaep);
+        let way = match wrapping {
+            Wrapping::Aes256Gcm => Way::Aes256Gcm,
+            Wrapping::AesKwp => Way::AesKwp,
+            Wrapping::RsaOaepSha256 => pair(Hash::Sha256)?,
+            Wrapping::RsaOaepSha1 => pair(Hash::Sha1)?,
+        };
+        Ok(Self { handle, way })
     }
-    Ok(dek)
+
+    pub(super) fn handle(&self) -> ObjectHandle {
+        self.handle
+    }
+
+    pub(super) fn wrapping(&self) -> Wrapping {
+        match &self.way {
+            Way::Aes256Gcm => Wrapping::Aes256Gcm,
+            Way::AesKwp => Wrapping::AesKwp,
+            Way::RsaOaep(public) => public.wrapping(),
+        }
+    }
+
+    /// Wraps `dek`, bound to `context` where the algorithm can.
+    pub(super) fn protect(
+        &self,
+        session: &Session,
+        dek: &[u8],
+        context: &[u8],
+    ) -> Result<Vec<u8>, Fault> {
+        match &self.way {
+            Way::Aes256Gcm => {
+                let mut nonce = [0; GCM_NONCE];
+                rand::fill(&mut nonce)
+                    .map_err(|_| Fault::Odd("the system gives no random numbers"))?;
+                let ours = nonce;
+                let sealed = session.encrypt(&gcm(&mut nonce, context)?, self.handle, dek)?;
+                if nonce != ours {
+                    return Err(Fault::Odd("the token replaces the nonce that it is given"));
+                }
+                if sealed.len() != GCM_SEALED {
+                    return Err(Fault::Odd("the token adds to ciphertext and tag"));
+                }
+                Ok([&ours[..], &sealed].concat())
+            }
+            Way::AesKwp => {
+                let object = session.create_object(&template::dek_in(dek))?;
+                let blob = session.wrap_key(&Mechanism::AesKeyWrapPad, self.handle, object);
+                session.destroy_object(object)?;
+                let blob = blob?;
+                if blob.len() != KWP_BLOB {
+                    return Err(Fault::Odd("the token's key wrap is not that of RFC 5649"));
+                }
+                Ok(blob)
+            }
+            Way::RsaOaep(public) => public.protect(dek, context),
+        }
+    }
+
+    /// Opens what [`Self::protect`] made.
+    pub(super) fn reveal(
+        &self,
+        session: &Session,
+        blob: &[u8],
+        context: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, Fault> {
+        let dek = match &self.way {
+            Way::Aes256Gcm => {
+                let (nonce, sealed) = blob
+                    .split_first_chunk::<GCM_NONCE>()
+                    .filter(|(_, sealed)| sealed.len() == GCM_SEALED)
+                    .ok_or(Fault::BadBlob)?;
+                let mut nonce = *nonce;
+                let mechanism = gcm(&mut nonce, context)?;
+                Zeroizing::new(session.decrypt(&mechanism, self.handle, sealed)?)
+            }
+            Way::AesKwp => {
+                if blob.len() != KWP_BLOB {
+                    return Err(Fault::BadBlob);
+                }
+                let template = template::dek_out();
+                let mechanism = Mechanism::AesKeyWrapPad;
+                let object = session.unwrap_key(&mechanism, self.handle, blob, &template)?;
+                let read = read_dek(session, object);
+                session.destroy_object(object)?;
+                read?
+            }
+            Way::RsaOaep(public) => public.reveal(session, self.handle, blob, context)?,
+        };
+        if dek.len() != PlaintextDek::LEN {
+            return Err(Fault::BadBlob);
+        }
+        Ok(dek)
+    }
 }
 
 /// Whether a blob of AES-256-GCM opens to `dek` without the token.

@@ -108,10 +108,11 @@ async fn key_wrap_serves_where_it_is_what_is_allowed() {
 }
 
 #[tokio::test]
-async fn a_key_of_either_wrapping_is_loaded_by_a_later_client() {
+async fn a_key_of_each_wrapping_is_loaded_by_a_later_client() {
     let store = Store::fresh();
     let instance = InstanceId::random().unwrap();
-    for wrapping in Wrapping::ALL {
+    // RSA-OAEP is there with SHA-1 only.
+    for wrapping in [Wrapping::Aes256Gcm, Wrapping::AesKwp, Wrapping::RsaOaepSha1] {
         let mut settings = store.settings();
         settings.wrappings = vec![wrapping];
         let first = Client::start(settings).await.unwrap();

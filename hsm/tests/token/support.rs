@@ -13,8 +13,8 @@ use std::{
 use cryptoki::{
     context::{CInitializeArgs, CInitializeFlags, Pkcs11},
     mechanism::Mechanism,
-    object::Attribute,
-    session::UserType,
+    object::{Attribute, KeyType, ObjectClass},
+    session::{Session, UserType},
 };
 use custody::envelope::Wrapping;
 use hsm::{Client, Error, PinSource, Settings, TokenSelector, WorkerState};
@@ -197,11 +197,23 @@ impl Store {
 
     /// Has another process make a group master key that can do too much.
     pub(crate) fn make_lax_key(&self, id: [u8; 16]) {
-        let status = self
-            .again("key_maker_entry", KEY_MAKER, &hex::encode(id))
-            .status()
-            .unwrap();
-        assert!(status.success());
+        self.have_made(&format!("key {}", hex::encode(id)));
+    }
+
+    /// As [`Self::make_lax_key`], one that is a pair.
+    pub(crate) fn make_lax_pair(&self, id: [u8; 16]) {
+        self.have_made(&format!("pair {}", hex::encode(id)));
+    }
+
+    /// Has another process put a public key of `modulus` in the place of a public half.
+    pub(crate) fn exchange_public_half(&self, id: [u8; 16], modulus: &[u8]) {
+        let (id, modulus) = (hex::encode(id), hex::encode(modulus));
+        self.have_made(&format!("public {id} {modulus}"));
+    }
+
+    fn have_made(&self, what: &str) {
+        let status = self.again("key_maker_entry", KEY_MAKER, what).status();
+        assert!(status.unwrap().success());
     }
 
     /// Another process that has a client of its own.
@@ -329,9 +341,10 @@ pub(crate) async fn refusal(settings: Settings) -> Error {
     }
 }
 
-/// The body of the process that [`Store::make_lax_key`] starts.
-pub(crate) fn make_lax_key() {
-    let id = hex::decode(std::env::var(KEY_MAKER).unwrap()).unwrap();
+/// The body of the process that [`Store::have_made`] starts.
+pub(crate) fn make_what_was_asked_for() {
+    let asked = std::env::var(KEY_MAKER).unwrap();
+    let asked: Vec<_> = asked.split(' ').collect();
     let module = Pkcs11::new(MODULE).unwrap();
     let locking = CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK);
     module.initialize(locking).unwrap();
@@ -340,10 +353,20 @@ pub(crate) fn make_lax_key() {
     session
         .login(UserType::User, Some(&PIN.to_owned().into()))
         .unwrap();
+    let id = Attribute::Id(hex::decode(asked[1]).unwrap());
+    match asked[..] {
+        ["key", _] => make_lax_key(&session, id),
+        ["pair", _] => make_lax_pair(&session, id),
+        ["public", _, modulus] => exchange_public_half(&session, id, modulus),
+        _ => panic!("{asked:?}"),
+    }
+}
+
+fn make_lax_key(session: &Session, id: Attribute) {
     let template = [
         Attribute::Token(true),
         Attribute::Private(true),
-        Attribute::Id(id),
+        id,
         Attribute::ValueLen(32.into()),
         Attribute::Sensitive(true),
         Attribute::Extractable(false),
@@ -358,6 +381,46 @@ pub(crate) fn make_lax_key() {
     session
         .generate_key(&Mechanism::AesKeyGen, &template)
         .unwrap();
+}
+
+fn make_lax_pair(session: &Session, id: Attribute) {
+    let public = [
+        Attribute::Token(true),
+        id.clone(),
+        Attribute::ModulusBits(2048.into()),
+        Attribute::PublicExponent(vec![1, 0, 1]),
+    ];
+    let private = [
+        Attribute::Token(true),
+        Attribute::Private(true),
+        id,
+        Attribute::Sensitive(true),
+        Attribute::Extractable(false),
+        Attribute::Decrypt(true),
+        Attribute::Sign(true),
+        Attribute::Unwrap(false),
+        Attribute::Derive(false),
+    ];
+    session
+        .generate_key_pair(&Mechanism::RsaPkcsKeyPairGen, &public, &private)
+        .unwrap();
+}
+
+fn exchange_public_half(session: &Session, id: Attribute, modulus: &str) {
+    let class = Attribute::Class(ObjectClass::PUBLIC_KEY);
+    let found = session.find_objects(&[class.clone(), id.clone()]).unwrap();
+    assert_eq!(found.len(), 1);
+    session.destroy_object(found[0]).unwrap();
+    let other = [
+        class,
+        id,
+        Attribute::KeyType(KeyType::RSA),
+        Attribute::Token(true),
+        Attribute::Modulus(hex::decode(modulus).unwrap()),
+        Attribute::PublicExponent(vec![1, 0, 1]),
+        Attribute::Encrypt(true),
+    ];
+    session.create_object(&other).unwrap();
 }
 
 /// The body of the process that [`Store::parent`] starts.

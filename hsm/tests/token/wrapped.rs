@@ -36,7 +36,7 @@ async fn is_of_use(client: &Client, gmk: &NewGmk) {
 
 #[tokio::test]
 async fn wrapped_keys_take_no_room_and_are_loaded_by_a_later_client() {
-    for wrapping in Wrapping::ALL {
+    for wrapping in [Wrapping::Aes256Gcm, Wrapping::AesKwp] {
         let store = Store::fresh();
         let mut settings = store.settings();
         settings.wrappings = vec![wrapping];
@@ -113,5 +113,21 @@ async fn no_root_key_is_made_in_place_of_one_that_is_gone() {
     let refused = client.generate_wrapped_gmk(Some(one.id)).await;
     assert_eq!(refused.unwrap_err(), Error::NoSuchKey { id: one.id });
     assert_eq!(store.objects(), 1);
+    client.stop().await;
+}
+
+#[tokio::test]
+async fn a_pair_is_kept_in_the_token_only() {
+    let store = Store::fresh();
+    let mut settings = store.settings();
+    settings.wrappings = vec![Wrapping::RsaOaepSha256, Wrapping::RsaOaepSha1];
+    let client = Client::start(settings).await.unwrap();
+    let refused = client.generate_wrapped_gmk(None).await.unwrap_err();
+    let Error::NoWrapping { tried } = refused else {
+        panic!("{refused}");
+    };
+    assert_eq!(tried.len(), 2);
+    assert_eq!(tried[1].why, "no root key wraps a pair");
+    assert_eq!(store.objects(), 0);
     client.stop().await;
 }

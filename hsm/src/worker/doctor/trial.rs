@@ -13,7 +13,7 @@ use super::Chart;
 use crate::{
     wire::visit::Grade,
     worker::{
-        key,
+        key, pair,
         recovery::{self, Codes, Remedy},
         signing,
         strategy::{self, Untrusted},
@@ -39,7 +39,11 @@ pub(super) fn all(token: &Token, sessions: u32, chart: &mut Chart) -> Option<()>
     let way = wrappings(token, chart)?;
     chart.step("attributes");
     on_session(token, chart, |session, chart| {
-        attributes(session, way.unwrap_or(Wrapping::Aes256Gcm), chart);
+        let way = way.unwrap_or(Wrapping::Aes256Gcm);
+        match way.is_public() {
+            true => pair_attributes(session, token.codes(), chart),
+            false => attributes(session, way, chart),
+        }
     })?;
     chart.step("wrapped master keys");
     on_session(token, chart, wrapped_keys)?;
@@ -228,6 +232,27 @@ fn attributes(session: &Session, way: Wrapping, chart: &mut Chart) {
     }
 }
 
+/// As [`attributes`], of master keys that are pairs.
+fn pair_attributes(session: &Session, codes: &Codes, chart: &mut Chart) {
+    let advice = "custodyd init refuses such keys: use another module, or its setting for this";
+    let trial = match pair::trial_opening(session, codes) {
+        Ok(trial) => trial,
+        Err(fault) => return chart.find(Grade::Refused, said(&fault), advice),
+    };
+    let expected = template::conforming_trial_pair(trial.owner);
+    match template::check(session, trial.pair.private, &expected) {
+        Ok(Ok(())) => chart.fine("a new pair has all that a master key must have"),
+        Ok(Err(why)) => chart.find(Grade::Refused, why, advice),
+        Err(fault) => chart.find(Grade::Refused, said(&fault), advice),
+    }
+    if !codes.profile.goes_by_attributes() {
+        let found = "this module takes any change of a key's attributes";
+        let advice = "what a key can do is up to the TPM: docs/tokens/tpm2.md says what is trusted";
+        chart.find(Grade::Note, found, advice);
+    }
+    trial.discard(session);
+}
+
 /// Whether a group may keep its master keys outside, which none has to.
 fn wrapped_keys(session: &Session, chart: &mut Chart) {
     let why = match key::keeps_wrapped(session) {
@@ -237,8 +262,7 @@ fn wrapped_keys(session: &Session, chart: &mut Chart) {
             );
         }
         Ok(Err(why)) => why,
-        Err(Fault::Token(error)) => recovery::describe(&error),
-        Err(fault) => format!("{fault:?}"),
+        Err(fault) => said(&fault),
     };
     let advice = "the master keys of groups stay in the token: 'custodyctl group create --keep-key wrapped' is refused";
     chart.find(Grade::Note, why, advice);
@@ -249,7 +273,7 @@ fn signatures(token: &Token, chart: &mut Chart) -> Option<()> {
     for way in Signing::ALL {
         chart.step(way.name());
         let works = on_session(token, chart, |session, chart| {
-            signature(session, way, chart)
+            signature(session, token.codes(), way, chart)
         })?;
         if works {
             return Some(());
@@ -262,35 +286,35 @@ fn signatures(token: &Token, chart: &mut Chart) -> Option<()> {
     Some(())
 }
 
-fn signature(session: &Session, way: Signing, chart: &mut Chart) -> bool {
-    let why = match signs(session, way) {
+fn signature(session: &Session, codes: &Codes, way: Signing, chart: &mut Chart) -> bool {
+    let why = match signs(session, codes, way) {
         Ok(true) => {
             chart.fine("what it signs verifies in software, and nothing else does");
             return true;
         }
         Ok(false) => "what it signs does not verify".to_owned(),
-        Err(Fault::Token(error)) => recovery::describe(&error),
-        Err(Fault::Odd(why)) => why.to_owned(),
-        Err(fault) => format!("{fault:?}"),
+        Err(fault) => said(&fault),
     };
-    chart.find(
-        Grade::Note,
-        why,
-        "a journal key is made that signs in another way",
-    );
+    let advice = "a journal key is made that signs in another way";
+    chart.find(Grade::Note, why, advice);
     false
 }
 
-fn signs(session: &Session, way: Signing) -> Result<bool, Fault> {
-    let templates = [&*template::trial_public(way), &template::trial_private(way)];
-    let (public, private) = signing::generate(session, way, templates)?;
-    let key = signing::public_key(session, way, public);
+fn signs(session: &Session, codes: &Codes, way: Signing) -> Result<bool, Fault> {
+    let trial = pair::trial_signing(session, codes, way)?;
+    let key = signing::public_key(session, way, trial.pair.public);
     let digest = digest::digest(&digest::SHA256, PROBE);
-    let signature = signing::sign(session, way, private, digest.as_ref());
-    strategy::discard(session, private);
-    strategy::discard(session, public);
+    let signature = signing::sign(session, way, trial.pair.private, digest.as_ref());
+    trial.discard(session);
     let (key, signature) = (key?, Signature::from_bytes(signature?));
     Ok(signature.is_some_and(|signature| {
         key.signed(PROBE, &signature) && !key.signed(b"another", &signature)
     }))
+}
+
+fn said(fault: &Fault) -> String {
+    match fault {
+        Fault::Token(error) => recovery::describe(error),
+        fault => format!("{fault:?}"),
+    }
 }

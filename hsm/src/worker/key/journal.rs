@@ -12,12 +12,14 @@ use custody::{
 
 use super::{
     super::{
-        find, signing,
+        find,
+        pair::{Kind, Pair, fresh_id},
+        signing,
         strategy::{self, Amiss},
         template,
         wrap::Fault,
     },
-    Keys, conforms, fresh_id, make, remove,
+    Keys, conforms, make, told,
 };
 use crate::{Error, wire};
 
@@ -87,7 +89,7 @@ impl Keys {
     ) -> Result<wire::Journal, Fault> {
         let (codes, mut tried) = (self.codes.clone(), Vec::new());
         for signing in Signing::ALL {
-            let made = strategy::again(&codes, || {
+            let made = strategy::repeatedly(&codes, || {
                 let made = self.generate_journal_by(session, label, signing);
                 made.map_err(Amiss::from)
             });
@@ -111,10 +113,15 @@ impl Keys {
             let public = template::journal_public(signing, &id, label);
             let mut private = template::journal_private(signing, &id, label);
             private.extend(fixed);
-            signing::generate(session, signing, [&public, &private])
+            session.generate_key_pair(&Kind::Signs(signing).mechanism(), &public, &private)
         })?;
+        let made = Pair {
+            id,
+            public,
+            private,
+        };
         let journal = self.finish_journal(session, id, signing, public);
-        journal.inspect_err(|_| remove(session, &[public, private]))
+        journal.inspect_err(|_| told(made.destroy(session)))
     }
 
     fn finish_journal(

@@ -14,11 +14,12 @@ use custody::{
 
 use super::{
     super::{
+        pair::{self, fresh_id},
         recovery::{self, Codes, Remedy},
         strategy, template,
-        wrap::{self, Fault},
+        wrap::{self, Fault, Kek},
     },
-    Gmk, Keys, conforms, fresh_id, remove,
+    Gmk, Keys, conforms, told,
 };
 use crate::{Error, Refusal, wire};
 
@@ -67,7 +68,18 @@ impl Keys {
         allowed: &[Wrapping],
     ) -> Result<wire::Gmk, Fault> {
         let [session, _] = sessions;
-        let wrapping = self.first_that_works(session, allowed)?;
+        let (pairs, keys): (Vec<_>, Vec<_>) = allowed.iter().partition(|way| way.is_public());
+        if keys.is_empty() {
+            let tried = pairs.into_iter().map(|wrapping| Refusal {
+                wrapping,
+                why: "no root key wraps a pair".to_owned(),
+            });
+            return Err(Error::NoWrapping {
+                tried: tried.collect(),
+            }
+            .into());
+        }
+        let wrapping = self.first_that_works(session, &keys)?;
         if let Err(why) = self.prove(session, Wrapping::AesKwp)? {
             let wrapping = Wrapping::AesKwp;
             let tried = vec![Refusal { wrapping, why }];
@@ -86,7 +98,7 @@ impl Keys {
                 Ok(made)
             }
             Err(fault) => {
-                remove(session, &[handle]);
+                told(pair::destroy_own(session, &root, handle));
                 Err(fault)
             }
         }
@@ -103,11 +115,11 @@ impl Keys {
         let handle = unwrap(anchor, root_handle, &wrapped, wrapping)?;
         let context = Context::Canary { gmk: &id }.encode();
         let value = envelope::canary(&id);
-        let finished =
-            wrap::protect(session, handle, wrapping, &value, &context).and_then(|canary| {
-                self.take_in_unwrapped(session, id, handle, wrapping, canary.clone())?;
-                Ok(canary)
-            });
+        let finished = Kek::new(session, handle, wrapping).and_then(|kek| {
+            let canary = kek.protect(session, &value, &context)?;
+            self.take_in_unwrapped(session, id, handle, wrapping, canary.clone())?;
+            Ok(canary)
+        });
         let canary = finished.inspect_err(|_| strategy::discard(anchor, handle))?;
         Ok(wire::Gmk {
             id: id.as_bytes().to_vec(),
@@ -148,14 +160,14 @@ impl Keys {
             return;
         };
         if gmk.is_of_session(session) && matches!(gmk.open_canary(session, id), Ok(true)) {
-            strategy::discard(session, gmk.handle);
+            strategy::discard(session, gmk.kek.handle());
         }
     }
 }
 
 impl Gmk {
     fn is_of_session(&self, session: &Session) -> bool {
-        let found = template::check(session, self.handle, &[Attribute::Token(false)]);
+        let found = template::check(session, self.kek.handle(), &[Attribute::Token(false)]);
         matches!(found, Ok(Ok(())))
     }
 }
