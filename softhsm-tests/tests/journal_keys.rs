@@ -8,6 +8,7 @@ use std::{
 };
 
 use custody::journal::{public_key::PublicKey, signing::Signing};
+use faulty_pkcs11::{Delay, Fault};
 use softhsm_tests::{Site, command, fault::CURVES, text};
 
 const CONTENT: &[u8] = b"the content of the secret";
@@ -67,6 +68,19 @@ fn the_journal_is_signed_by_rsa_where_the_token_has_no_curves() {
     let daemon = site.start();
     assert_eq!(site.fetch("web/key").stdout, CONTENT);
     daemon.stop_verified();
+}
+
+#[test]
+fn a_token_has_its_time_to_make_the_keys() {
+    let site = Site::without_init();
+    site.configure_faulty("deadline = \"500ms\"\n");
+    site.fault(Fault {
+        function: "C_GenerateKeyPair".to_owned(),
+        delay: Some(Delay::Fixed(1500)),
+        ..Fault::default()
+    });
+    let output = site.init().output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
 }
 
 #[test]

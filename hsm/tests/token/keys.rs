@@ -1,5 +1,7 @@
 //! Keys: how they are made, what they bind, and which are refused.
 
+use std::time::Duration;
+
 use aws_lc_rs::digest;
 use custody::{
     envelope::{Context, PlaintextDek, WrappedDek, Wrapping},
@@ -205,6 +207,13 @@ async fn a_key_that_is_missing_or_there_twice_is_refused() {
     client.stop().await;
 }
 
+/// A client that waits for RSA keys, which take their time on a busy machine.
+async fn patient(store: &Store) -> Client {
+    let mut settings = store.settings();
+    settings.deadline = Duration::from_secs(30);
+    Client::start(settings).await.unwrap()
+}
+
 /// Whether the token signs by the private half of `key`.
 async fn signs(client: &Client, key: &NewJournalKey) -> bool {
     let message = b"checkpoint";
@@ -231,7 +240,7 @@ async fn a_signature_verifies_with_the_public_key_that_was_given() {
     let ways: [(&[_], _); 2] = [(&[], Signing::EcdsaP256), (&["CKM_ECDSA"], Signing::RsaPss)];
     for (missing, signing) in ways {
         let store = Store::fresh_without(missing);
-        let client = store.client().await;
+        let client = patient(&store).await;
         let journal = client.generate_journal_key("journal").await.unwrap();
         assert_eq!(public(&journal).signing(), signing);
         assert!(signs(&client, &journal).await);
@@ -253,7 +262,7 @@ async fn a_signature_verifies_with_the_public_key_that_was_given() {
 async fn a_journal_key_of_either_kind_is_loaded_by_a_later_client() {
     for missing in [&[][..], &["CKM_ECDSA"]] {
         let store = Store::fresh_without(missing);
-        let first = store.client().await;
+        let first = patient(&store).await;
         let journal = first.generate_journal_key("journal").await.unwrap();
         first.stop().await;
         let second = store.client().await;
@@ -269,7 +278,7 @@ async fn a_journal_key_of_either_kind_is_loaded_by_a_later_client() {
 #[tokio::test]
 async fn a_journal_key_is_of_the_kind_that_its_public_half_says() {
     let store = Store::fresh();
-    let client = store.client().await;
+    let client = patient(&store).await;
     let journal = client.generate_journal_key("journal").await.unwrap();
     let modulus = [&[0xff; 383][..], &[1]].concat();
     let of_rsa = PublicKey::from_modulus(&modulus).unwrap();
@@ -300,14 +309,14 @@ async fn a_journal_key_is_of_the_kind_that_its_public_half_says() {
 async fn a_journal_key_that_cannot_sign_is_not_left_in_the_token() {
     // It makes keys of either kind.
     let store = Store::fresh_without(&["CKM_ECDSA"]);
-    let client = store.client().await;
+    let client = patient(&store).await;
     let journal = client.generate_journal_key("journal").await.unwrap();
     assert_eq!(public(&journal).signing(), Signing::RsaPss);
     assert_eq!(store.objects(), 2);
     client.stop().await;
 
     let store = Store::fresh_without(&["CKM_ECDSA", "CKM_RSA_PKCS_PSS"]);
-    let client = store.client().await;
+    let client = patient(&store).await;
     match client.generate_journal_key("journal").await.unwrap_err() {
         Error::NoSigning { tried } => {
             for way in Signing::ALL {
