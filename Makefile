@@ -21,7 +21,7 @@ DOCDIR ?= $(PREFIX)/share/doc/custodyd
 
 FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 FUZZ_SECONDS ?= 60
-SCRIPTS := scripts/setup scripts/demo scripts/kryoptic scripts/refused-tokens .ci/run $(wildcard softhsm-tests/src/machine/*.sh)
+SCRIPTS := scripts/setup scripts/demo scripts/kryoptic scripts/opencryptoki-token scripts/tpm2-token .ci/run $(wildcard softhsm-tests/src/machine/*.sh)
 
 .PHONY: help
 help: ## Show this list
@@ -65,7 +65,7 @@ test: ## Run every test, against a real token, database and sockets
 # them. The others do not care which token it is.
 TOKEN_TESTS := boot_order certificates chaos compliance faulty_token finding_keys grants hsm_doctor hsm_enroll \
     import inventory key_rotation labels metrics nss p1_in_hsm p2_write_only p4_inward p4_recorded \
-    p5_untrusted_database p6_plaintext_hygiene p7_durable p8_recovering references roles rotation \
+    p5_untrusted_database p6_plaintext_hygiene p7_durable p8_recovering pairs references roles rotation \
     tls_context token_codes versions
 
 SOAK_SECONDS ?= 3600
@@ -79,7 +79,7 @@ soak: ## Have the token misbehave at random under load, for SOAK_SECONDS (an hou
 
 .PHONY: test-tokens
 test-tokens: export CUSTODYD_SKIPPED := $(TARGET)/skipped-token-tests
-test-tokens: ## Run the tests about tokens on Kryoptic, and see what is not supported refused
+test-tokens: ## Run the tests about tokens on Kryoptic, and live on a TPM and on openCryptoki
 	@scripts/setup cargo cc softhsm openssl curl java nss sqlite setpriv python kryoptic opencryptoki tpm2
 	$(CARGO) build --locked --bin custodyd --bin custodyctl
 	@rm -f "$(CUSTODYD_SKIPPED)"
@@ -91,7 +91,8 @@ test-tokens: ## Run the tests about tokens on Kryoptic, and see what is not supp
 	    echo "$$(wc -l <"$(CUSTODYD_SKIPPED)") tests skipped on Kryoptic:"; \
 	    sort "$(CUSTODYD_SKIPPED)"; \
 	fi
-	scripts/refused-tokens "$(TARGET)/debug/custodyd"
+	scripts/tpm2-token "$(TARGET)/debug"
+	scripts/opencryptoki-token "$(TARGET)/debug"
 
 # Benches unwind whatever the profile says, and so must what is built beside them: the module
 # that misbehaves would be built in both ways, into one file.

@@ -135,7 +135,9 @@ async fn examine(
     ] {
         let id = key.id;
         let problem = token.load(key).await?;
-        can_open &= purpose != "system" || problem.is_none();
+        // A row key that anybody could have wrapped is signed by the journal key.
+        let is_needed = purpose == "system" || trustee.wrapping.is_public();
+        can_open &= !is_needed || problem.is_none();
         report.system.push(Key::of_system(purpose, id, problem));
     }
     // Without the row key nothing in the database can be believed, let alone opened.

@@ -191,8 +191,12 @@ fn describe(config: &Config, system: &System, signing: Signing, roles: &[Assignm
     table.load_style(NOTHING);
     let path = |path: PathBuf| path.display().to_string();
     let token = format!("{} (serial {})", system.token_label, system.token_serial);
+    let kind = match system.wrapping.is_public() {
+        true => "RSA",
+        false => "AES-256",
+    };
     let gmk = format!(
-        "AES-256, CKA_ID {}, wraps by {}",
+        "{kind}, CKA_ID {}, wraps by {}",
         system.gmk, system.wrapping
     );
     let journal_key = format!("CKA_ID {}, signs by {signing}", system.journal_key);

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::{PIN, Site, command, module, text};
 
 impl Site {
-    /// Has another process do something to the token: "look ID", "read ID", "wrap ID",
+    /// Has another process do something to the token: "look ID", "modulus ID", "read ID", "wrap ID",
     /// "unwrap ROOT BLOB", "destroy ID", "forge ID LABEL FLAW" or "set-pin NEW"; gives what it found.
     pub fn intrude(&self, arguments: &[&str]) -> Value {
         self.intrude_into(&self.serial, arguments)

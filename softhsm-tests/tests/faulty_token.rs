@@ -27,6 +27,7 @@ use tokio::task::JoinSet;
 const CONTENT: &[u8] = b"the content of the secret";
 const GCM: u64 = 0x1087;
 const KWP: u64 = 0x210a;
+const OAEP: u64 = 0x9;
 
 /// `custodyctl`'s exit code for what may work later.
 const UNAVAILABLE: Option<i32> = Some(6);
@@ -450,7 +451,7 @@ fn uid() -> String {
 fn a_token_without_a_way_to_wrap_says_what_was_tried() {
     let site = site();
     let daemon = site.start();
-    site.misbehave(|control| control.token.without_mechanisms = vec![GCM, KWP]);
+    site.misbehave(|control| control.token.without_mechanisms = vec![GCM, KWP, OAEP]);
     kill(daemon.worker(), Signal::SIGKILL).unwrap();
     let refused = until("a worker answers", || {
         let output = site.try_ctl(&["group", "create", "web"]);
@@ -459,7 +460,13 @@ fn a_token_without_a_way_to_wrap_says_what_was_tried() {
             .then_some(output)
     });
     let refused = text(&refused);
-    for way in ["aes-256-gcm", "aes-kwp", "CKR_MECHANISM_INVALID"] {
+    for way in [
+        "aes-256-gcm",
+        "aes-kwp",
+        "rsa-oaep-sha256",
+        "rsa-oaep-sha1",
+        "CKR_MECHANISM_INVALID",
+    ] {
         assert!(refused.contains(way), "{refused}");
     }
     assert!(

@@ -48,8 +48,10 @@ impl Amiss {
     fn may_pass(&self, codes: &Codes) -> bool {
         match &self.cause {
             Cause::Lasting => false,
-            Cause::Closed(_) => true,
-            Cause::Token(error) => codes.remedy(error) != Remedy::Answer,
+            Cause::Closed(None) => true,
+            Cause::Token(error) | Cause::Closed(Some(error)) => {
+                codes.remedy(error) != Remedy::Answer
+            }
         }
     }
 
@@ -109,10 +111,10 @@ pub(super) struct Proof {
 
 /// Tries `wrapping`.
 pub(super) fn prove(session: &Session, codes: &Codes, wrapping: Wrapping) -> Result<Proof, Amiss> {
-    repeatedly(codes, || match wrapping.is_public() {
+    match wrapping.is_public() {
         true => try_pair(session, codes, wrapping),
-        false => try_key(session, wrapping),
-    })
+        false => repeatedly(codes, || try_key(session, wrapping)),
+    }
 }
 
 /// Tries a key that is one of a pair, which costs it nothing: neither half keeps count. That is
@@ -147,11 +149,13 @@ fn try_key(session: &Session, wrapping: Wrapping) -> Result<Proof, Amiss> {
 }
 
 fn try_pair(session: &Session, codes: &Codes, wrapping: Wrapping) -> Result<Proof, Amiss> {
-    let trial = pair::trial_opening(session, codes)?;
+    // Made once: that takes its time.
+    let trial = repeatedly(codes, || Ok(pair::trial_opening(session, codes)?))?;
     let [public, private] = [trial.pair.public, trial.pair.private];
-    let tried = Kek::new(session, private, wrapping)
-        .map_err(Amiss::from)
-        .and_then(|kek| try_out(session, &kek));
+    let tried = repeatedly(codes, || {
+        let kek = Kek::new(session, private, wrapping)?;
+        try_out(session, &kek)
+    });
     let escapes = match tried {
         Ok(_) => escapes_of(session, codes, private, Some(public)),
         Err(_) => Vec::new(),
@@ -214,8 +218,13 @@ fn with_trial_key<T>(
 fn try_out(session: &Session, kek: &Kek) -> Result<Vec<CkError>, Amiss> {
     let blob = seal(session, kek)?;
     if let Opened::No(refusal) = opens(session, kek, &blob, CONTEXT)? {
+        let why = refusal.as_ref().map(recovery::describe);
         return Err(Amiss {
-            what: "what the token wrapped does not open".to_owned(),
+            what: format!(
+                "what was just wrapped does not open: {}",
+                why.as_deref()
+                    .unwrap_or("it is not of the form it must have")
+            ),
             cause: Cause::Closed(refusal),
         });
     }

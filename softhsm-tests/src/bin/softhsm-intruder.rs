@@ -71,6 +71,7 @@ fn run(session: &Session, command: &[&str]) -> Value {
                 .unwrap()
                 .len()
         ),
+        ["modulus", id] => modulus(session, the(session, id)),
         ["look", id] => look(session, the(session, id)),
         ["read", id] => read(session, the(session, id)),
         ["wrap", id] => wrap(session, the(session, id)),
@@ -84,6 +85,14 @@ fn run(session: &Session, command: &[&str]) -> Value {
             Value::Null
         }
         _ => panic!("{command:?}"),
+    }
+}
+
+fn modulus(session: &Session, key: ObjectHandle) -> Value {
+    let found = session.get_attributes(key, &[AttributeType::Modulus]);
+    match &found.unwrap()[..] {
+        [Attribute::Modulus(modulus)] => json!(hex::encode(modulus)),
+        other => panic!("{other:?}"),
     }
 }
 

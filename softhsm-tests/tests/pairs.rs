@@ -1,0 +1,125 @@
+//! Master keys that are pairs: a group lives with them as with others, and what anybody can wrap
+//! under a public half is of no use to them.
+#![allow(clippy::unwrap_used, reason = "a test says so by failing")]
+
+use aws_lc_rs::{
+    digest,
+    rsa::{
+        OAEP_SHA1_MGF1SHA1, OAEP_SHA256_MGF1SHA256, OaepAlgorithm, OaepPublicEncryptingKey,
+        PublicEncryptingKey, PublicKeyComponents,
+    },
+};
+use custody::{
+    envelope::Context,
+    name::{InstanceId, KeyId},
+};
+use softhsm_tests::{Site, kind::Kind, text, until};
+
+const CONTENT: &[u8] = b"content-of-key";
+
+/// Of a journal key.
+const SIGNATURE: usize = 64;
+
+/// The way to wrap that the token has: SoftHSM has no other hash.
+fn way() -> (&'static str, &'static OaepAlgorithm) {
+    match Kind::chosen() {
+        Kind::SoftHsm => ("rsa-oaep-sha1", &OAEP_SHA1_MGF1SHA1),
+        Kind::Kryoptic => ("rsa-oaep-sha256", &OAEP_SHA256_MGF1SHA256),
+    }
+}
+
+/// An installation all of whose keys that wrap are pairs.
+fn site() -> Site {
+    let site = Site::without_init();
+    site.configure("wrapping = [\"rsa-oaep-sha256\", \"rsa-oaep-sha1\"]\ndeadline = \"60s\"\n");
+    let output = site.init().output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    assert!(text(&output).contains("RSA, CKA_ID"), "{}", text(&output));
+    site
+}
+
+fn total(site: &Site) -> u64 {
+    site.intrude(&["total"]).as_u64().unwrap()
+}
+
+#[test]
+fn a_group_lives_with_pairs_and_both_halves_of_a_former_one_are_destroyed() {
+    let site = site();
+    let daemon = site.start();
+    site.furnish(CONTENT);
+    assert_eq!(site.master_keys()[0]["wrapping"], way().0);
+    assert_eq!(site.fetch("web/key").stdout, CONTENT);
+    // The system's two pairs and the group's.
+    assert_eq!(total(&site), 6);
+    let first = site.gmk("web");
+    site.ctl(&["group", "rotate", "web", "--wait"]);
+    assert_eq!(total(&site), 8);
+    site.ctl(&["group", "destroy-key", "web", "1", "--yes", "--now"]);
+    until("both halves are gone", || (total(&site) == 6).then_some(()));
+    assert_eq!(site.intrude(&["count", &first]), 0);
+    assert_eq!(site.fetch("web/key").stdout, CONTENT);
+    daemon.stop_unharmed();
+
+    let daemon = site.start();
+    assert_eq!(site.fetch("web/key").stdout, CONTENT);
+    let wrapped = site.try_ctl(&["group", "create", "other", "--keep-key=wrapped"]);
+    let said = text(&wrapped);
+    assert!(said.contains("no root key wraps a pair"), "{said}");
+    assert_eq!(total(&site), 6);
+    daemon.stop_verified();
+}
+
+#[test]
+fn a_row_key_that_somebody_else_wrapped_is_noticed_at_start() {
+    let site = site();
+    let daemon = site.start();
+    site.furnish(CONTENT);
+    daemon.stop();
+    let stored = site.sqlite("SELECT lower(hex(row_key)) FROM system");
+    let stored = hex::decode(stored.trim()).unwrap();
+    let signature = &stored[stored.len() - SIGNATURE..];
+    let wrapped = wrapped_by_anybody(&site, &[7; 32]);
+    assert_eq!(wrapped.len() + SIGNATURE, stored.len());
+    let with = |row_key: &[u8]| {
+        let row_key = hex::encode(row_key);
+        site.sqlite(&format!("UPDATE system SET row_key = x'{row_key}'"));
+    };
+    for forged in [&wrapped[..], &[&wrapped[..], signature].concat()] {
+        with(forged);
+        let (status, log) = site.does_not_start();
+        assert_eq!(status.code(), Some(65), "{log}");
+        let what = "the token's journal key has not signed the row key";
+        assert!(log.contains(what), "{log}");
+        let recorded = site.entries("tampering").pop().unwrap();
+        assert_eq!(recorded["what"], what);
+    }
+    with(&stored);
+    let daemon = site.start();
+    assert_eq!(site.fetch("web/key").stdout, CONTENT);
+    daemon.stop_verified();
+}
+
+/// `row_key` as it would be wrapped by whoever has read the public half of the system GMK.
+fn wrapped_by_anybody(site: &Site, row_key: &[u8; 32]) -> Vec<u8> {
+    let gmk = site.system_gmk();
+    let modulus = site.intrude(&["modulus", &gmk]);
+    let modulus = hex::decode(modulus.as_str().unwrap()).unwrap();
+    let gmk = KeyId::from_bytes(&hex::decode(gmk).unwrap()).unwrap();
+    let instance = site.sqlite("SELECT lower(hex(instance)) FROM system");
+    let instance = InstanceId::from_bytes(&hex::decode(instance.trim()).unwrap()).unwrap();
+    let context = Context::RowKey {
+        instance: &instance,
+        gmk: &gmk,
+    };
+    let bound = digest::digest(&digest::SHA256, &context.encode());
+    let plaintext = [&row_key[..], bound.as_ref()].concat();
+    let components = PublicKeyComponents {
+        n: &modulus[..],
+        e: &[1, 0, 1],
+    };
+    let key: PublicEncryptingKey = components.try_into().unwrap();
+    let key = OaepPublicEncryptingKey::new(key).unwrap();
+    let mut blob = vec![0; key.ciphertext_size()];
+    key.encrypt(way().1, &plaintext, &mut blob, None).unwrap();
+    blob
+}
