@@ -37,7 +37,7 @@ pub struct System {
     pub wrapping: Wrapping,
     /// The canary that the system GMK protected at birth.
     pub canary: WrappedDek,
-    /// The row key, under the system GMK.
+    /// The row key, under the system GMK, as [`Trustee::row_key`] has it.
     pub row_key: WrappedDek,
     /// The journal key.
     pub journal_key: KeyId,

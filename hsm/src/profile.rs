@@ -81,6 +81,12 @@ impl Profile {
         self != Self::Tpm2
     }
 
+    /// Whether one session of one process is all that this module is to be used on. With
+    /// tpm2-pkcs11 a process does not see the keys that another makes while it lives.
+    pub(crate) fn is_for_one(self) -> bool {
+        self == Self::Tpm2
+    }
+
     /// What `code` tells of, where this module differs from the standard.
     pub(crate) fn differs(self, code: RvError) -> Option<Class> {
         let (_, class) = self.differences().iter().find(|(own, _)| *own == code)?;

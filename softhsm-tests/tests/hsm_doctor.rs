@@ -126,8 +126,31 @@ fn a_module_that_lets_keys_out_is_refused() {
     let (said, code) = doctor(&site);
     assert_eq!(code, UNFIT);
     is(&said, "keeps keys in", "refused", "does not keep a key in");
+    if Kind::chosen() == Kind::SoftHsm {
+        let because = "does not keep a key in: C_WrapKey";
+        is(&said, "rsa-oaep-sha1", "note", because);
+    }
     // It goes on, for whoever wants to know the rest.
     is(&said, "ecdsa-p256", "fine", "verifies");
+}
+
+#[test]
+fn a_module_that_makes_keys_but_none_to_try_is_refused() {
+    let site = site();
+    let mut fault = answering("C_GenerateKey", "CKR_ATTRIBUTE_VALUE_INVALID");
+    (fault.first, fault.times) = (Some(1), Some(1));
+    site.fault(fault);
+    let (said, code) = doctor(&site);
+    assert_eq!(code, UNFIT);
+    let because = "no throw-away key can be made: C_GenerateKey answered CKR_";
+    is(&said, "keeps keys in", "refused", because);
+    // One that makes none at all keeps pairs, and keeps them in.
+    site.fault(answering("C_GenerateKey", "CKR_FUNCTION_NOT_SUPPORTED"));
+    let (said, code) = doctor(&site);
+    assert_eq!(code, Some(0), "{said:#}");
+    is(&said, "keeps keys in", "fine", "");
+    is(&said, "aes-256-gcm", "note", "CKR_FUNCTION_NOT_SUPPORTED");
+    is(&said, "attributes", "fine", "a new pair");
 }
 
 #[test]

@@ -13,7 +13,12 @@ use custody::{
     envelope::Context,
     name::{InstanceId, KeyId},
 };
-use softhsm_tests::{Site, kind::Kind, text, until};
+use softhsm_tests::{
+    Site,
+    kind::Kind,
+    pair::{Pair, Which::First},
+    text, until,
+};
 
 const CONTENT: &[u8] = b"content-of-key";
 
@@ -28,10 +33,12 @@ fn way() -> (&'static str, &'static OaepAlgorithm) {
     }
 }
 
+const PAIRS: &str = "wrapping = [\"rsa-oaep-sha256\", \"rsa-oaep-sha1\"]\ndeadline = \"60s\"\n";
+
 /// An installation all of whose keys that wrap are pairs.
 fn site() -> Site {
     let site = Site::without_init();
-    site.configure("wrapping = [\"rsa-oaep-sha256\", \"rsa-oaep-sha1\"]\ndeadline = \"60s\"\n");
+    site.configure(PAIRS);
     let output = site.init().output().unwrap();
     assert!(output.status.success(), "{}", text(&output));
     assert!(text(&output).contains("RSA, CKA_ID"), "{}", text(&output));
@@ -97,6 +104,62 @@ fn a_row_key_that_somebody_else_wrapped_is_noticed_at_start() {
     let daemon = site.start();
     assert_eq!(site.fetch("web/key").stdout, CONTENT);
     daemon.stop_verified();
+}
+
+#[test]
+fn a_second_token_signs_its_own_wrap_of_the_row_key() {
+    let pair = Pair::new(PAIRS);
+    let site = &pair.site;
+    let daemon = site.start();
+    site.furnish(CONTENT);
+    until("both tokens have keys of the installation", || {
+        let count = site.sqlite("SELECT count(*) FROM trustee");
+        (count.trim() == "1").then_some(())
+    });
+    until("both tokens have the content's data key", || {
+        let wraps = site.sqlite("SELECT count(*) FROM wrap");
+        (wraps.trim() == "2").then_some(())
+    });
+    daemon.stop();
+    pair.take_away(First);
+    let daemon = site.start();
+    assert_eq!(site.fetch("web/key").stdout, CONTENT);
+    daemon.stop();
+    // With the other's signature, as far as anybody can tell without the row key.
+    site.sqlite(
+        "UPDATE trustee SET row_key = CAST(
+            substr(row_key, 1, length(row_key) - 64) ||
+            (SELECT substr(row_key, length(row_key) - 63) FROM system) AS BLOB)",
+    );
+    let (status, log) = site.does_not_start();
+    assert_eq!(status.code(), Some(65), "{log}");
+    assert!(log.contains("has not signed the row key"), "{log}");
+}
+
+#[test]
+fn a_drill_opens_what_pairs_wrapped_and_needs_the_key_that_signed() {
+    let site = site();
+    let daemon = site.start();
+    site.furnish(CONTENT);
+    let backup = site.path("backup");
+    let public = site.path("state/journal.pub");
+    let [backup, public] = [&backup, &public].map(|path| path.to_str().unwrap());
+    site.ctl(&["backup", "save", backup, "--public-key", public]);
+    daemon.stop();
+    let drill = || {
+        let mut drill = site.custodyd("drill");
+        let output = drill.args(["--backup", backup, "--json"]).output().unwrap();
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        (output.status.code(), report, text(&output))
+    };
+    let (code, report, said) = drill();
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(report["groups"].as_array().map(Vec::len), Some(1), "{said}");
+    let journal = site.sqlite("SELECT lower(hex(journal_key)) FROM system");
+    site.intrude(&["destroy", journal.trim()]);
+    let (code, report, said) = drill();
+    assert_eq!(code, Some(10), "{said}");
+    assert_eq!(report["groups"].as_array().map(Vec::len), Some(0), "{said}");
 }
 
 /// `row_key` as it would be wrapped by whoever has read the public half of the system GMK.

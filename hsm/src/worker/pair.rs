@@ -157,17 +157,20 @@ impl Pair {
     }
 }
 
-/// Destroys what was just made under an identifier of its own. A number that has come to stand
-/// for another object destroys nothing.
+/// Destroys what was just made under an identifier of its own. Where the number has come to stand
+/// for a key of another identifier, nothing is destroyed.
 pub(super) fn destroy_own(
     session: &Session,
     id: &KeyId,
     object: ObjectHandle,
 ) -> Result<(), CkError> {
-    let own = Attribute::Id(id.as_bytes().to_vec());
     let found = session.get_attributes(object, &[AttributeType::Id])?;
-    match found[..] == [own] {
-        true => session.destroy_object(object),
-        false => Ok(()),
+    if let [Attribute::Id(found)] = &found[..]
+        && !found.is_empty()
+        && found != id.as_bytes()
+    {
+        tracing::error!(%id, "the token takes a key that was just made for another; it stays there");
+        return Ok(());
     }
+    session.destroy_object(object)
 }

@@ -331,9 +331,9 @@ pub(super) fn keeps_keys_in(session: &Session, codes: &Codes) -> Result<(), Untr
             escapes
         }
         Err(error) => {
-            // A token that makes none keeps pairs.
+            // A token that makes no secret keys at all keeps pairs.
             let untried = || Untrusted::Untried(recovery::describe(&error));
-            if codes.remedy(&error) != Remedy::Answer {
+            if codes.remedy(&error) != Remedy::Answer || makes_keys(session) {
                 return Err(untried());
             }
             let mut ways = Signing::ALL.into_iter();
@@ -349,6 +349,18 @@ pub(super) fn keeps_keys_in(session: &Session, codes: &Codes) -> Result<(), Untr
         return Ok(());
     }
     Err(Untrusted::LetsOut(escapes))
+}
+
+/// Whether the token makes secret keys that wrap in one way or another.
+fn makes_keys(session: &Session) -> bool {
+    let mut ways = Wrapping::ALL.into_iter().filter(|way| !way.is_public());
+    ways.any(|way| {
+        let made = session.generate_key(&Mechanism::AesKeyGen, &template::trial_gmk(way));
+        made.is_ok_and(|key| {
+            discard(session, key);
+            true
+        })
+    })
 }
 
 /// What may wrap a key that is to be kept in.

@@ -33,6 +33,11 @@ pub(super) fn all(token: &Token, sessions: u32, chart: &mut Chart) -> Option<()>
     on_session(token, chart, |_, chart| {
         self::sessions(token, sessions, chart);
     })?;
+    if sessions > 1 && token.codes().profile.is_for_one() {
+        let found = "this module is to be used by one thread of one process";
+        let advice = "set token.workers and token.sessions to 1";
+        chart.find(Grade::Warning, found, advice);
+    }
     chart.step("random");
     on_session(token, chart, random)?;
     keeps_in(token, chart);
