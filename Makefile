@@ -21,7 +21,7 @@ DOCDIR ?= $(PREFIX)/share/doc/custodyd
 
 FUZZ_TARGETS := $(basename $(notdir $(wildcard fuzz/fuzz_targets/*.rs)))
 FUZZ_SECONDS ?= 60
-SCRIPTS := scripts/setup scripts/demo scripts/kryoptic scripts/refused-tokens scripts/tpm2-token .ci/run $(wildcard softhsm-tests/src/machine/*.sh)
+SCRIPTS := scripts/setup scripts/demo scripts/kryoptic scripts/opencryptoki-token scripts/tpm2-token .ci/run $(wildcard softhsm-tests/src/machine/*.sh)
 
 .PHONY: help
 help: ## Show this list
@@ -79,7 +79,7 @@ soak: ## Have the token misbehave at random under load, for SOAK_SECONDS (an hou
 
 .PHONY: test-tokens
 test-tokens: export CUSTODYD_SKIPPED := $(TARGET)/skipped-token-tests
-test-tokens: ## Run the tests about tokens on Kryoptic, live on a TPM, and see what is not supported refused
+test-tokens: ## Run the tests about tokens on Kryoptic, and live on a TPM and on openCryptoki
 	@scripts/setup cargo cc softhsm openssl curl java nss sqlite setpriv python kryoptic opencryptoki tpm2
 	$(CARGO) build --locked --bin custodyd --bin custodyctl
 	@rm -f "$(CUSTODYD_SKIPPED)"
@@ -92,7 +92,7 @@ test-tokens: ## Run the tests about tokens on Kryoptic, live on a TPM, and see w
 	    sort "$(CUSTODYD_SKIPPED)"; \
 	fi
 	scripts/tpm2-token "$(TARGET)/debug"
-	scripts/refused-tokens "$(TARGET)/debug/custodyd"
+	scripts/opencryptoki-token "$(TARGET)/debug"
 
 # Benches unwind whatever the profile says, and so must what is built beside them: the module
 # that misbehaves would be built in both ways, into one file.

@@ -12,7 +12,10 @@ use crate::{
 pub mod chain;
 pub mod change;
 mod event;
+#[cfg(test)]
+pub(crate) mod pair;
 pub mod public_key;
+pub mod signing;
 pub mod trust;
 pub mod undelivered;
 

@@ -41,7 +41,8 @@ pub struct System {
     pub row_key: WrappedDek,
     /// The journal key.
     pub journal_key: KeyId,
-    /// Its public half: an uncompressed point on P-256.
+    /// Its public half, as [`PublicKey::as_bytes`](crate::journal::public_key::PublicKey::as_bytes)
+    /// gives it.
     pub journal_public_key: Vec<u8>,
     /// Label of the token that holds these keys.
     pub token_label: String,

@@ -6,13 +6,10 @@ use crate::{
     envelope::{WrappedDek, Wrapping},
     group::Millis,
     holder::TokenId,
-    journal::{chain::Hash, public_key::PublicKey, trust::Voucher},
+    journal::{chain::Hash, public_key::PublicKey, signing::Signature, trust::Voucher},
     name::{InstanceId, KeyId},
     row::System,
 };
-
-/// Length of a signature by a journal key: r ‖ s.
-const SIGNATURE: usize = 64;
 
 /// A token, and the keys of the installation that it has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +28,8 @@ pub struct Trustee {
     pub row_key: WrappedDek,
     /// Its journal key.
     pub journal_key: KeyId,
-    /// The public half of that: an uncompressed point on P-256.
+    /// The public half of that, as [`PublicKey::as_bytes`](crate::journal::public_key::PublicKey::as_bytes)
+    /// gives it.
     pub journal_public_key: Vec<u8>,
     /// Another trustee's word for that; the first has none, its key is what auditors are given.
     pub voucher: Option<Voucher>,
@@ -75,8 +73,8 @@ impl RowKeyWrap {
     }
 
     /// What is stored of it, with that signature.
-    pub fn signed(&self, signature: &[u8; SIGNATURE]) -> WrappedDek {
-        WrappedDek::from_blob([self.wrap.blob(), signature].concat())
+    pub fn signed(&self, signature: &Signature) -> WrappedDek {
+        WrappedDek::from_blob([self.wrap.blob(), signature.as_bytes()].concat())
     }
 }
 
@@ -91,11 +89,13 @@ impl Trustee {
         if !self.wrapping.is_public() {
             return Ok(self.row_key.clone());
         }
+        let key = PublicKey::from_bytes(&self.journal_public_key).map_err(|_| Unsigned)?;
         let stored = self.row_key.blob();
-        let (wrap, signature) = stored.split_last_chunk::<SIGNATURE>().ok_or(Unsigned)?;
+        let end = stored.len().checked_sub(key.signature_len());
+        let (wrap, signature) = stored.split_at(end.ok_or(Unsigned)?);
+        let signature = Signature::from_bytes(signature.to_vec()).ok_or(Unsigned)?;
         let wrap = RowKeyWrap::new(instance, &self.gmk, WrappedDek::from_blob(wrap));
-        let key = PublicKey::from_point(&self.journal_public_key).map_err(|_| Unsigned)?;
-        match key.signed(&wrap.message, signature) {
+        match key.signed(&wrap.message, &signature) {
             true => Ok(wrap.wrap),
             false => Err(Unsigned),
         }
@@ -131,18 +131,10 @@ impl Trustee {
 
 #[cfg(test)]
 mod tests {
-    use aws_lc_rs::{
-        rand::SystemRandom,
-        signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _},
-    };
-
     use super::*;
+    use crate::journal::{pair::Pair, signing::Signing};
 
-    fn pair() -> EcdsaKeyPair {
-        EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap()
-    }
-
-    fn trustee(wrapping: Wrapping, row_key: WrappedDek, journal: &EcdsaKeyPair) -> Trustee {
+    fn trustee(wrapping: Wrapping, row_key: WrappedDek, journal: &Pair) -> Trustee {
         Trustee {
             token: TokenId::new("", ""),
             gmk: KeyId::from_bytes(&[1; 16]).unwrap(),
@@ -150,28 +142,32 @@ mod tests {
             canary: WrappedDek::from_blob(vec![]),
             row_key,
             journal_key: KeyId::from_bytes(&[2; 16]).unwrap(),
-            journal_public_key: journal.public_key().as_ref().to_vec(),
+            journal_public_key: journal.public().as_bytes().to_vec(),
             voucher: None,
             joined: 0,
             lost: None,
         }
     }
 
-    fn signed(wrap: &RowKeyWrap, by: &EcdsaKeyPair) -> WrappedDek {
-        let signature = by.sign(&SystemRandom::new(), &wrap.message).unwrap();
-        wrap.signed(signature.as_ref().try_into().unwrap())
+    fn signed(wrap: &RowKeyWrap, by: &Pair) -> WrappedDek {
+        wrap.signed(&by.sign(&wrap.message))
     }
 
     #[test]
     fn a_row_key_that_anybody_can_wrap_is_taken_with_a_signature_only() {
+        for signing in Signing::ALL {
+            is_taken_with_a_signature_only(&Pair::of(signing), &Pair::of(signing));
+        }
+    }
+
+    fn is_taken_with_a_signature_only(journal: &Pair, other: &Pair) {
         let [here, elsewhere] = [InstanceId::random().unwrap(), InstanceId::random().unwrap()];
-        let (journal, other) = (pair(), pair());
         let gmk = KeyId::from_bytes(&[1; 16]).unwrap();
         let plain = WrappedDek::from_blob(vec![7; 256]);
         let wrap = RowKeyWrap::new(&here, &gmk, plain.clone());
         for wrapping in Wrapping::ALL {
-            let taken = |stored| trustee(wrapping, stored, &journal).row_key_wrap(&here);
-            let good = signed(&wrap, &journal);
+            let taken = |stored| trustee(wrapping, stored, journal).row_key_wrap(&here);
+            let good = signed(&wrap, journal);
             if !wrapping.is_public() {
                 assert_eq!(taken(plain.clone()), Ok(plain.clone()));
                 continue;
@@ -185,12 +181,12 @@ mod tests {
                 plain.clone(),
                 WrappedDek::from_blob(vec![7; 10]),
                 WrappedDek::from_blob(exchanged),
-                signed(&wrap, &other),
-                signed(&another, &journal),
+                signed(&wrap, other),
+                signed(&another, journal),
             ] {
                 assert_eq!(taken(bad), Err(Unsigned));
             }
-            let moved = trustee(wrapping, good, &journal).row_key_wrap(&elsewhere);
+            let moved = trustee(wrapping, good, journal).row_key_wrap(&elsewhere);
             assert_eq!(moved, Err(Unsigned));
         }
     }

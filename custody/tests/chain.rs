@@ -10,6 +10,7 @@ use custody::{
         Event,
         chain::{Broken, Head, Verifier, checkpoint_message},
         public_key::PublicKey,
+        signing::Signature,
         trust::{Statement, Voucher},
     },
     name::InstanceId,
@@ -38,7 +39,8 @@ fn voucher(by: &EcdsaKeyPair, key: &EcdsaKeyPair) -> Voucher {
     let key = PublicKey::from_pem(&pem(key)).unwrap();
     let statement = Statement::new(&instance(), key);
     let signature = by.sign(&SystemRandom::new(), statement.message()).unwrap();
-    statement.signed(signature.as_ref().try_into().unwrap())
+    let signature = Signature::from_bytes(signature.as_ref().to_vec()).unwrap();
+    statement.signed(&signature)
 }
 
 /// That journal, signed by `signer` and with the voucher as its second entry.

@@ -13,6 +13,7 @@ use custody::{
     journal::{
         Event,
         change::{Appointed, Change},
+        signing::Signing,
     },
     name::InstanceId,
     role::Assignment,
@@ -53,12 +54,16 @@ pub(crate) fn init(config: &Config, appointments: &[Appointment]) -> Result<(), 
     let roles = assignments(appointments)?;
     remove_unfinished(&config.state_directory)?;
     let system = run::runtime()?.block_on(make(config, &roles))?;
-    say(&describe(config, &system, &roles).to_string());
+    let signing = run::prove::public_key(&system)?.signing();
+    say(&describe(config, &system, signing, &roles).to_string());
     Ok(())
 }
 
 async fn make(config: &Config, roles: &[Assignment]) -> Result<System, Failure> {
-    let hsm = hsm::Client::start(config.with_one_worker().worker(0)).await?;
+    let mut settings = config.with_one_worker().worker(0);
+    // Nobody else waits for the token, and a pair of RSA keys may take it long to make.
+    settings.deadline = settings.deadline.max(settings.start_deadline);
+    let hsm = hsm::Client::start(settings).await?;
     let made = make_keys(&hsm).await;
     hsm.stop().await;
     let (system, row_key) = made?;
@@ -181,7 +186,7 @@ fn failed<'a>(
     }
 }
 
-fn describe(config: &Config, system: &System, roles: &[Assignment]) -> Table {
+fn describe(config: &Config, system: &System, signing: Signing, roles: &[Assignment]) -> Table {
     let mut table = Table::new();
     table.load_style(NOTHING);
     let path = |path: PathBuf| path.display().to_string();
@@ -194,7 +199,7 @@ fn describe(config: &Config, system: &System, roles: &[Assignment]) -> Table {
         "{kind}, CKA_ID {}, wraps by {}",
         system.gmk, system.wrapping
     );
-    let journal_key = format!("EC P-256, CKA_ID {}", system.journal_key);
+    let journal_key = format!("CKA_ID {}, signs by {signing}", system.journal_key);
     table.add_rows([
         ["installation", &system.instance.to_string()],
         ["token", &token],

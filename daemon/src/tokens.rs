@@ -5,7 +5,9 @@ use std::{
     time::Duration,
 };
 
-use custody::{holder::TokenId, name::KeyId, release::Unlock, trustee::Trustee};
+use custody::{
+    holder::TokenId, journal::signing::Signature, name::KeyId, release::Unlock, trustee::Trustee,
+};
 use hsm::{Meters, Unopened};
 use tokio::{sync::watch, task::JoinSet};
 use zeroize::Zeroizing;
@@ -192,7 +194,7 @@ impl Tokens {
         &self,
         trustees: &[Trustee],
         digest: [u8; 32],
-    ) -> Result<[u8; 64], hsm::Error> {
+    ) -> Result<Signature, hsm::Error> {
         let mut problem = None;
         for token in self.all() {
             let trustee = trustees.iter().find(|it| it.token == token.id);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use custody::{
     envelope::{Context, PlaintextDek, WrappedDek},
     invocation::Invocation,
+    journal::signing::Signature,
     name::KeyId,
     release::Urgency,
 };
@@ -236,19 +237,19 @@ impl Client {
         }
     }
 
-    /// Signs a SHA-256 digest with a journal key: ECDSA, r ‖ s.
+    /// Signs a SHA-256 digest with a journal key, in the way of that.
     ///
     /// # Errors
     ///
     /// If the key is not usable or the token does not answer.
-    pub async fn sign(&self, key: &KeyId, digest: [u8; 32]) -> Result<[u8; 64], Error> {
+    pub async fn sign(&self, key: &KeyId, digest: [u8; 32]) -> Result<Signature, Error> {
         self.shared.keys.usable(key)?;
         let request = Sign {
             key: key.as_bytes().to_vec(),
             digest: digest.to_vec(),
         };
         match self.ask(Op::Sign(request)).await? {
-            Done::Signed(signature) => signature.try_into().map_err(|_| incomplete()),
+            Done::Signed(signature) => Signature::from_bytes(signature).ok_or_else(incomplete),
             other => Err(unexpected(&other)),
         }
     }

@@ -113,6 +113,12 @@ pub enum Error {
         /// Each way tried, and why it was refused.
         tried: Vec<Refusal>,
     },
+    /// The token makes no journal key in any way to sign.
+    #[error("the token makes no key that signs the journal ({tried})")]
+    NoSigning {
+        /// Each way tried, and why it was refused.
+        tried: String,
+    },
     /// The operation took too long.
     #[error("the token did not answer in time; try again")]
     Deadline,

@@ -36,6 +36,7 @@ mod pair;
 mod pin;
 mod recovery;
 mod session;
+mod signing;
 mod strategy;
 mod template;
 mod token;

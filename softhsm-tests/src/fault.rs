@@ -6,6 +6,9 @@ use faulty_pkcs11::{CONTROL, Code, Control, Counts, FILE_NAME, Fault, Function};
 
 use crate::{Site, command, module, text};
 
+/// What a token lacks that has no elliptic curves: `CKM_EC_KEY_PAIR_GEN` and `CKM_ECDSA`.
+pub const CURVES: [u64; 2] = [0x1040, 0x1041];
+
 impl Site {
     /// A site whose token can misbehave, and has behaved so far, with `more` as
     /// [`Self::configure_faulty`] takes it.

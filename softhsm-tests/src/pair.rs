@@ -53,12 +53,18 @@ impl Pair {
     /// Sets an installation up whose configuration has both tokens, which behave so far.
     /// `more` is at the end of either's table, but for a `[limits]` in it, which is after both.
     pub fn new(more: &str) -> Self {
+        Self::after(more, |_| {})
+    }
+
+    /// The same after `change`, which may have a token misbehave.
+    pub fn after(more: &str, change: impl FnOnce(&Self)) -> Self {
         let site = Site::without_init();
         let second = site.init_token(OTHER);
         let pair = Self { site, second };
         pair.mend(Which::First);
         pair.mend(Which::Second);
         pair.configure(more);
+        change(&pair);
         let output = pair.site.init().output().expect("custodyd runs");
         assert!(output.status.success(), "init: {}", text(&output));
         pair

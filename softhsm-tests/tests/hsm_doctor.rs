@@ -6,7 +6,12 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use faulty_pkcs11::{Act, Fault, GcmNonce, PinFlag};
 use serde_json::Value;
-use softhsm_tests::{Site, fault::answering, kind::Kind, text};
+use softhsm_tests::{
+    Site,
+    fault::{CURVES, answering},
+    kind::Kind,
+    text,
+};
 
 /// `custodyd`'s exit code for a token that is not to be used.
 const UNFIT: Option<i32> = Some(69);
@@ -264,6 +269,56 @@ fn ways_to_wrap_that_do_not_work_are_named_and_none_at_all_is_refused() {
     site.misbehave(|control| control.token.without_mechanisms = vec![0x1087, 0x210a, 0x9]);
     let (said, _) = doctor(&site);
     is(&said, "wrapping", "refused", "none of the ways");
+}
+
+#[test]
+fn a_token_whose_clock_cannot_be_read_serves_all_the_same() {
+    let site = site();
+    let (good, _) = doctor(&site);
+    // The year of the second is no text: it ends within a letter.
+    for clock in ["04:01:03", "202\u{fc}112723000"] {
+        site.misbehave(|control| control.token.clock = Some(clock.to_owned()));
+        let (said, code) = doctor(&site);
+        assert_eq!(code, Some(0), "{said:#}");
+        is(&said, "clock", "note", "not the standard's");
+        assert_eq!(said["token"], good["token"]);
+        is(&said, "ecdsa-p256", "fine", "");
+    }
+    site.misbehave(|control| control.token.clock = Some("2020010203040500".to_owned()));
+    let (said, _) = doctor(&site);
+    is(&said, "clock", "warning", "2020-01-02T03:04:05Z");
+
+    // The flags are as good as otherwise.
+    site.misbehave(|control| {
+        control.token.clock = Some("04:01:03".to_owned());
+        control.token.flags = vec![PinFlag::FinalTry];
+    });
+    let logins = site.logins();
+    let (said, _) = doctor(&site);
+    is(&said, "PIN", "refused", "one more wrong PIN");
+    assert_eq!(site.logins(), logins);
+    site.misbehave(|control| control.token.clock = Some("04:01:03".to_owned()));
+    let output = site.init().output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    site.start().stop();
+}
+
+#[test]
+fn ways_to_sign_that_do_not_work_are_named_and_none_at_all_is_refused() {
+    const PSS: u64 = 0xd;
+    let site = site();
+    site.misbehave(|control| control.token.without_mechanisms = CURVES.to_vec());
+    let (said, code) = doctor(&site);
+    assert_eq!(code, Some(0), "{said:#}");
+    is(&said, "ecdsa-p256", "note", "CKR_MECHANISM_INVALID");
+    is(&said, "rsa-pss", "fine", "verifies in software");
+    site.misbehave(|control| {
+        control.token.without_mechanisms = [&CURVES[..], &[PSS]].concat();
+    });
+    let (said, code) = doctor(&site);
+    assert_eq!(code, UNFIT);
+    is(&said, "rsa-pss", "note", "CKR_MECHANISM_INVALID");
+    is(&said, "signing", "refused", "none of the ways");
 }
 
 #[test]

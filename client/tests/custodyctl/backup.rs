@@ -11,7 +11,13 @@ use client::v1::{BackupBegun, BackupRequest, backup_response::Step};
 use custody::{
     backup::{FORMAT, Manifest, Member, MemberName, Sealed, Unsigned},
     canonical::Encoder,
-    journal::{Event, chain::Hash, chain::Head, change::Settled, public_key::PublicKey},
+    journal::{
+        Event,
+        chain::{Hash, Head},
+        change::Settled,
+        public_key::PublicKey,
+        signing::Signature,
+    },
     name::{BackupId, InstanceId},
 };
 use tonic::Status;
@@ -113,17 +119,18 @@ impl Backup {
 }
 
 /// What the token would do: it signs a digest.
-fn sign(pair: &EcdsaKeyPair, unsigned: &Unsigned) -> [u8; 64] {
+fn sign(pair: &EcdsaKeyPair, unsigned: &Unsigned) -> Signature {
     let text = manifest_text(unsigned);
     let message = Encoder::new("custodyd backup").bytes(&text).finish();
     assert_eq!(digest(&SHA256, &message).as_ref(), unsigned.digest());
     let signature = pair.sign(&SystemRandom::new(), &message).unwrap();
-    signature.as_ref().try_into().unwrap()
+    Signature::from_bytes(signature.as_ref().to_vec()).unwrap()
 }
 
 /// The manifest as it stands in an archive after its header.
 fn manifest_text(unsigned: &Unsigned) -> Vec<u8> {
-    let sealed = unsigned.clone().sign(&[0; 64]);
+    let none = Signature::from_bytes(vec![0; 64]).unwrap();
+    let sealed = unsigned.clone().sign(&none);
     let bytes = sealed.read_at(0, 1 << 20, |_, _, _| Ok(())).unwrap();
     let length = std::str::from_utf8(&bytes[124..135]).unwrap();
     let length = usize::from_str_radix(length, 8).unwrap();

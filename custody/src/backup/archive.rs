@@ -5,7 +5,7 @@ use std::io;
 use tar::{EntryType, Header};
 
 use super::{Manifest, Member, message};
-use crate::journal::chain::Hash;
+use crate::journal::{chain::Hash, signing::Signature};
 
 /// Everything in a tar archive begins at a multiple of this (POSIX.1, "ustar Interchange Format").
 pub(super) const BLOCK: usize = 512;
@@ -13,11 +13,8 @@ pub(super) const BLOCK: usize = 512;
 /// Name of the manifest in the archive.
 const MANIFEST: &str = "manifest.json";
 
-/// Name of its signature: r ‖ s in hexadecimal, and a newline.
+/// Name of its signature: in hexadecimal, and a newline.
 const SIGNATURE: &str = "manifest.sig";
-
-/// Length of an ECDSA signature on P-256.
-pub(super) const SIGNATURE_LEN: usize = 64;
 
 /// A manifest that is to be signed.
 #[derive(Clone, Debug)]
@@ -71,12 +68,12 @@ impl Unsigned {
         message(&self.text)
     }
 
-    /// The archive, with `signature` (r ‖ s) over that.
-    pub fn sign(self, signature: &[u8; SIGNATURE_LEN]) -> Sealed {
+    /// The archive, with `signature` over that.
+    pub fn sign(self, signature: &Signature) -> Sealed {
         let Self { manifest, text } = self;
         let mut bytes = Vec::new();
         push(&mut bytes, MANIFEST, &text);
-        push(&mut bytes, SIGNATURE, &signature_text(signature));
+        push(&mut bytes, SIGNATURE, format!("{signature}\n").as_bytes());
         let (mut parts, mut size) = (Vec::new(), 0);
         for (at, member) in manifest.members.iter().enumerate() {
             bytes.extend_from_slice(&header(&member.name.to_string(), member.size));
@@ -170,12 +167,6 @@ fn push(bytes: &mut Vec<u8>, name: &str, content: &[u8]) {
     bytes.extend_from_slice(&header(name, content.len() as u64));
     bytes.extend_from_slice(content);
     bytes.resize(bytes.len() + padding(content.len() as u64), 0);
-}
-
-fn signature_text(signature: &[u8; SIGNATURE_LEN]) -> Vec<u8> {
-    let mut text = hex::encode(signature).into_bytes();
-    text.push(b'\n');
-    text
 }
 
 /// What follows a file of that length until the next block.

@@ -6,18 +6,23 @@ use serde::Deserialize;
 
 use super::{
     FORMAT, Manifest, Member, MemberName, Part, Sealed, Sum, Unsigned,
-    archive::{self, BLOCK, SIGNATURE_LEN, padding},
+    archive::{self, BLOCK, padding},
     message,
 };
 use crate::journal::{
     chain::{Broken, Mark, Verifier},
     change::Settled,
     public_key::{NoPublicKey, PublicKey},
+    signing::Signature,
     trust::Trust,
 };
 
 /// A manifest is no longer than that: it lists some 100,000 segments.
 const LONGEST_MANIFEST: usize = 16 << 20;
+
+/// Nor the file with its signature than that: one of RSA with 4096 bits, in hexadecimal, and a
+/// newline.
+const LONGEST_SIGNATURE: usize = 2 * Signature::LONGEST + 1;
 
 /// How much of a member is read at once.
 const CHUNK: usize = 256 << 10;
@@ -104,20 +109,18 @@ impl<R: Read> Archive<R> {
     /// What is wrong with it.
     pub fn open(mut read: R, key: Option<&PublicKey>) -> Result<Self, Error> {
         let mut head = Vec::new();
-        take(&mut read, &mut head, BLOCK)?;
-        let length = length(&head).ok_or(Error::NoBackup)?;
-        take(&mut read, &mut head, length + padding(length as u64))?;
-        let text = head[BLOCK..][..length].to_vec();
+        let text = file(&mut read, &mut head, LONGEST_MANIFEST)?.ok_or(Error::NoBackup)?;
         let manifest = parse(&text)?;
         let named = PublicKey::from_pem(&manifest.public_key)?;
         if key.is_some_and(|key| *key != named) {
             return Err(Error::OtherKey);
         }
-        let at = head.len() + BLOCK;
-        take(&mut read, &mut head, 2 * BLOCK)?;
-        let mut signature = [0; SIGNATURE_LEN];
-        hex::decode_to_slice(&head[at..][..2 * SIGNATURE_LEN], &mut signature)
-            .map_err(|_| Error::Signature)?;
+        let signature = file(&mut read, &mut head, LONGEST_SIGNATURE)?;
+        let signature = signature
+            .as_deref()
+            .and_then(|text| text.strip_suffix(b"\n"));
+        let signature = signature.and_then(Signature::from_hex);
+        let signature = signature.ok_or(Error::Signature)?;
         let mut trust = Trust::root(named.clone());
         for voucher in &manifest.vouchers {
             let trusted = trust.extend(&manifest.instance, voucher);
@@ -210,10 +213,21 @@ impl<R: Read> Archive<R> {
     }
 }
 
-/// The manifest's length, from its header.
-fn length(header: &[u8]) -> Option<usize> {
-    let length = usize::try_from(archive::length(header)?).ok()?;
-    (1..=LONGEST_MANIFEST).contains(&length).then_some(length)
+/// Reads the next small file and appends it to `head`, with its header and what follows it. `None` if
+/// it is empty or longer than `longest`.
+fn file(
+    read: &mut impl Read,
+    head: &mut Vec<u8>,
+    longest: usize,
+) -> Result<Option<Vec<u8>>, Error> {
+    let at = head.len();
+    take(read, head, BLOCK)?;
+    let length = archive::length(&head[at..]).and_then(|length| usize::try_from(length).ok());
+    let Some(length) = length.filter(|length| (1..=longest).contains(length)) else {
+        return Ok(None);
+    };
+    take(read, head, length + padding(length as u64))?;
+    Ok(Some(head[at + BLOCK..][..length].to_vec()))
 }
 
 /// What every manifest has, whatever its format.

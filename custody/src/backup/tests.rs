@@ -1,28 +1,19 @@
 use std::{collections::BTreeMap, io};
 
-use aws_lc_rs::{
-    rand::SystemRandom,
-    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _},
-};
-
 use super::*;
-use crate::journal::{Event, public_key::PublicKey};
+use crate::journal::{Event, pair::Pair, public_key::PublicKey, signing::Signing};
 
-fn pair() -> EcdsaKeyPair {
-    EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap()
-}
-
-fn public(pair: &EcdsaKeyPair) -> PublicKey {
-    PublicKey::from_point(pair.public_key().as_ref()).unwrap()
+fn pair() -> Pair {
+    Pair::of(Signing::EcdsaP256)
 }
 
 const TIME: &str = "2026-01-01T00:00:00Z";
 
 /// Two segments, in the second of which a change is settled.
-fn journal(pair: &EcdsaKeyPair) -> (Vec<u8>, Vec<u8>, Head) {
+fn journal(pair: &Pair) -> (Vec<u8>, Vec<u8>, Head) {
     let segment = |settled| Event::Segment {
         instance: instance(),
-        public_key: public(pair).to_pem(),
+        public_key: pair.public().to_pem(),
         settled,
     };
     let mut first = Vec::new();
@@ -47,7 +38,7 @@ fn settled() -> Settled {
 
 type Files = BTreeMap<MemberName, Vec<u8>>;
 
-fn files(pair: &EcdsaKeyPair) -> (Files, Head) {
+fn files(pair: &Pair) -> (Files, Head) {
     let (first, second, head) = journal(pair);
     let files = Files::from([
         (MemberName::Database, b"a database".repeat(100)),
@@ -58,7 +49,7 @@ fn files(pair: &EcdsaKeyPair) -> (Files, Head) {
     (files, head)
 }
 
-fn manifest(pair: &EcdsaKeyPair, files: &Files, journal: Head) -> Manifest {
+fn manifest(pair: &Pair, files: &Files, journal: Head) -> Manifest {
     let members = files.iter().map(|(&name, bytes)| Member {
         name,
         size: bytes.len() as u64,
@@ -72,7 +63,7 @@ fn manifest(pair: &EcdsaKeyPair, files: &Files, journal: Head) -> Manifest {
         version: "1".to_owned(),
         token_label: "token".to_owned(),
         token_serial: "1234".to_owned(),
-        public_key: public(pair).to_pem(),
+        public_key: pair.public().to_pem(),
         vouchers: Vec::new(),
         settled: settled(),
         journal,
@@ -80,10 +71,10 @@ fn manifest(pair: &EcdsaKeyPair, files: &Files, journal: Head) -> Manifest {
     }
 }
 
-fn seal(pair: &EcdsaKeyPair, manifest: Manifest) -> Sealed {
+fn seal(pair: &Pair, manifest: Manifest) -> Sealed {
     let unsigned = Unsigned::new(manifest);
-    let signature = pair.sign(&SystemRandom::new(), &unsigned.message());
-    unsigned.sign(signature.unwrap().as_ref().try_into().unwrap())
+    let signature = pair.sign(&unsigned.message());
+    unsigned.sign(&signature)
 }
 
 fn archive(sealed: &Sealed, files: &Files, piece: usize) -> Vec<u8> {
@@ -114,8 +105,8 @@ fn read(bytes: &[u8], key: Option<&PublicKey>) -> Result<Files, Error> {
 }
 
 /// A backup, whose it is, and what is in it.
-fn sample() -> (Vec<u8>, EcdsaKeyPair, Files) {
-    let pair = pair();
+fn sample(signing: Signing) -> (Vec<u8>, Pair, Files) {
+    let pair = Pair::of(signing);
     let (files, head) = files(&pair);
     let sealed = seal(&pair, manifest(&pair, &files, head));
     (archive(&sealed, &files, 1 << 20), pair, files)
@@ -123,44 +114,50 @@ fn sample() -> (Vec<u8>, EcdsaKeyPair, Files) {
 
 #[test]
 fn what_was_written_is_read_in_whatever_pieces_it_came() {
-    let pair = pair();
-    let (files, head) = files(&pair);
-    let sealed = seal(&pair, manifest(&pair, &files, head));
-    let whole = archive(&sealed, &files, 1 << 20);
-    assert_eq!(whole.len() as u64, sealed.size());
-    for piece in [1, 511, 512, 513, 1000] {
-        assert!(archive(&sealed, &files, piece) == whole, "{piece}");
+    for signing in Signing::ALL {
+        let pair = Pair::of(signing);
+        let (files, head) = files(&pair);
+        let sealed = seal(&pair, manifest(&pair, &files, head));
+        let whole = archive(&sealed, &files, 1 << 20);
+        assert_eq!(whole.len() as u64, sealed.size());
+        for piece in [1, 511, 512, 513, 1000] {
+            assert!(archive(&sealed, &files, piece) == whole, "{piece}");
+        }
+        assert_eq!(read(&whole, None).unwrap(), files);
+        assert_eq!(read(&whole, Some(&pair.public())).unwrap(), files);
     }
-    assert_eq!(read(&whole, None).unwrap(), files);
-    assert_eq!(read(&whole, Some(&public(&pair))).unwrap(), files);
 }
 
 #[test]
 fn no_byte_of_a_backup_can_be_another() {
-    let (bytes, pair, _) = sample();
-    let key = public(&pair);
-    for at in 0..bytes.len() {
-        let mut other = bytes.clone();
-        other[at] ^= 1;
-        assert!(read(&other, Some(&key)).is_err(), "byte {at}");
+    for signing in Signing::ALL {
+        let (bytes, pair, _) = sample(signing);
+        let key = pair.public();
+        for at in 0..bytes.len() {
+            let mut other = bytes.clone();
+            other[at] ^= 1;
+            assert!(read(&other, Some(&key)).is_err(), "{signing}: byte {at}");
+        }
     }
 }
 
 #[test]
 fn a_backup_that_is_cut_off_or_goes_on_is_none() {
-    let (mut bytes, _, _) = sample();
-    for length in 0..bytes.len() {
-        let error = read(&bytes[..length], None).unwrap_err();
-        assert!(matches!(error, Error::CutOff), "{length}: {error}");
+    for signing in Signing::ALL {
+        let (mut bytes, _, _) = sample(signing);
+        for length in 0..bytes.len() {
+            let error = read(&bytes[..length], None).unwrap_err();
+            assert!(matches!(error, Error::CutOff), "{length}: {error}");
+        }
+        bytes.push(0);
+        assert!(matches!(read(&bytes, None), Err(Error::TooLong)));
     }
-    bytes.push(0);
-    assert!(matches!(read(&bytes, None), Err(Error::TooLong)));
 }
 
 #[test]
 fn somebody_elses_key_makes_no_backup_of_ours() {
-    let (bytes, _, _) = sample();
-    let ours = public(&pair());
+    let (bytes, _, _) = sample(Signing::EcdsaP256);
+    let ours = pair().public();
     assert!(matches!(read(&bytes, Some(&ours)), Err(Error::OtherKey)));
     // Nor does a manifest that names our key and is signed by theirs.
     let theirs = pair();

@@ -14,6 +14,7 @@ use super::{
     Event,
     change::Settled,
     public_key::PublicKey,
+    signing::Signature,
     trust::{Trust, Voucher},
 };
 use crate::{canonical::Encoder, name::InstanceId};
@@ -327,7 +328,7 @@ impl Verifier {
         hash: Hash,
         signature: &str,
     ) -> Result<(), Broken> {
-        let signature = hex::decode(signature).map_err(|_| Broken::Signature { seq })?;
+        let signature = Signature::from_hex(signature).ok_or(Broken::Signature { seq })?;
         let head = Head { seq: covers, hash };
         match (&self.trust, &self.instance) {
             (Some(trust), Some(instance))

@@ -239,7 +239,7 @@ pub enum Event {
         covers: u64,
         /// Its hash, in hexadecimal.
         hash: String,
-        /// ECDSA P-256 with SHA-256 over [`checkpoint_message`](super::chain::checkpoint_message), r ‖ s, in
+        /// The key's signature over [`checkpoint_message`](super::chain::checkpoint_message), in
         /// hexadecimal.
         signature: String,
     },

@@ -3,7 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::public_key::{NoPublicKey, PublicKey};
+use super::{
+    public_key::{NoPublicKey, PublicKey},
+    signing::Signature,
+};
 use crate::{canonical::Encoder, journal::chain::Hash, name::InstanceId};
 
 /// A journal key's word for another one, in another token.
@@ -11,7 +14,7 @@ use crate::{canonical::Encoder, journal::chain::Hash, name::InstanceId};
 pub struct Voucher {
     /// The other one's public half: SubjectPublicKeyInfo, PEM.
     pub public_key: String,
-    /// r ‖ s in hexadecimal, over [`Statement::digest`].
+    /// Its signature over [`Statement::digest`], in hexadecimal.
     pub voucher: String,
 }
 
@@ -27,7 +30,7 @@ impl Statement {
     pub fn new(instance: &InstanceId, public_key: PublicKey) -> Self {
         let message = Encoder::new("custodyd journal key")
             .bytes(instance.as_bytes())
-            .bytes(public_key.point())
+            .bytes(public_key.as_bytes())
             .finish();
         Self {
             public_key,
@@ -46,10 +49,10 @@ impl Statement {
     }
 
     /// With the signature over that.
-    pub fn signed(&self, signature: &[u8; 64]) -> Voucher {
+    pub fn signed(&self, signature: &Signature) -> Voucher {
         Voucher {
             public_key: self.public_key.to_pem(),
-            voucher: hex::encode(signature),
+            voucher: signature.to_string(),
         }
     }
 }
@@ -90,7 +93,7 @@ impl Trust {
     pub fn extend(&mut self, instance: &InstanceId, voucher: &Voucher) -> Result<(), Unvouched> {
         let key = PublicKey::from_pem(&voucher.public_key)?;
         let statement = Statement::new(instance, key);
-        let signature = hex::decode(&voucher.voucher).map_err(|_| Unvouched::Signature)?;
+        let signature = Signature::from_hex(&voucher.voucher).ok_or(Unvouched::Signature)?;
         if !self.signed(&statement.message, &signature) {
             return Err(Unvouched::Signature);
         }
@@ -101,65 +104,57 @@ impl Trust {
     }
 
     /// Whether one of them signed `message`, which begins with what it is of.
-    pub(crate) fn signed(&self, message: &[u8], signature: &[u8]) -> bool {
+    pub(crate) fn signed(&self, message: &[u8], signature: &Signature) -> bool {
         self.keys.iter().any(|key| key.signed(message, signature))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use aws_lc_rs::{
-        rand::SystemRandom,
-        signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _},
-    };
-
     use super::*;
-
-    fn pair() -> EcdsaKeyPair {
-        EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap()
-    }
-
-    fn public(pair: &EcdsaKeyPair) -> PublicKey {
-        PublicKey::from_point(pair.public_key().as_ref()).unwrap()
-    }
+    use crate::journal::{pair::Pair, signing::Signing};
 
     fn instance(byte: u8) -> InstanceId {
         InstanceId::from_bytes(&[byte; InstanceId::LEN]).unwrap()
     }
 
-    fn vouch(by: &EcdsaKeyPair, instance: &InstanceId, for_key: &EcdsaKeyPair) -> Voucher {
-        let statement = Statement::new(instance, public(for_key));
-        let signature = by.sign(&SystemRandom::new(), &statement.message).unwrap();
-        statement.signed(signature.as_ref().try_into().unwrap())
+    fn vouch(by: &Pair, instance: &InstanceId, for_key: &Pair) -> Voucher {
+        let statement = Statement::new(instance, for_key.public());
+        statement.signed(&by.sign(&statement.message))
     }
 
-    fn signs(trust: &Trust, by: &EcdsaKeyPair) -> bool {
-        let signature = by.sign(&SystemRandom::new(), b"something").unwrap();
-        trust.signed(b"something", signature.as_ref())
+    fn signs(trust: &Trust, by: &Pair) -> bool {
+        trust.signed(b"something", &by.sign(b"something"))
     }
 
     #[test]
     fn trust_goes_from_key_to_key_and_no_other_way() {
-        let (root, second, third, stranger) = (pair(), pair(), pair(), pair());
-        let mut trust = Trust::root(public(&root));
-        assert!(signs(&trust, &root) && !signs(&trust, &second));
+        for [one, other] in [[0, 0], [0, 1], [1, 0], [1, 1]] {
+            let pairs = [one, other, one, other].map(|at| Pair::of(Signing::ALL[at]));
+            goes_from_key_to_key(&pairs);
+        }
+    }
+
+    fn goes_from_key_to_key([root, second, third, stranger]: &[Pair; 4]) {
+        let mut trust = Trust::root(root.public());
+        assert!(signs(&trust, root) && !signs(&trust, second));
         // The second does not vouch for anyone before it is vouched for itself.
-        let by_second = vouch(&second, &instance(1), &third);
+        let by_second = vouch(second, &instance(1), third);
         assert!(trust.extend(&instance(1), &by_second).is_err());
         trust
-            .extend(&instance(1), &vouch(&root, &instance(1), &second))
+            .extend(&instance(1), &vouch(root, &instance(1), second))
             .unwrap();
         trust.extend(&instance(1), &by_second).unwrap();
-        assert!(signs(&trust, &second) && signs(&trust, &third));
+        assert!(signs(&trust, second) && signs(&trust, third));
 
-        let by_itself = vouch(&stranger, &instance(1), &stranger);
+        let by_itself = vouch(stranger, &instance(1), stranger);
         assert!(trust.extend(&instance(1), &by_itself).is_err());
-        let of_another = vouch(&root, &instance(2), &stranger);
+        let of_another = vouch(root, &instance(2), stranger);
         assert!(trust.extend(&instance(1), &of_another).is_err());
-        let mut altered = vouch(&root, &instance(1), &third);
-        altered.public_key = public(&stranger).to_pem();
+        let mut altered = vouch(root, &instance(1), third);
+        altered.public_key = stranger.public().to_pem();
         assert!(trust.extend(&instance(1), &altered).is_err());
-        assert!(!signs(&trust, &stranger));
-        assert!(trust.is_root(&public(&root)) && !trust.is_root(&public(&second)));
+        assert!(!signs(&trust, stranger));
+        assert!(trust.is_root(&root.public()) && !trust.is_root(&second.public()));
     }
 }

@@ -59,7 +59,7 @@ impl Custodian {
         let checkpoint = Event::Checkpoint {
             covers: head.seq,
             hash: head.hash.to_string(),
-            signature: hex::encode(signature),
+            signature: signature.to_string(),
         };
         self.record(checkpoint).await?;
         Ok(())

@@ -9,6 +9,7 @@ use custody::{
     journal::{
         Event,
         public_key::PublicKey,
+        signing::Signature,
         trust::{Statement, Voucher},
     },
     role::Operator,
@@ -68,7 +69,7 @@ impl Custodian {
     }
 
     /// Has a journal key sign.
-    pub(super) async fn sign(&self, digest: [u8; 32]) -> Result<[u8; 64], Error> {
+    pub(super) async fn sign(&self, digest: [u8; 32]) -> Result<Signature, Error> {
         let signed = self.tokens.sign(&self.trustees(), digest).await;
         signed.map_err(Error::Hsm)
     }
@@ -208,12 +209,12 @@ impl Custodian {
     }
 
     /// Has a journal key vouch for another.
-    async fn vouch(&self, point: &[u8]) -> Result<Voucher, Error> {
+    async fn vouch(&self, public_key: &[u8]) -> Result<Voucher, Error> {
         let odd = |_| {
-            let why = "the token's public key is none of P-256".to_owned();
+            let why = "the token's public key is none of a journal key".to_owned();
             Error::Hsm(hsm::Error::WorkerUnusable(why))
         };
-        let key = PublicKey::from_point(point).map_err(odd)?;
+        let key = PublicKey::from_bytes(public_key).map_err(odd)?;
         let statement = Statement::new(&self.system.instance, key);
         let signature = self.sign(statement.digest()).await?;
         Ok(statement.signed(&signature))

@@ -27,13 +27,17 @@ pub(crate) fn system_row(database: &mut Sqlite) -> Result<(System, Tag), Failure
         .ok_or_else(|| Failure::Tampered("the database has no system row".to_owned()))
 }
 
+/// The key that auditors are given.
+pub(crate) fn public_key(system: &System) -> Result<PublicKey, Failure> {
+    PublicKey::from_bytes(&system.journal_public_key)
+        .map_err(|_| Failure::Tampered("the journal key in the system row is none".to_owned()))
+}
+
 /// Whose journal goes with `system`.
 pub(crate) fn origin(system: &System) -> Result<Origin, Failure> {
-    let key = PublicKey::from_point(&system.journal_public_key)
-        .map_err(|_| Failure::Tampered("the journal key in the system row is none".to_owned()))?;
     Ok(Origin {
         instance: system.instance,
-        public_key: key.to_pem(),
+        public_key: public_key(system)?.to_pem(),
     })
 }
 

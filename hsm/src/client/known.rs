@@ -35,7 +35,8 @@ pub enum KeyRole {
     },
     /// It signs the journal.
     Journal {
-        /// Its public half: an uncompressed point of P-256, 65 bytes.
+        /// Its public half, as [`PublicKey::as_bytes`](custody::journal::public_key::PublicKey::as_bytes)
+        /// gives it.
         public_key: Vec<u8>,
     },
 }
@@ -59,7 +60,8 @@ pub struct NewGmk {
 pub struct NewJournalKey {
     /// Its `CKA_ID`.
     pub id: KeyId,
-    /// Its public half: an uncompressed point of P-256, 65 bytes.
+    /// Its public half, as [`PublicKey::as_bytes`](custody::journal::public_key::PublicKey::as_bytes)
+    /// gives it.
     pub public_key: Vec<u8>,
 }
 

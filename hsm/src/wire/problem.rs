@@ -80,6 +80,7 @@ enum Code {
     WorkerUnusable = 31,
     OtherVersion = 32,
     Outage = 33,
+    NoSigning = 34,
 }
 
 impl From<&TokenDescription> for Token {
@@ -156,6 +157,10 @@ impl From<&Error> for Problem {
             Error::NoWrapping { tried } => {
                 parts.tried = tried.iter().map(Into::into).collect();
                 Code::NoWrapping
+            }
+            Error::NoSigning { tried } => {
+                parts.text = tried.clone();
+                Code::NoSigning
             }
             Error::Deadline => Code::Deadline,
             Error::Restarting => Code::Restarting,
@@ -279,6 +284,7 @@ impl Problem {
                 reason: text,
             },
             Code::KeyNotLoaded => Error::KeyNotLoaded { id: key? },
+            Code::NoSigning => Error::NoSigning { tried: text },
             Code::NoWrapping => Error::NoWrapping {
                 tried: self
                     .tried
@@ -368,6 +374,7 @@ mod tests {
                     why: "w".into(),
                 }],
             },
+            Error::NoSigning { tried: "t".into() },
             Error::Token {
                 function: "C_Sign".into(),
                 code: "CKR_X".into(),

@@ -8,7 +8,6 @@ use std::{
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use cryptoki::{
     error::{Error as CkError, RvError},
-    mechanism::Mechanism,
     session::Session,
 };
 use custody::{envelope::Wrapping, group::Blob, name::KeyId};
@@ -205,11 +204,8 @@ impl<'a> Desk<'a> {
 
     fn sign(&self, request: &Sign) -> Result<Done, Fault> {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        let handle = keys.journal(&key_id(&request.key)?)?;
-        let signature = self
-            .session
-            .sign(&Mechanism::Ecdsa, handle, &request.digest)?;
-        Ok(Done::Signed(signature))
+        let journal = keys.journal(&key_id(&request.key)?)?;
+        Ok(Done::Signed(journal.sign(&self.session, &request.digest)?))
     }
 
     fn check_canary(&self, id: &KeyId) -> Result<Done, Fault> {

@@ -2,14 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
-use aws_lc_rs::{
-    constant_time::verify_slices_are_equal,
-    digest,
-    signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey},
-};
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use cryptoki::{
     mechanism::Mechanism,
-    object::{Attribute, AttributeType, ObjectHandle},
+    object::{Attribute, ObjectHandle},
     session::Session,
 };
 use custody::{
@@ -26,14 +22,11 @@ use super::{
 };
 use crate::{Error, Refusal, wire};
 
+mod journal;
 mod wrapped;
 
+use journal::Journal;
 pub(super) use wrapped::keeps_wrapped;
-
-/// An uncompressed point of P-256.
-const POINT: usize = 65;
-/// What a journal key signs to show that it is the one.
-const PROBE: &[u8] = b"custodyd journal key";
 
 /// A group master key, proven.
 pub(super) struct Gmk {
@@ -66,7 +59,7 @@ pub(super) struct Keys {
     codes: Codes,
     finder: Finder,
     gmks: HashMap<KeyId, Gmk>,
-    journals: HashMap<KeyId, ObjectHandle>,
+    journals: HashMap<KeyId, Journal>,
     roots: HashMap<KeyId, ObjectHandle>,
     proven: HashSet<Wrapping>,
 }
@@ -85,11 +78,6 @@ impl Keys {
 
     pub(super) fn gmk(&self, id: &KeyId) -> Result<&Gmk, Error> {
         self.gmks.get(id).ok_or(Error::KeyNotLoaded { id: *id })
-    }
-
-    pub(super) fn journal(&self, id: &KeyId) -> Result<ObjectHandle, Error> {
-        let handle = self.journals.get(id).copied();
-        handle.ok_or(Error::KeyNotLoaded { id: *id })
     }
 
     /// Finds a group master key, checks it and opens its canary.
@@ -158,28 +146,6 @@ impl Keys {
             session.destroy_object(public)?;
         }
         Ok(was_there)
-    }
-
-    /// Finds a journal key, checks it and has it sign for its public half.
-    pub(super) fn load_journal(
-        &mut self,
-        session: &Session,
-        id: KeyId,
-        public_key: &[u8],
-    ) -> Result<(), Fault> {
-        self.journals.remove(&id);
-        let found = session.find_objects(&template::journal_search(&id))?;
-        let handle = find::only(session, &id, &found)?;
-        conforms(session, &id, handle, &template::conforming_journal())?;
-        let digest = digest::digest(&digest::SHA256, PROBE);
-        let signature = session.sign(&Mechanism::Ecdsa, handle, digest.as_ref())?;
-        let public = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, public_key);
-        if public.verify(PROBE, &signature).is_err() {
-            let why = "what it signs does not verify with its public key".to_owned();
-            return Err(Error::NonConforming { id, why }.into());
-        }
-        self.journals.insert(id, handle);
-        Ok(())
     }
 
     /// Makes a group master key in the first of the `allowed` ways that works.
@@ -269,50 +235,6 @@ impl Keys {
         })
     }
 
-    /// Makes a pair of keys that signs the journal.
-    pub(super) fn generate_journal(
-        &mut self,
-        session: &Session,
-        label: &str,
-    ) -> Result<wire::Journal, Fault> {
-        let id = fresh_id()?;
-        let (public, private) = make(&self.codes, |fixed| {
-            let mut template = template::journal_private(&id, label);
-            template.extend(fixed);
-            session.generate_key_pair(
-                &Mechanism::EccKeyPairGen,
-                &template::journal_public(&id, label),
-                &template,
-            )
-        })?;
-        let made = Pair {
-            id,
-            public,
-            private,
-        };
-        let journal = self.finish_journal(session, id, public);
-        journal.inspect_err(|_| told(made.destroy(session)))
-    }
-
-    fn finish_journal(
-        &mut self,
-        session: &Session,
-        id: KeyId,
-        public: ObjectHandle,
-    ) -> Result<wire::Journal, Fault> {
-        let found = session.get_attributes(public, &[AttributeType::EcPoint])?;
-        let point = match &found[..] {
-            [Attribute::EcPoint(point)] => bare_point(point),
-            _ => None,
-        };
-        let point = point.ok_or(Fault::Odd("the token gives no point for a public key"))?;
-        self.load_journal(session, id, &point)?;
-        Ok(wire::Journal {
-            id: id.as_bytes().to_vec(),
-            public_key: point,
-        })
-    }
-
     /// Tries a way to wrap, unless it has worked before; says what is amiss with it.
     fn prove(
         &mut self,
@@ -397,13 +319,4 @@ fn told(removed: cryptoki::error::Result<()>) {
         let error = recovery::describe(&error);
         tracing::error!(%error, "a key that could not be used stays in the token");
     }
-}
-
-/// The standard has the point in a DER octet string; some tokens give it bare.
-pub(super) fn bare_point(encoded: &[u8]) -> Option<Vec<u8>> {
-    let point = match encoded {
-        [0x04, 0x41, point @ ..] if point.len() == POINT => point,
-        point => point,
-    };
-    (point.len() == POINT && point[0] == 0x04).then(|| point.to_vec())
 }

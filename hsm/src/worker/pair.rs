@@ -6,7 +6,7 @@ use cryptoki::{
     object::{Attribute, AttributeType, ObjectHandle},
     session::Session,
 };
-use custody::name::KeyId;
+use custody::{journal::signing::Signing, name::KeyId};
 
 use super::{
     recovery::{self, Codes, Remedy},
@@ -30,8 +30,8 @@ pub(super) struct Pair {
 /// What a pair is for.
 #[derive(Clone, Copy)]
 pub(super) enum Kind {
-    /// It signs, as journal keys do: P-256.
-    Signs,
+    /// It signs, as journal keys do.
+    Signs(Signing),
     /// It opens data keys, as group master keys do: RSA of so many bits.
     Opens(u32),
 }
@@ -39,8 +39,8 @@ pub(super) enum Kind {
 impl Kind {
     pub(super) fn mechanism(self) -> Mechanism<'static> {
         match self {
-            Self::Signs => Mechanism::EccKeyPairGen,
-            Self::Opens(_) => Mechanism::RsaPkcsKeyPairGen,
+            Self::Signs(Signing::EcdsaP256) => Mechanism::EccKeyPairGen,
+            Self::Signs(Signing::RsaPss) | Self::Opens(_) => Mechanism::RsaPkcsKeyPairGen,
         }
     }
 }
@@ -75,8 +75,12 @@ fn is_refusal(codes: &Codes, error: &CkError) -> bool {
 }
 
 /// A throw-away pair that signs, of the session where the token can.
-pub(super) fn trial_signing(session: &Session, codes: &Codes) -> Result<Trial, Fault> {
-    Trial::made(|id| generate(session, codes, id, Kind::Signs))
+pub(super) fn trial_signing(
+    session: &Session,
+    codes: &Codes,
+    signing: Signing,
+) -> Result<Trial, Fault> {
+    Trial::made(|id| generate(session, codes, id, Kind::Signs(signing)))
 }
 
 /// A throw-away pair that opens data keys, of the session where the token can. A small one is

@@ -7,7 +7,10 @@ use cryptoki::{
     object::{Attribute, AttributeType, ObjectHandle},
     session::Session,
 };
-use custody::envelope::{PlaintextDek, Wrapping};
+use custody::{
+    envelope::{PlaintextDek, Wrapping},
+    journal::signing::Signing,
+};
 
 use super::{
     pair,
@@ -106,8 +109,7 @@ pub(super) struct Proof {
     pub(super) refusals: Vec<CkError>,
 }
 
-/// Tries `wrapping`, and again if what is amiss may pass: a way that is not taken for a new
-/// key is not taken for good.
+/// Tries `wrapping`.
 pub(super) fn prove(session: &Session, codes: &Codes, wrapping: Wrapping) -> Result<Proof, Amiss> {
     match wrapping.is_public() {
         true => try_pair(session, codes, wrapping),
@@ -121,7 +123,12 @@ pub(super) fn prove_by(session: &Session, codes: &Codes, kek: &Kek) -> Result<()
     repeatedly(codes, || try_out(session, kek).map(drop))
 }
 
-fn repeatedly<T>(codes: &Codes, mut attempt: impl FnMut() -> Result<T, Amiss>) -> Result<T, Amiss> {
+/// Tries a way, and again if what is amiss may pass: a way that is not taken for a new key is
+/// not taken for good.
+pub(super) fn repeatedly<T>(
+    codes: &Codes,
+    mut attempt: impl FnMut() -> Result<T, Amiss>,
+) -> Result<T, Amiss> {
     let mut tries = 1;
     loop {
         match attempt() {
@@ -329,7 +336,9 @@ pub(super) fn keeps_keys_in(session: &Session, codes: &Codes) -> Result<(), Untr
             if codes.remedy(&error) != Remedy::Answer || makes_keys(session) {
                 return Err(untried());
             }
-            let trial = pair::trial_signing(session, codes).map_err(|_| untried())?;
+            let mut ways = Signing::ALL.into_iter();
+            let trial = ways.find_map(|way| pair::trial_signing(session, codes, way).ok());
+            let trial = trial.ok_or_else(untried)?;
             let (private, public) = (trial.pair.private, trial.pair.public);
             let escapes = escapes_of(session, codes, private, Some(public));
             trial.discard(session);

@@ -4,7 +4,11 @@ use cryptoki::{
     object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle},
     session::Session,
 };
-use custody::{envelope::Wrapping, name::KeyId};
+use custody::{
+    envelope::Wrapping,
+    journal::{public_key::EXPONENT, signing::Signing},
+    name::KeyId,
+};
 
 use super::{
     pair::{Kind, Owner},
@@ -19,8 +23,8 @@ pub(super) use root::*;
 /// The curve of journal keys: P-256, by its object identifier in DER.
 const P256: [u8; 10] = [0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 
-/// The public exponent of RSA keys: 65537.
-pub(super) const EXPONENT: [u8; 3] = [1, 0, 1];
+/// How long the modulus of journal keys is, in bits: as strong as P-256 (SP 800-57 pt 1 §5.6.1).
+const RSA_BITS: u32 = 3072;
 
 /// What throw-away keys are called that are objects of the token.
 pub(super) const TRIAL_LABEL: &str = "custodyd trial";
@@ -186,10 +190,10 @@ pub(super) fn dek_out() -> Vec<Attribute> {
 }
 
 /// The private half of a journal key.
-pub(super) fn journal_private(id: &KeyId, label: &str) -> Vec<Attribute> {
+pub(super) fn journal_private(signing: Signing, id: &KeyId, label: &str) -> Vec<Attribute> {
     let mut template = journal_search(id);
     template.push(Attribute::Label(label.as_bytes().to_vec()));
-    template.push(Attribute::KeyType(KeyType::EC));
+    template.push(Attribute::KeyType(key_type(signing)));
     template.extend(kept_in());
     template.extend(signs_only());
     template
@@ -197,23 +201,24 @@ pub(super) fn journal_private(id: &KeyId, label: &str) -> Vec<Attribute> {
 
 /// The public half of a journal key. Nothing is said of what it can do: it is used outside the
 /// token only, and a TPM takes a key that verifies for one that decrypts.
-pub(super) fn journal_public(id: &KeyId, label: &str) -> Vec<Attribute> {
-    vec![
+pub(super) fn journal_public(signing: Signing, id: &KeyId, label: &str) -> Vec<Attribute> {
+    let mut template = vec![
         Attribute::Class(ObjectClass::PUBLIC_KEY),
-        Attribute::KeyType(KeyType::EC),
+        Attribute::KeyType(key_type(signing)),
         Attribute::Token(true),
         Attribute::Id(id.as_bytes().to_vec()),
         Attribute::Label(label.as_bytes().to_vec()),
-        Attribute::EcParams(P256.to_vec()),
-    ]
+    ];
+    template.extend(shape(Kind::Signs(signing)));
+    template
 }
 
 /// What the private half of a journal key must be found with.
-pub(super) fn conforming_journal() -> Vec<Attribute> {
+pub(super) fn conforming_journal(signing: Signing) -> Vec<Attribute> {
     let mut expected = vec![
         Attribute::Class(ObjectClass::PRIVATE_KEY),
         Attribute::Token(true),
-        Attribute::KeyType(KeyType::EC),
+        Attribute::KeyType(key_type(signing)),
     ];
     expected.extend(kept_in());
     expected.extend(born_in());
@@ -255,7 +260,7 @@ pub(super) fn conforming_trial_pair(owner: Owner) -> Vec<Attribute> {
 fn thrown_away(id: &KeyId, kind: Kind, owner: Owner) -> [Attribute; 4] {
     [
         Attribute::KeyType(match kind {
-            Kind::Signs => KeyType::EC,
+            Kind::Signs(signing) => key_type(signing),
             Kind::Opens(_) => KeyType::RSA,
         }),
         Attribute::Token(owner == Owner::Token),
@@ -266,18 +271,22 @@ fn thrown_away(id: &KeyId, kind: Kind, owner: Owner) -> [Attribute; 4] {
 
 /// What a public half is told of the pair's form.
 fn shape(kind: Kind) -> Vec<Attribute> {
-    match kind {
-        Kind::Signs => vec![Attribute::EcParams(P256.to_vec())],
-        Kind::Opens(bits) => vec![
+    let rsa = |bits| {
+        vec![
             Attribute::ModulusBits(u64::from(bits).into()),
             Attribute::PublicExponent(EXPONENT.to_vec()),
-        ],
+        ]
+    };
+    match kind {
+        Kind::Signs(Signing::EcdsaP256) => vec![Attribute::EcParams(P256.to_vec())],
+        Kind::Signs(Signing::RsaPss) => rsa(RSA_BITS),
+        Kind::Opens(bits) => rsa(bits),
     }
 }
 
 fn one_use(kind: Kind) -> [Attribute; 4] {
     match kind {
-        Kind::Signs => signs_only(),
+        Kind::Signs(_) => signs_only(),
         Kind::Opens(_) => opens_only(),
     }
 }
@@ -335,6 +344,13 @@ fn uses(wrapping: Wrapping) -> [Attribute; 7] {
         Attribute::Verify(false),
         Attribute::Derive(false),
     ]
+}
+
+fn key_type(signing: Signing) -> KeyType {
+    match signing {
+        Signing::EcdsaP256 => KeyType::EC,
+        Signing::RsaPss => KeyType::RSA,
+    }
 }
 
 fn signs_only() -> [Attribute; 4] {

@@ -1,12 +1,15 @@
 //! Keys: how they are made, what they bind, and which are refused.
 
-use aws_lc_rs::{digest, signature};
+use std::time::Duration;
+
+use aws_lc_rs::digest;
 use custody::{
     envelope::{Context, PlaintextDek, WrappedDek, Wrapping},
     invocation::Invocation,
+    journal::{public_key::PublicKey, signing::Signing},
     name::{InstanceId, KeyId},
 };
-use hsm::{Client, Error, KeyRole, KnownKey, NewGmk};
+use hsm::{Client, Error, KeyRole, KnownKey, NewGmk, NewJournalKey};
 
 use crate::support::Store;
 
@@ -204,31 +207,127 @@ async fn a_key_that_is_missing_or_there_twice_is_refused() {
     client.stop().await;
 }
 
-#[tokio::test]
-async fn a_signature_verifies_with_the_public_key_that_was_given() {
-    let store = Store::fresh();
-    let client = store.client().await;
-    let journal = client.generate_journal_key("journal").await.unwrap();
+/// A client that waits for RSA keys, which take their time on a busy machine.
+async fn patient(store: &Store) -> Client {
+    let mut settings = store.settings();
+    settings.deadline = Duration::from_secs(30);
+    Client::start(settings).await.unwrap()
+}
+
+/// Whether the token signs by the private half of `key`.
+async fn signs(client: &Client, key: &NewJournalKey) -> bool {
     let message = b"checkpoint";
     let digest = digest::digest(&digest::SHA256, message);
-    let digest: [u8; 32] = digest.as_ref().try_into().unwrap();
-    let signed = client.sign(&journal.id, digest).await.unwrap();
-    let verify = |public: &[u8]| {
-        signature::UnparsedPublicKey::new(&signature::ECDSA_P256_SHA256_FIXED, public)
-            .verify(message, &signed)
-    };
-    verify(&journal.public_key).unwrap();
+    let digest = digest.as_ref().try_into().unwrap();
+    let signed = client.sign(&key.id, digest).await.unwrap();
+    public(key).signed(message, &signed)
+}
 
-    let other = client.generate_journal_key("journal").await.unwrap();
-    assert!(verify(&other.public_key).is_err());
-    let crossed = KnownKey {
-        id: journal.id,
-        role: KeyRole::Journal {
-            public_key: other.public_key,
-        },
+fn public(key: &NewJournalKey) -> PublicKey {
+    PublicKey::from_bytes(&key.public_key).unwrap()
+}
+
+fn known_journal(id: KeyId, public_key: &NewJournalKey) -> KnownKey {
+    let public_key = public_key.public_key.clone();
+    KnownKey {
+        id,
+        role: KeyRole::Journal { public_key },
+    }
+}
+
+#[tokio::test]
+async fn a_signature_verifies_with_the_public_key_that_was_given() {
+    let ways: [(&[_], _); 2] = [(&[], Signing::EcdsaP256), (&["CKM_ECDSA"], Signing::RsaPss)];
+    for (missing, signing) in ways {
+        let store = Store::fresh_without(missing);
+        let client = patient(&store).await;
+        let journal = client.generate_journal_key("journal").await.unwrap();
+        assert_eq!(public(&journal).signing(), signing);
+        assert!(signs(&client, &journal).await);
+
+        let other = client.generate_journal_key("journal").await.unwrap();
+        let crossed = NewJournalKey {
+            id: other.id,
+            ..journal.clone()
+        };
+        assert!(!signs(&client, &crossed).await);
+        let error = client.load(known_journal(journal.id, &other)).await;
+        let error = error.unwrap_err();
+        assert!(matches!(error, Error::NonConforming { .. }), "{error}");
+        client.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_journal_key_of_either_kind_is_loaded_by_a_later_client() {
+    for missing in [&[][..], &["CKM_ECDSA"]] {
+        let store = Store::fresh_without(missing);
+        let first = patient(&store).await;
+        let journal = first.generate_journal_key("journal").await.unwrap();
+        first.stop().await;
+        let second = store.client().await;
+        second
+            .load(known_journal(journal.id, &journal))
+            .await
+            .unwrap();
+        assert!(signs(&second, &journal).await);
+        second.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_journal_key_is_of_the_kind_that_its_public_half_says() {
+    let store = Store::fresh();
+    let client = patient(&store).await;
+    let journal = client.generate_journal_key("journal").await.unwrap();
+    let modulus = [&[0xff; 383][..], &[1]].concat();
+    let of_rsa = PublicKey::from_modulus(&modulus).unwrap();
+    let load = |public_key: &[u8]| {
+        let role = KeyRole::Journal {
+            public_key: public_key.to_vec(),
+        };
+        client.load(KnownKey {
+            id: journal.id,
+            role,
+        })
     };
-    let error = client.load(crossed).await.unwrap_err();
-    assert!(matches!(error, Error::NonConforming { .. }), "{error}");
+    for (public_key, because) in [
+        (of_rsa.as_bytes(), "CKA_KEY_TYPE"),
+        (&[4; 64], "its public key is none"),
+    ] {
+        match load(public_key).await.unwrap_err() {
+            Error::NonConforming { why, .. } => assert!(why.contains(because), "{why}"),
+            other => panic!("{other}"),
+        }
+    }
+    load(&journal.public_key).await.unwrap();
+    assert!(signs(&client, &journal).await);
+    client.stop().await;
+}
+
+#[tokio::test]
+async fn a_journal_key_that_cannot_sign_is_not_left_in_the_token() {
+    // It makes keys of either kind.
+    let store = Store::fresh_without(&["CKM_ECDSA"]);
+    let client = patient(&store).await;
+    let journal = client.generate_journal_key("journal").await.unwrap();
+    assert_eq!(public(&journal).signing(), Signing::RsaPss);
+    assert_eq!(store.objects(), 2);
+    client.stop().await;
+
+    let store = Store::fresh_without(&["CKM_ECDSA", "CKM_RSA_PKCS_PSS"]);
+    let client = patient(&store).await;
+    match client.generate_journal_key("journal").await.unwrap_err() {
+        Error::NoSigning { tried } => {
+            for way in Signing::ALL {
+                let why = format!("{way}: C_SignInit answered CKR_MECHANISM_INVALID");
+                assert!(tried.contains(&why), "{tried}");
+            }
+        }
+        other => panic!("{other}"),
+    }
+    assert_eq!(store.objects(), 0);
+    assert_eq!(client.health().borrow().generation, 1, "the worker is well");
     client.stop().await;
 }
 

@@ -37,12 +37,20 @@ pub(crate) struct Store {
 impl Store {
     /// A store without tokens.
     pub(crate) fn empty() -> Self {
+        Self::empty_without(&[])
+    }
+
+    /// A store without tokens, whose module does not sign by these `CKM_` mechanisms.
+    fn empty_without(mechanisms: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let tokens = folder.path().join("tokens");
         fs::create_dir(&tokens).unwrap();
         let text = format!(
-            "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n",
-            tokens.display()
+            "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n\
+            slots.mechanisms = {}\n",
+            tokens.display(),
+            // SoftHSM 2.6 leaves what stands first in the list.
+            [&["-CKM_MD2_RSA_PKCS"], mechanisms].concat().join(","),
         );
         let store = Self {
             folder: folder.path().to_owned(),
@@ -65,6 +73,13 @@ impl Store {
     /// A store with one token.
     pub(crate) fn fresh() -> Self {
         let store = Self::empty();
+        store.add_token(LABEL);
+        store
+    }
+
+    /// A store with one token, which does not sign by these `CKM_` mechanisms.
+    pub(crate) fn fresh_without(mechanisms: &[&str]) -> Self {
+        let store = Self::empty_without(mechanisms);
         store.add_token(LABEL);
         store
     }

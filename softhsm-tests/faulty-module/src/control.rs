@@ -113,6 +113,9 @@ pub struct Token {
     /// Another serial number for each token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub serial: Option<String>,
+    /// What each token has for the time, which it has then; the standard has `YYYYMMDDhhmmss00`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock: Option<String>,
     /// Flags of the PIN that are set.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<PinFlag>,

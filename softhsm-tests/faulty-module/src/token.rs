@@ -4,8 +4,9 @@ use std::{ptr, slice};
 
 use cryptoki_sys::{
     CK_BBOOL, CK_FLAGS, CK_MECHANISM, CK_MECHANISM_INFO, CK_MECHANISM_TYPE, CK_RV, CK_SLOT_ID,
-    CK_TOKEN_INFO, CK_ULONG, CKF_USER_PIN_COUNT_LOW, CKF_USER_PIN_FINAL_TRY, CKF_USER_PIN_LOCKED,
-    CKF_USER_PIN_TO_BE_CHANGED, CKR_BUFFER_TOO_SMALL, CKR_MECHANISM_INVALID, CKR_OK,
+    CK_TOKEN_INFO, CK_ULONG, CKF_CLOCK_ON_TOKEN, CKF_USER_PIN_COUNT_LOW, CKF_USER_PIN_FINAL_TRY,
+    CKF_USER_PIN_LOCKED, CKF_USER_PIN_TO_BE_CHANGED, CKR_BUFFER_TOO_SMALL, CKR_MECHANISM_INVALID,
+    CKR_OK,
 };
 
 use crate::{
@@ -63,6 +64,10 @@ pub(crate) unsafe extern "C" fn C_GetTokenInfo(
             }
             if let Some(serial) = &token.serial {
                 info.serialNumber = padded(serial);
+            }
+            if let Some(clock) = &token.clock {
+                info.flags |= CKF_CLOCK_ON_TOKEN;
+                info.utcTime = padded(clock);
             }
             info.flags |= token.flags.iter().fold(0, |all, flag| all | flag.bit());
         }

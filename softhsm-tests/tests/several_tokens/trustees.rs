@@ -9,10 +9,10 @@ use faulty_pkcs11::Function;
 use serde_json::json;
 use softhsm_tests::{
     Site, command,
-    fault::answering,
+    fault::{CURVES, answering},
     pair::{
         OTHER, Pair,
-        Which::{First, Second},
+        Which::{self, First, Second},
     },
     text, until,
 };
@@ -67,6 +67,45 @@ fn the_daemon_starts_and_signs_while_either_token_is_there() {
     });
     daemon.stop();
     is_whole(&pair.site);
+}
+
+#[test]
+fn tokens_that_sign_in_different_ways_vouch_for_each_other() {
+    // RSA keys take their time on a busy machine.
+    const PATIENT: &str = "deadline = \"30s\"\nlongest-wait = \"200ms\"\n";
+    // In hexadecimal.
+    const OF_ECDSA: usize = 128;
+    const OF_RSA: usize = 768;
+    for plain in [First, Second] {
+        let without_curves = |pair: &Pair| {
+            pair.misbehave(plain, |control| {
+                control.token.without_mechanisms = CURVES.to_vec();
+            });
+        };
+        let pair = Pair::after(PATIENT, without_curves);
+        let daemon = pair.site.start();
+        pair.site.furnish(CONTENT);
+        until_both_are_trusted(&pair);
+        daemon.stop();
+        is_whole(&pair.site);
+        let voucher = pair.site.entries("journal-key").pop().unwrap();
+        let of = |which: Which| if which == plain { OF_RSA } else { OF_ECDSA };
+        assert_eq!(voucher["voucher"].as_str().unwrap().len(), of(First));
+        for away in [First, Second] {
+            pair.mend(First);
+            pair.mend(Second);
+            without_curves(&pair);
+            pair.take_away(away);
+            let daemon = pair.site.start();
+            is_had(&pair.site, "web/key", CONTENT);
+            daemon.stop();
+            let last = pair.site.journal().pop().unwrap();
+            assert_eq!(last["kind"], "checkpoint");
+            let signature = last["signature"].as_str().unwrap();
+            assert_eq!(signature.len(), of(away.other()), "{plain:?} {away:?}");
+            is_whole(&pair.site);
+        }
+    }
 }
 
 #[test]

@@ -75,7 +75,9 @@ pub(crate) enum Error {
     Read(PathBuf, #[source] io::Error),
     #[error("there is no journal in {0}: no file is called journal-NUMBER.jsonl")]
     NoSegment(PathBuf),
-    #[error("the file {0} holds no public key of P-256 in PEM")]
+    #[error(
+        "the file {0} holds no public key of a journal in PEM: P-256, or RSA with 2048 to 4096 bits"
+    )]
     PublicKey(PathBuf),
     #[error("the journal is broken in {0}")]
     Broken(PathBuf, #[source] chain::Broken),

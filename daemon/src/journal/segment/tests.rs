@@ -154,7 +154,7 @@ fn each_segment_says_which_other_keys_may_sign() {
         rand::SystemRandom,
         signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _},
     };
-    use custody::journal::{public_key::PublicKey, trust::Statement};
+    use custody::journal::{public_key::PublicKey, signing::Signature, trust::Statement};
 
     let pair = || EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
     let (root, other) = (pair(), pair());
@@ -168,7 +168,8 @@ fn each_segment_says_which_other_keys_may_sign() {
     let signature = root
         .sign(&SystemRandom::new(), statement.message())
         .unwrap();
-    let voucher = statement.signed(signature.as_ref().try_into().unwrap());
+    let signature = Signature::from_bytes(signature.as_ref().to_vec()).unwrap();
+    let voucher = statement.signed(&signature);
 
     let folder = tempfile::tempdir().unwrap();
     let directory = folder.path().join("journal");

@@ -1,24 +1,21 @@
 //! What a token does, tried on keys of a session, which are gone with it.
 
-use aws_lc_rs::{
-    digest,
-    signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey},
-};
+use aws_lc_rs::digest;
 use cryptoki::{
-    error::Error as CkError,
-    mechanism::Mechanism,
-    object::{Attribute, AttributeType},
-    session::Session,
+    error::Error as CkError, mechanism::Mechanism, object::Attribute, session::Session,
 };
-use custody::envelope::Wrapping;
+use custody::{
+    envelope::Wrapping,
+    journal::signing::{Signature, Signing},
+};
 
 use super::Chart;
 use crate::{
     wire::visit::Grade,
     worker::{
-        key::{self, bare_point},
-        pair::{self, Pair},
+        key, pair,
         recovery::{self, Codes, Remedy},
+        signing,
         strategy::{self, Untrusted},
         template,
         token::Token,
@@ -55,10 +52,7 @@ pub(super) fn all(token: &Token, sessions: u32, chart: &mut Chart) -> Option<()>
     })?;
     chart.step("wrapped master keys");
     on_session(token, chart, wrapped_keys)?;
-    chart.step("ecdsa-p256");
-    on_session(token, chart, |session, chart| {
-        signature(session, token.codes(), chart);
-    })
+    signatures(token, chart)
 }
 
 fn on_session<T>(
@@ -279,36 +273,48 @@ fn wrapped_keys(session: &Session, chart: &mut Chart) {
     chart.find(Grade::Note, why, advice);
 }
 
-fn signature(session: &Session, codes: &Codes, chart: &mut Chart) {
-    let advice = "the journal is signed so: this token cannot be used";
-    match signs(session, codes) {
-        Ok(true) => chart.fine("what it signs verifies in software, and nothing else does"),
-        Ok(false) => chart.find(Grade::Refused, "what it signs does not verify", advice),
-        Err(fault) => chart.find(Grade::Refused, said(&fault), advice),
+/// The first way to sign that works; one that is not needed is not tried, since it may take long.
+fn signatures(token: &Token, chart: &mut Chart) -> Option<()> {
+    for way in Signing::ALL {
+        chart.step(way.name());
+        let works = on_session(token, chart, |session, chart| {
+            signature(session, token.codes(), way, chart)
+        })?;
+        if works {
+            return Some(());
+        }
     }
+    chart.step("signing");
+    let found = "none of the ways to sign the journal works";
+    let advice = "this token cannot be used: docs/tokens says what custodyd needs of one";
+    chart.find(Grade::Refused, found, advice);
+    Some(())
 }
 
-fn signs(session: &Session, codes: &Codes) -> Result<bool, Fault> {
-    let trial = pair::trial_signing(session, codes)?;
-    let signed = signed(session, &trial.pair);
-    trial.discard(session);
-    let (point, signature) = signed?;
-    let Some(point) = point else {
-        return Ok(false);
+fn signature(session: &Session, codes: &Codes, way: Signing, chart: &mut Chart) -> bool {
+    let why = match signs(session, codes, way) {
+        Ok(true) => {
+            chart.fine("what it signs verifies in software, and nothing else does");
+            return true;
+        }
+        Ok(false) => "what it signs does not verify".to_owned(),
+        Err(fault) => said(&fault),
     };
-    let public = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point);
-    Ok(public.verify(PROBE, &signature).is_ok() && public.verify(b"another", &signature).is_err())
+    let advice = "a journal key is made that signs in another way";
+    chart.find(Grade::Note, why, advice);
+    false
 }
 
-fn signed(session: &Session, pair: &Pair) -> Result<(Option<Vec<u8>>, Vec<u8>), CkError> {
-    let point = session.get_attributes(pair.public, &[AttributeType::EcPoint])?;
-    let point = match &point[..] {
-        [Attribute::EcPoint(point)] => bare_point(point),
-        _ => None,
-    };
+fn signs(session: &Session, codes: &Codes, way: Signing) -> Result<bool, Fault> {
+    let trial = pair::trial_signing(session, codes, way)?;
+    let key = signing::public_key(session, way, trial.pair.public);
     let digest = digest::digest(&digest::SHA256, PROBE);
-    let signature = session.sign(&Mechanism::Ecdsa, pair.private, digest.as_ref())?;
-    Ok((point, signature))
+    let signature = signing::sign(session, way, trial.pair.private, digest.as_ref());
+    trial.discard(session);
+    let (key, signature) = (key?, Signature::from_bytes(signature?));
+    Ok(signature.is_some_and(|signature| {
+        key.signed(PROBE, &signature) && !key.signed(b"another", &signature)
+    }))
 }
 
 fn said(fault: &Fault) -> String {

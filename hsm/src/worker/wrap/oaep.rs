@@ -15,11 +15,14 @@ use cryptoki::{
     object::{Attribute, AttributeType, ObjectHandle},
     session::Session,
 };
-use custody::envelope::{PlaintextDek, Wrapping};
+use custody::{
+    envelope::{PlaintextDek, Wrapping},
+    journal::public_key::EXPONENT,
+};
 use zeroize::Zeroizing;
 
 use super::Fault;
-use crate::worker::template::EXPONENT;
+use crate::worker::signing::bare;
 
 /// The DEK, then the digest of the context: not every token takes a label.
 const PLAINTEXT: usize = PlaintextDek::LEN + digest::SHA256_OUTPUT_LEN;
@@ -132,10 +135,4 @@ impl PublicHalf {
         let label = PkcsOaepSource::empty();
         Mechanism::RsaPkcsOaep(PkcsOaepParams::new(hash, mask, label))
     }
-}
-
-/// Without the zeros that some tokens put in front.
-fn bare(number: &[u8]) -> &[u8] {
-    let zeros = number.iter().take_while(|byte| **byte == 0).count();
-    &number[zeros..]
 }
