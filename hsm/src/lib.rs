@@ -6,7 +6,7 @@
 //! [`Client`] starts a successor. The PIN is known to workers only.
 //!
 //! A wrong PIN is tried once: see [`Settings::pin_latch`].
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 
 mod client;
 mod code;

@@ -115,7 +115,7 @@ fn attend(hello: &Hello, asked: Asked, chart: &mut Chart) -> Option<()> {
     let module = load(hello, chart)?;
     let tokens = offered(&module, chart)?;
     let found = choose(&module, tokens, &asked.token, asked.codes, chart)?;
-    flags::clock(&found, chart);
+    flags::clock(found.info(), chart);
     flags::pin(&found, chart)?;
     match task {
         Task::ChangePin => change::pin(&login, turn.as_ref(), found, chart),

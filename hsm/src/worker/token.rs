@@ -21,8 +21,6 @@ use super::{
 };
 use crate::{Error, Profile, TokenDescription, TokenSelector, latch::Latch, settings};
 
-mod raw;
-
 /// A vendor's library, loaded and initialised.
 pub(super) struct Module {
     path: PathBuf,
@@ -33,17 +31,7 @@ pub(super) struct Module {
 pub(super) struct Offered {
     slot: Slot,
     pub(super) info: TokenInfo,
-    pub(super) clock: Clock,
     pub(super) description: TokenDescription,
-}
-
-/// In which form a token tells the time, if it does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Clock {
-    /// In that of the standard (PKCS#11 v3.1 §3.2, `CK_TOKEN_INFO`).
-    Standard,
-    /// In one of its own, which is not read.
-    Odd,
 }
 
 /// What a module has in its slots.
@@ -96,13 +84,12 @@ impl Module {
         let slots = slots.map_err(|error| unusable(self.path.clone(), &error))?;
         let (mut tokens, mut odd) = (Vec::new(), Vec::new());
         for slot in slots {
-            match self.token_info(slot) {
-                Ok((info, clock)) if info.token_initialized() => {
+            match self.module.get_token_info(slot) {
+                Ok(info) if info.token_initialized() => {
                     let description = describe(&info, &self.path);
                     tokens.push(Offered {
                         slot,
                         info,
-                        clock,
                         description,
                     });
                 }
@@ -112,17 +99,6 @@ impl Module {
             }
         }
         Ok(Slots { tokens, odd })
-    }
-
-    /// What a token says of itself.
-    fn token_info(&self, slot: Slot) -> Result<(TokenInfo, Clock), CkError> {
-        match self.module.get_token_info(slot) {
-            // Of all that a token tells, these are about the time alone.
-            Err(CkError::ParseInt(_) | CkError::Utf8(_)) => {
-                Ok((raw::without_clock(&self.path, slot)?, Clock::Odd))
-            }
-            info => Ok((info?, Clock::Standard)),
-        }
     }
 
     /// The one token of `tokens` that `wanted` selects.
@@ -199,10 +175,6 @@ impl Found {
 
     pub(super) fn info(&self) -> &TokenInfo {
         &self.token.info
-    }
-
-    pub(super) fn clock(&self) -> Clock {
-        self.token.clock
     }
 
     pub(super) fn codes(&self) -> &Codes {

@@ -2,27 +2,17 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use cryptoki::types::UtcTime;
+use cryptoki::{slot::TokenInfo, types::UtcTime};
 
 use super::Chart;
-use crate::{
-    wire::visit::Grade,
-    worker::token::{Clock, Found},
-};
+use crate::{wire::visit::Grade, worker::token::Found};
 
 /// How far a token's clock may be off before it is remarked on.
 const DRIFT: u64 = 300;
 
 /// Compares the token's clock with ours, if it has one.
-pub(super) fn clock(found: &Found, chart: &mut Chart) {
+pub(super) fn clock(info: &TokenInfo, chart: &mut Chart) {
     chart.step("clock");
-    if found.clock() == Clock::Odd {
-        let said =
-            "the token tells the time in a form that is not the standard's, which is not read";
-        chart.find(Grade::Note, said, "");
-        return;
-    }
-    let info = found.info();
     let Some(time) = info.utc_time().filter(|_| info.clock_on_token()) else {
         chart.fine("the token has none");
         return;
