@@ -13,7 +13,8 @@ use crate::{
     trustee::Trustee,
 };
 
-/// Has a token have keys of the installation.
+/// Has a token have keys of the installation. It joins after those that have some, whatever the clock
+/// says: vouchers are in that order.
 ///
 /// # Errors
 ///
@@ -21,12 +22,14 @@ use crate::{
 pub fn add_trustee(
     state: &State,
     system: &System,
-    trustee: Trustee,
+    mut trustee: Trustee,
 ) -> Result<(Edit, Change), Error> {
     let first = Trustee::first(system);
-    let mut before = state.trustees().chain([&first]);
-    if before.any(|it| it.token == trustee.token) {
-        return Err(Error::TrusteeExists(trustee.token));
+    for before in state.trustees().chain([&first]) {
+        if before.token == trustee.token {
+            return Err(Error::TrusteeExists(trustee.token));
+        }
+        trustee.joined = trustee.joined.max(before.joined.saturating_add(1));
     }
     let change = Change::AddTrustee {
         token: trustee.token.clone(),

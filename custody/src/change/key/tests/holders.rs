@@ -7,6 +7,7 @@ use crate::{
         trustee::{Loss, add_trustee, lose_token},
     },
     holder::Writes,
+    journal::trust::Voucher,
     name::InstanceId,
     rewrap::Way,
     row::System,
@@ -254,6 +255,29 @@ fn of_two(secrets: &[(&str, u32)]) -> World {
         assert_eq!(refused.unwrap_err(), exists);
     }
     world
+}
+
+#[test]
+fn vouchers_are_in_the_order_of_the_tokens_whatever_the_clock_says() {
+    let mut world = World::new(&[]);
+    // The database has them by serial number, and each was vouched for earlier than the one before.
+    for (serial, joined) in [("9", 1000), ("5", 10), ("7", 0)] {
+        let voucher = Voucher {
+            public_key: serial.to_owned(),
+            voucher: String::new(),
+        };
+        let trustee = Trustee {
+            token: token(serial),
+            voucher: Some(voucher),
+            joined,
+            ..Trustee::first(&system())
+        };
+        let (edit, _) = add_trustee(&world.state, &system(), trustee).unwrap();
+        world.adopt(edit);
+    }
+    let vouchers = world.state.vouchers().into_iter();
+    let order: Vec<_> = vouchers.map(|it| it.public_key).collect();
+    assert_eq!(order, ["9", "5", "7"]);
 }
 
 impl World {
