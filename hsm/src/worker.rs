@@ -27,6 +27,7 @@ use crate::{
     wire::{self, Boot, Hello, Inbox, Stage},
 };
 
+mod captivity;
 mod desk;
 pub(crate) mod doctor;
 mod find;

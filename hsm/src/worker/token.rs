@@ -15,9 +15,9 @@ use cryptoki::{
 use custody::envelope::Wrapping;
 
 use super::{
+    captivity::{self, Untrusted},
     pin::Pin,
     recovery::{self, Codes},
-    strategy::{self, Untrusted},
 };
 use crate::{Error, Profile, TokenDescription, TokenSelector, latch::Latch, settings};
 
@@ -240,7 +240,7 @@ impl Found {
 impl Token {
     /// Refuses a module that lets out what it was told to keep.
     pub(super) fn keeps_keys_in(&self) -> Result<(), Untrusted> {
-        self.anchored(|session| strategy::keeps_keys_in(session, &self.codes))
+        self.anchored(|session| captivity::keeps_keys_in(session, &self.codes))
     }
 
     /// Has the token take `new` in place of `old`.

@@ -13,11 +13,10 @@ use super::Chart;
 use crate::{
     wire::visit::Grade,
     worker::{
+        captivity::Untrusted,
         key, pair,
         recovery::{self, Codes, Remedy},
-        signing,
-        strategy::{self, Untrusted},
-        template,
+        signing, strategy, template,
         token::Token,
         wrap::Fault,
     },
