@@ -286,8 +286,7 @@ impl Client {
     }
 
     async fn ask(&self, op: Op) -> Result<Done, Error> {
-        let urgency = lanes::urgency(&op).max(self.urgency);
-        let asked = self.lanes.ask(op, self.shared.by(), urgency);
+        let asked = self.lanes.ask(op, self.shared.by(), self.urgency);
         asked?.wait().await
     }
 }

@@ -63,7 +63,7 @@ impl Ties {
 }
 
 /// How soon a request is to be done, unless it is known to have time.
-pub(super) fn urgency(op: &Op) -> Urgency {
+fn urgency(op: &Op) -> Urgency {
     match op {
         // Nothing is delivered that is not on record, and nothing at all by a token in doubt.
         Op::Reveal(_) | Op::Sign(_) | Op::CheckCanary(_) => Urgency::Delivery,
@@ -187,13 +187,15 @@ impl Lanes {
         self.taken.load(Ordering::Relaxed)
     }
 
-    /// Queues a request for the worker that has least to do, of those that serve if any does.
-    pub(super) fn ask(&self, op: Op, by: Instant, urgency: Urgency) -> Result<Answer, Error> {
+    /// Queues a request for the worker that has least to do, of those that serve if any does; no more
+    /// urgent than `most`.
+    pub(super) fn ask(&self, op: Op, by: Instant, most: Urgency) -> Result<Answer, Error> {
         let lane = self
             .lanes
             .iter()
             .min_by_key(|lane| lane.status.reluctance());
         let ties = Ties::of(&op);
+        let urgency = urgency(&op).max(most);
         self.send(lane.ok_or(Error::Stopped)?, op, by, ties, urgency)
     }
 

@@ -1,10 +1,10 @@
 //! A key is loaded by every worker that serves; those that come to serve load all keys.
 
-use custody::name::KeyId;
+use custody::{name::KeyId, release::Urgency};
 
 use super::{
     Shared,
-    lanes::{Answer, Lanes, urgency},
+    lanes::{Answer, Lanes},
     unexpected,
 };
 use crate::{
@@ -19,9 +19,8 @@ impl Shared {
         let load = self.keys.load_of(id).ok_or_else(forgotten)?;
         let asked = lanes.ask_each(|| Op::Load(load.clone()), self.by());
         if asked.is_empty() {
-            let op = Op::Load(load);
-            let urgency = urgency(&op);
-            return good(wait(lanes.ask(op, self.by(), urgency)).await).map(drop);
+            let asked = lanes.ask(Op::Load(load), self.by(), Urgency::Management);
+            return good(wait(asked).await).map(drop);
         }
         let (mut loaded, mut problems) = (false, Vec::new());
         for answer in asked {
