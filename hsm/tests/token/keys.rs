@@ -4,42 +4,16 @@ use std::time::Duration;
 
 use aws_lc_rs::digest;
 use custody::{
-    envelope::{Context, PlaintextDek, WrappedDek, Wrapping},
-    invocation::Invocation,
+    envelope::{WrappedDek, Wrapping},
     journal::{public_key::PublicKey, signing::Signing},
     name::{InstanceId, KeyId},
 };
-use hsm::{Client, Error, KeyRole, KnownKey, NewGmk, NewJournalKey};
+use hsm::{Client, Error, KeyRole, KnownKey, NewJournalKey};
 
-use crate::support::Store;
-
-fn known(gmk: &NewGmk) -> KnownKey {
-    KnownKey {
-        id: gmk.id,
-        role: KeyRole::Gmk {
-            wrapping: gmk.wrapping,
-            canary: gmk.canary.clone(),
-            blob: gmk.blob.clone(),
-        },
-    }
-}
-
-async fn protect(
-    client: &Client,
-    gmk: &NewGmk,
-    instance: &InstanceId,
-) -> (PlaintextDek, WrappedDek) {
-    let dek = PlaintextDek::generate().unwrap();
-    let context = Context::RowKey {
-        instance,
-        gmk: &gmk.id,
-    };
-    let wrapped = client
-        .protect_dek(Invocation::uncounted(gmk.id), &dek, context)
-        .await
-        .unwrap();
-    (dek, wrapped)
-}
+use crate::{
+    gmk::{known, protect},
+    support::Store,
+};
 
 #[tokio::test]
 async fn a_wrap_opens_in_its_context_and_in_no_other() {
@@ -48,7 +22,7 @@ async fn a_wrap_opens_in_its_context_and_in_no_other() {
     let gmk = client.generate_gmk("system").await.unwrap();
     assert_eq!(gmk.wrapping, Wrapping::Aes256Gcm);
     let [here, elsewhere] = [InstanceId::random().unwrap(), InstanceId::random().unwrap()];
-    let (dek, wrapped) = protect(&client, &gmk, &here).await;
+    let (dek, wrapped) = protect(&client, &gmk.id, &here).await;
 
     let opened = client
         .unwrap_row_key(&here, &gmk.id, &wrapped)
@@ -93,7 +67,7 @@ async fn key_wrap_serves_where_it_is_what_is_allowed() {
     let gmk = client.generate_gmk("group").await.unwrap();
     assert_eq!(gmk.wrapping, Wrapping::AesKwp);
     let instance = InstanceId::random().unwrap();
-    let (dek, wrapped) = protect(&client, &gmk, &instance).await;
+    let (dek, wrapped) = protect(&client, &gmk.id, &instance).await;
     assert_eq!(wrapped.blob().len(), 40);
     let opened = client
         .unwrap_row_key(&instance, &gmk.id, &wrapped)
@@ -119,7 +93,7 @@ async fn a_key_of_each_wrapping_is_loaded_by_a_later_client() {
         settings.wrappings = vec![wrapping];
         let first = Client::start(settings).await.unwrap();
         let gmk = first.generate_gmk("group").await.unwrap();
-        let (dek, wrapped) = protect(&first, &gmk, &instance).await;
+        let (dek, wrapped) = protect(&first, &gmk.id, &instance).await;
         first.stop().await;
 
         let second = store.client().await;

@@ -1,11 +1,9 @@
 //! Callers that want the token without a pause.
 
-use custody::{
-    envelope::{Context, PlaintextDek},
-    invocation::Invocation,
-    name::InstanceId,
-};
+use custody::name::InstanceId;
 use hsm::{Client, Error};
+
+use crate::gmk::protect;
 
 /// Callers that open one wrap again and again until told otherwise; counts what they saw.
 pub(crate) async fn under_load(
@@ -14,15 +12,7 @@ pub(crate) async fn under_load(
 ) -> (usize, Vec<Error>) {
     let gmk = client.generate_gmk("system").await.unwrap().id;
     let instance = InstanceId::random().unwrap();
-    let dek = PlaintextDek::generate().unwrap();
-    let context = Context::RowKey {
-        instance: &instance,
-        gmk: &gmk,
-    };
-    let wrapped = client
-        .protect_dek(Invocation::uncounted(gmk), &dek, context)
-        .await
-        .unwrap();
+    let (dek, wrapped) = protect(client, &gmk, &instance).await;
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let callers: Vec<_> = (0..8)
         .map(|_| {

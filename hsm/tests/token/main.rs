@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod choice;
 #[cfg(test)]
+mod gmk;
+#[cfg(test)]
 mod keys;
 #[cfg(test)]
 mod load;

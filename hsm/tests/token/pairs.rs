@@ -8,13 +8,15 @@ use aws_lc_rs::{
     signature::KeyPair as _,
 };
 use custody::{
-    envelope::{Context, PlaintextDek, WrappedDek, Wrapping},
-    invocation::Invocation,
+    envelope::{WrappedDek, Wrapping},
     name::{InstanceId, KeyId},
 };
-use hsm::{Client, Error, KeyRole, KnownKey, NewGmk};
+use hsm::{Client, Error, KeyRole, KnownKey};
 
-use crate::support::Store;
+use crate::{
+    gmk::{known, protect},
+    support::Store,
+};
 
 /// RSA of 3072 bits.
 const BLOB: usize = 384;
@@ -28,34 +30,6 @@ async fn client_of(store: &Store) -> Client {
     Client::start(settings).await.unwrap()
 }
 
-fn known(gmk: &NewGmk) -> KnownKey {
-    KnownKey {
-        id: gmk.id,
-        role: KeyRole::Gmk {
-            wrapping: gmk.wrapping,
-            canary: gmk.canary.clone(),
-            blob: gmk.blob.clone(),
-        },
-    }
-}
-
-async fn protect(
-    client: &Client,
-    gmk: &NewGmk,
-    instance: &InstanceId,
-) -> (PlaintextDek, WrappedDek) {
-    let dek = PlaintextDek::generate().unwrap();
-    let context = Context::RowKey {
-        instance,
-        gmk: &gmk.id,
-    };
-    let wrapped = client
-        .protect_dek(Invocation::uncounted(gmk.id), &dek, context)
-        .await
-        .unwrap();
-    (dek, wrapped)
-}
-
 #[tokio::test]
 async fn what_a_pair_wraps_opens_in_its_context_and_unaltered_only() {
     let store = Store::fresh();
@@ -64,7 +38,7 @@ async fn what_a_pair_wraps_opens_in_its_context_and_unaltered_only() {
     assert_eq!(gmk.wrapping, Wrapping::RsaOaepSha1);
     assert_eq!(store.objects(), 2, "both halves, and nothing of the trial");
     let [here, elsewhere] = [InstanceId::random().unwrap(), InstanceId::random().unwrap()];
-    let (dek, wrapped) = protect(&client, &gmk, &here).await;
+    let (dek, wrapped) = protect(&client, &gmk.id, &here).await;
     assert_eq!(wrapped.blob().len(), BLOB);
     let opened = client.unwrap_row_key(&here, &gmk.id, &wrapped).await;
     assert_eq!(opened.unwrap().expose(), dek.expose());
@@ -109,7 +83,7 @@ async fn an_exchanged_public_half_gets_no_data_key() {
     let client = client_of(&store).await;
     client.load(known(&gmk)).await.unwrap();
     let instance = InstanceId::random().unwrap();
-    let (dek, wrapped) = protect(&client, &gmk, &instance).await;
+    let (dek, wrapped) = protect(&client, &gmk.id, &instance).await;
     let opened = client.unwrap_row_key(&instance, &gmk.id, &wrapped).await;
     assert_eq!(opened.unwrap().expose(), dek.expose());
     let theirs = PrivateDecryptingKey::from_pkcs8(theirs.as_der().unwrap().as_ref()).unwrap();

@@ -6,8 +6,7 @@ use std::{
 };
 
 use custody::{
-    envelope::{Context, PlaintextDek, WrappedDek},
-    invocation::Invocation,
+    envelope::WrappedDek,
     name::{InstanceId, KeyId},
     release::Urgency,
 };
@@ -15,7 +14,7 @@ use hsm::{Client, Error};
 use rustix::process::Signal;
 use tokio::task::JoinSet;
 
-use crate::support::Store;
+use crate::{gmk::protect, support::Store};
 
 /// How many requests are made of each urgency.
 const MANY: usize = 40;
@@ -35,13 +34,7 @@ impl Asking {
     async fn of(client: Client) -> Self {
         let gmk = client.generate_gmk("system").await.unwrap().id;
         let instance = InstanceId::random().unwrap();
-        let dek = PlaintextDek::generate().unwrap();
-        let context = Context::RowKey {
-            instance: &instance,
-            gmk: &gmk,
-        };
-        let counted = Invocation::uncounted(gmk);
-        let wrapped = client.protect_dek(counted, &dek, context).await.unwrap();
+        let (dek, wrapped) = protect(&client, &gmk, &instance).await;
         Self {
             client,
             instance,

@@ -1,35 +1,17 @@
 //! Group master keys that are kept outside the token, wrapped by a root key in it.
 
-use custody::{
-    envelope::{Context, PlaintextDek, Wrapping},
-    invocation::Invocation,
-    name::InstanceId,
+use custody::{envelope::Wrapping, name::InstanceId};
+use hsm::{Client, Error, NewGmk};
+
+use crate::{
+    gmk::{known, protect},
+    support::Store,
 };
-use hsm::{Client, Error, KeyRole, KnownKey, NewGmk};
-
-use crate::support::Store;
-
-fn known(gmk: &NewGmk) -> KnownKey {
-    KnownKey {
-        id: gmk.id,
-        role: KeyRole::Gmk {
-            wrapping: gmk.wrapping,
-            canary: gmk.canary.clone(),
-            blob: gmk.blob.clone(),
-        },
-    }
-}
 
 /// Has a data key wrapped and unwrapped under `gmk`.
 async fn is_of_use(client: &Client, gmk: &NewGmk) {
     let instance = InstanceId::random().unwrap();
-    let dek = PlaintextDek::generate().unwrap();
-    let context = Context::RowKey {
-        instance: &instance,
-        gmk: &gmk.id,
-    };
-    let counted = Invocation::uncounted(gmk.id);
-    let wrapped = client.protect_dek(counted, &dek, context).await.unwrap();
+    let (dek, wrapped) = protect(client, &gmk.id, &instance).await;
     let opened = client.unwrap_row_key(&instance, &gmk.id, &wrapped).await;
     assert_eq!(opened.unwrap().expose(), dek.expose());
 }

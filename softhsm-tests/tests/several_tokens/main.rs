@@ -50,6 +50,11 @@ fn is_had(site: &Site, secret: &str, content: &[u8]) {
     assert_eq!(fetched.stdout, content);
 }
 
+/// One of the tokens is enough for a write to `web`.
+fn any_will_do(site: &Site) {
+    site.ctl(&["group", "hold", "web", "--writes=any-then-repair"]);
+}
+
 #[test]
 fn what_two_tokens_hold_is_delivered_by_either_while_the_other_is_away() {
     let pair = Pair::new(QUICK);
@@ -122,8 +127,7 @@ fn what_a_token_missed_it_gets_when_it_is_back() {
     let pair = Pair::new(QUICK);
     let daemon = pair.site.start();
     pair.site.furnish(CONTENT);
-    pair.site
-        .ctl(&["group", "hold", "web", "--writes=any-then-repair"]);
+    any_will_do(&pair.site);
     for (away, content) in [(Second, "missed by two"), (First, "missed by one")] {
         pair.take_away(away);
         let secret = format!("web/{}", content.replace(' ', "-"));
@@ -148,8 +152,7 @@ fn who_waits_for_a_token_that_is_away_is_told_so_in_the_end() {
     let pair = Pair::new(QUICK);
     let daemon = pair.site.start();
     pair.site.furnish(CONTENT);
-    pair.site
-        .ctl(&["group", "hold", "web", "--writes=any-then-repair"]);
+    any_will_do(&pair.site);
     pair.take_away(Second);
     let rotated = pair.site.try_ctl(&["group", "rotate", "web", "--wait"]);
     assert_eq!(rotated.status.code(), Some(11), "{}", text(&rotated));
@@ -174,8 +177,7 @@ fn a_rotation_reaches_a_token_that_was_away() {
     let pair = Pair::new(QUICK);
     let daemon = pair.site.start();
     pair.site.furnish(CONTENT);
-    pair.site
-        .ctl(&["group", "hold", "web", "--writes=any-then-repair"]);
+    any_will_do(&pair.site);
     pair.take_away(Second);
     pair.site.ctl(&["group", "rotate", "web"]);
     assert_eq!(pair.wraps("web")[1], None);
@@ -380,8 +382,7 @@ fn what_is_renewed_while_a_token_is_away_it_gets_when_it_is_back() {
     let pair = Pair::new(QUICK);
     let daemon = pair.site.start();
     pair.site.furnish(CONTENT);
-    pair.site
-        .ctl(&["group", "hold", "web", "--writes=any-then-repair"]);
+    any_will_do(&pair.site);
     let sealed = || pair.site.sqlite("SELECT hex(ciphertext) FROM content");
     let wraps = || pair.site.sqlite("SELECT count(*) FROM wrap");
     let before = sealed();

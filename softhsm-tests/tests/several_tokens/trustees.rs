@@ -17,7 +17,7 @@ use softhsm_tests::{
     text, until,
 };
 
-use super::{CONTENT, QUICK, UNAVAILABLE, is_had, until_is};
+use super::{CONTENT, QUICK, UNAVAILABLE, any_will_do, is_had, until_is};
 
 /// Waits until the second token has keys of the installation.
 fn until_both_are_trusted(pair: &Pair) {
@@ -176,8 +176,7 @@ fn what_only_a_lost_token_had_is_named_and_given_up_only_if_that_is_said() {
     let daemon = pair.site.start();
     pair.site.furnish(CONTENT);
     until_both_are_trusted(&pair);
-    pair.site
-        .ctl(&["group", "hold", "web", "--writes=any-then-repair"]);
+    any_will_do(&pair.site);
     pair.take_away(Second);
     let put = pair.site.put("web/late", b"late");
     assert!(put.status.success(), "{}", text(&put));
@@ -274,8 +273,7 @@ fn a_drill_tries_what_the_token_has_and_tells_what_it_lacks() {
     let daemon = pair.site.start();
     pair.site.furnish(CONTENT);
     until_both_are_trusted(&pair);
-    pair.site
-        .ctl(&["group", "hold", "web", "--writes=any-then-repair"]);
+    any_will_do(&pair.site);
     pair.take_away(Second);
     let put = pair.site.put("web/late", b"late");
     assert!(put.status.success(), "{}", text(&put));
