@@ -21,6 +21,7 @@ mod harden;
 mod history;
 mod init;
 mod journal;
+mod kernel;
 mod listen;
 mod log;
 mod metrics;

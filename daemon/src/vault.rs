@@ -8,9 +8,7 @@ use custody::{
 };
 use zeroize::{Zeroize as _, Zeroizing};
 
-mod pages;
-
-use pages::{Kind, Pages};
+use crate::kernel::{Kind, Pages};
 
 /// How many data keys there is room for.
 const ROOM: usize = 8192;

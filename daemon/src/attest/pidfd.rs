@@ -1,11 +1,6 @@
-//! What a descriptor says of its process, peer or file, where no crate asks it.
-#![expect(
-    unsafe_code,
-    reason = "no crate wraps PIDFD_GET_INFO, SO_PEERGROUPS, SO_PEERSEC and FS_IOC_MEASURE_VERITY, and tokio wants to be promised that a descriptor stays what it is"
-)]
-
+//! What a descriptor says of its process, peer or file.
 use std::{
-    fs, io, mem,
+    fs, io,
     os::fd::{AsRawFd as _, BorrowedFd, OwnedFd},
     sync::Arc,
     task::{Context, Poll},
@@ -13,7 +8,9 @@ use std::{
 
 use custody::caller::observation::{Doubt, Process};
 use rustix::fs::fstat;
-use tokio::io::{Interest, unix::AsyncFd};
+use tokio::io::unix::AsyncFd;
+
+use crate::kernel;
 
 /// Tells when a process ends.
 #[derive(Debug)]
@@ -22,10 +19,7 @@ pub(crate) struct Life(AsyncFd<Arc<OwnedFd>>);
 impl Life {
     /// Of the process that `pidfd` pins.
     pub(super) fn of(pidfd: Arc<OwnedFd>) -> io::Result<Self> {
-        // SAFETY: an owned descriptor has one number, and is open, for as long as anyone
-        // holds it; an Arc has no way to change what it holds.
-        let life = unsafe { AsyncFd::register_with_interest(pidfd, Interest::READABLE) };
-        life.map(Self).map_err(io::Error::from)
+        kernel::readable(pidfd).map(Self)
     }
 
     /// Ready once the process has ended.
@@ -65,26 +59,12 @@ pub(super) fn process(pidfd: BorrowedFd<'_>) -> Result<Found, Doubt> {
 
 /// The same for a pidfd whose own number is known already, which never changes.
 pub(super) fn process_called(id: u64, pidfd: BorrowedFd<'_>) -> Result<Found, Doubt> {
-    match info(pidfd) {
+    match kernel::pidfd_info(pidfd) {
         Ok(info) => live(id, &info),
         // Linux before 6.13 has no such request.
         Err(libc::ENOTTY) => from_proc(id, pidfd),
         Err(libc::ESRCH) => Err(Doubt::Gone),
         Err(_) => Err(Doubt::Unobservable),
-    }
-}
-
-fn info(pidfd: BorrowedFd<'_>) -> Result<libc::pidfd_info, i32> {
-    // SAFETY: pidfd_info is a struct of integers, for which zeroes are a value.
-    let mut info: libc::pidfd_info = unsafe { mem::zeroed() };
-    let wanted = libc::PIDFD_INFO_PID | libc::PIDFD_INFO_CREDS | libc::PIDFD_INFO_CGROUPID;
-    info.mask = wanted.into();
-    // SAFETY: the request writes a pidfd_info, whose size is part of its number, to the
-    // address given; `info` is one and outlives the call.
-    let result = unsafe { libc::ioctl(pidfd.as_raw_fd(), libc::PIDFD_GET_INFO, &raw mut info) };
-    match result {
-        0 => Ok(info),
-        _ => Err(io::Error::last_os_error().raw_os_error().unwrap_or(0)),
     }
 }
 
@@ -130,14 +110,14 @@ fn from_proc(id: u64, pidfd: BorrowedFd<'_>) -> Result<Found, Doubt> {
 
 /// The supplementary groups that a socket's peer had when it connected.
 pub(super) fn peer_groups(socket: BorrowedFd<'_>) -> Option<Vec<u32>> {
-    let bytes = peer_option(socket, libc::SO_PEERGROUPS, NGROUPS_MAX * size_of::<u32>())?;
+    let bytes = kernel::peer_option(socket, libc::SO_PEERGROUPS, NGROUPS_MAX * size_of::<u32>())?;
     let (groups, _) = bytes.as_chunks();
     Some(groups.iter().copied().map(u32::from_ne_bytes).collect())
 }
 
 /// The label that a security module gave a socket's peer when it connected.
 pub(super) fn peer_label(socket: BorrowedFd<'_>) -> Option<String> {
-    label(peer_option(socket, libc::SO_PEERSEC, LABEL_MAX)?)
+    label(kernel::peer_option(socket, libc::SO_PEERSEC, LABEL_MAX)?)
 }
 
 /// A label as the kernel gives it, without the zero or line feed at its end.
@@ -153,61 +133,12 @@ const NGROUPS_MAX: usize = 65_536;
 /// More than the longest label that a grant can name.
 const LABEL_MAX: usize = 256;
 
-/// An option of a socket whose value has no fixed length, but at most `most` bytes.
-fn peer_option(socket: BorrowedFd<'_>, name: libc::c_int, most: usize) -> Option<Vec<u8>> {
-    let mut value = vec![0_u8; most.min(256)];
-    loop {
-        let mut length = libc::socklen_t::try_from(value.len()).ok()?;
-        // SAFETY: `value` is writable for `length` bytes, and both outlive the call.
-        let result = unsafe {
-            libc::getsockopt(
-                socket.as_raw_fd(),
-                libc::SOL_SOCKET,
-                name,
-                value.as_mut_ptr().cast(),
-                &raw mut length,
-            )
-        };
-        let length = usize::try_from(length).ok()?;
-        if result == 0 {
-            value.truncate(length);
-            return Some(value);
-        }
-        let short = io::Error::last_os_error().raw_os_error() == Some(libc::ERANGE);
-        if !short || length <= value.len() || length > most {
-            return None;
-        }
-        value.resize(length, 0);
-    }
-}
-
-/// The longest digest of fs-verity (SHA-512).
-const DIGEST_MAX: u16 = 64;
-
-/// `struct fsverity_digest` of `linux/fsverity.h`, with room for the digest.
-#[repr(C)]
-struct VerityDigest {
-    algorithm: u16,
-    size: u16,
-    digest: [u8; DIGEST_MAX as usize],
-}
-
-/// `_IOWR('f', 134, struct fsverity_digest)`, whose digest counts as empty.
-const MEASURE_VERITY: libc::Ioctl = rustix::ioctl::opcode::read_write::<[u16; 2]>(b'f', 134) as _;
-
 /// The digest that the kernel keeps `file` at, with its algorithm; `None` if it keeps none.
 pub(super) fn verity(file: BorrowedFd<'_>) -> Option<String> {
-    let mut measured = VerityDigest {
-        algorithm: 0,
-        size: DIGEST_MAX,
-        digest: [0; DIGEST_MAX as usize],
-    };
-    // SAFETY: the request writes a header and at most `size` bytes behind it, for which
-    // `measured` has room and which it outlives.
-    let result = unsafe { libc::ioctl(file.as_raw_fd(), MEASURE_VERITY, &raw mut measured) };
-    let algorithm = match (result, measured.algorithm, measured.size) {
-        (0, 1, 32) => "sha256",
-        (0, 2, 64) => "sha512",
+    let measured = kernel::measure_verity(file)?;
+    let algorithm = match (measured.algorithm, measured.size) {
+        (1, 32) => "sha256",
+        (2, 64) => "sha512",
         _ => return None,
     };
     let digest = &measured.digest[..measured.size.into()];
@@ -246,11 +177,6 @@ mod tests {
             (asked.pid, asked.uids, asked.gids),
             (read.pid, read.uids, read.gids)
         );
-    }
-
-    #[test]
-    fn the_request_for_a_digest_has_the_number_that_linux_gave_it() {
-        assert_eq!(MEASURE_VERITY, 0xc004_6686);
     }
 
     #[test]

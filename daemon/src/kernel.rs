@@ -1,25 +1,109 @@
-//! Memory that other processes, swap and dumps do not get at.
+//! What is asked of the kernel where no crate does it soundly: all that is unsafe here.
 #![expect(
     unsafe_code,
-    reason = "of the crates that call memfd_secret none closes its descriptor or says why it failed, and memory that is mapped is reached by a pointer"
+    reason = "no crate wraps PIDFD_GET_INFO, SO_PEERGROUPS, SO_PEERSEC and FS_IOC_MEASURE_VERITY; tokio wants to be promised that a descriptor stays what it is; of the crates that call memfd_secret none closes its descriptor or says why it failed, and memory that is mapped is reached by a pointer"
 )]
 
 use std::{
     ffi::c_void,
-    io,
-    os::fd::{FromRawFd as _, OwnedFd},
+    io, mem,
+    os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
     ptr::{self, NonNull},
     slice,
+    sync::Arc,
 };
 
 use rustix::{
     fs::ftruncate,
     mm::{Advice, MapFlags, ProtFlags, madvise, mlock, mmap, mmap_anonymous, munmap},
 };
+use tokio::io::{Interest, unix::AsyncFd};
 use zeroize::Zeroize as _;
 
+/// Tells when a descriptor can be read.
+pub(crate) fn readable(descriptor: Arc<OwnedFd>) -> io::Result<AsyncFd<Arc<OwnedFd>>> {
+    // SAFETY: an owned descriptor has one number, and is open, for as long as anyone
+    // holds it; an Arc has no way to change what it holds.
+    let watched = unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) };
+    watched.map_err(io::Error::from)
+}
+
+/// What the kernel says of the process that `pidfd` pins; else the number of the error.
+pub(crate) fn pidfd_info(pidfd: BorrowedFd<'_>) -> Result<libc::pidfd_info, i32> {
+    // SAFETY: pidfd_info is a struct of integers, for which zeroes are a value.
+    let mut info: libc::pidfd_info = unsafe { mem::zeroed() };
+    let wanted = libc::PIDFD_INFO_PID | libc::PIDFD_INFO_CREDS | libc::PIDFD_INFO_CGROUPID;
+    info.mask = wanted.into();
+    // SAFETY: the request writes a pidfd_info, whose size is part of its number, to the
+    // address given; `info` is one and outlives the call.
+    let result = unsafe { libc::ioctl(pidfd.as_raw_fd(), libc::PIDFD_GET_INFO, &raw mut info) };
+    match result {
+        0 => Ok(info),
+        _ => Err(io::Error::last_os_error().raw_os_error().unwrap_or(0)),
+    }
+}
+
+/// An option of a socket whose value has no fixed length, but at most `most` bytes.
+pub(crate) fn peer_option(
+    socket: BorrowedFd<'_>,
+    name: libc::c_int,
+    most: usize,
+) -> Option<Vec<u8>> {
+    let mut value = vec![0_u8; most.min(256)];
+    loop {
+        let mut length = libc::socklen_t::try_from(value.len()).ok()?;
+        // SAFETY: `value` is writable for `length` bytes, and both outlive the call.
+        let result = unsafe {
+            libc::getsockopt(
+                socket.as_raw_fd(),
+                libc::SOL_SOCKET,
+                name,
+                value.as_mut_ptr().cast(),
+                &raw mut length,
+            )
+        };
+        let length = usize::try_from(length).ok()?;
+        if result == 0 {
+            value.truncate(length);
+            return Some(value);
+        }
+        let short = io::Error::last_os_error().raw_os_error() == Some(libc::ERANGE);
+        if !short || length <= value.len() || length > most {
+            return None;
+        }
+        value.resize(length, 0);
+    }
+}
+
+/// The longest digest of fs-verity (SHA-512).
+const DIGEST_MAX: u16 = 64;
+
+/// `struct fsverity_digest` of `linux/fsverity.h`, with room for the digest.
+#[repr(C)]
+pub(crate) struct VerityDigest {
+    pub(crate) algorithm: u16,
+    pub(crate) size: u16,
+    pub(crate) digest: [u8; DIGEST_MAX as usize],
+}
+
+/// `_IOWR('f', 134, struct fsverity_digest)`, whose digest counts as empty.
+const MEASURE_VERITY: libc::Ioctl = rustix::ioctl::opcode::read_write::<[u16; 2]>(b'f', 134) as _;
+
+/// The digest that the kernel keeps `file` at; `None` if it keeps none. Its size is as the kernel says.
+pub(crate) fn measure_verity(file: BorrowedFd<'_>) -> Option<VerityDigest> {
+    let mut measured = VerityDigest {
+        algorithm: 0,
+        size: DIGEST_MAX,
+        digest: [0; DIGEST_MAX as usize],
+    };
+    // SAFETY: the request writes a header and at most `size` bytes behind it, for which
+    // `measured` has room and which it outlives.
+    let result = unsafe { libc::ioctl(file.as_raw_fd(), MEASURE_VERITY, &raw mut measured) };
+    (result == 0).then_some(measured)
+}
+
 /// Pages that are mapped here and in no child; wiped when dropped.
-pub(super) struct Pages {
+pub(crate) struct Pages {
     start: NonNull<c_void>,
     length: usize,
     kind: Kind,
@@ -27,7 +111,7 @@ pub(super) struct Pages {
 
 /// What kind of memory it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// Of `memfd_secret`: the kernel itself does not read it for others, not even for root.
     Secret,
     /// Locked, and left out of dumps.
@@ -39,11 +123,11 @@ unsafe impl Send for Pages {}
 
 impl Pages {
     /// Pages for `length` bytes, of the best kind there is.
-    pub(super) fn new(length: usize) -> io::Result<Self> {
+    pub(crate) fn new(length: usize) -> io::Result<Self> {
         Self::secret(length).or_else(|_| Self::locked(length))
     }
 
-    pub(super) fn secret(length: usize) -> io::Result<Self> {
+    pub(crate) fn secret(length: usize) -> io::Result<Self> {
         let flags = libc::O_CLOEXEC;
         // SAFETY: the call takes flags and no pointer.
         let number = unsafe { libc::syscall(libc::SYS_memfd_secret, flags) };
@@ -59,7 +143,7 @@ impl Pages {
         Self::of(start, length, Kind::Secret)
     }
 
-    pub(super) fn locked(length: usize) -> io::Result<Self> {
+    pub(crate) fn locked(length: usize) -> io::Result<Self> {
         let access = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a new mapping, at an address that the kernel chooses.
         let start = unsafe { mmap_anonymous(ptr::null_mut(), length, access, MapFlags::PRIVATE) }?;
@@ -83,11 +167,11 @@ impl Pages {
         Ok(pages)
     }
 
-    pub(super) fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> Kind {
         self.kind
     }
 
-    pub(super) fn bytes(&mut self) -> &mut [u8] {
+    pub(crate) fn bytes(&mut self) -> &mut [u8] {
         // SAFETY: so many bytes are mapped there, zero at first, and reached by nothing else
         // while `self` is borrowed.
         unsafe { slice::from_raw_parts_mut(self.start.as_ptr().cast(), self.length) }
@@ -108,6 +192,11 @@ mod tests {
     use std::{fs::File, os::unix::fs::FileExt as _};
 
     use super::*;
+
+    #[test]
+    fn the_request_for_a_digest_has_the_number_that_linux_gave_it() {
+        assert_eq!(MEASURE_VERITY, 0xc004_6686);
+    }
 
     const LENGTH: usize = 64 << 10;
 
