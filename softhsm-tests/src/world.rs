@@ -60,16 +60,23 @@ impl Site {
     /// Makes the group of `secret` and stores a TLS key pair there; the private key's file
     /// is gone afterwards, the certificate is in `cert.pem`.
     pub fn put_tls(&self, secret: &str) -> TlsPair {
-        let pair = TlsPair::new();
-        std::fs::write(self.path("cert.pem"), &pair.certificate).expect("written");
-        std::fs::write(self.path("key.pem"), &pair.key).expect("written");
         let (group, _) = secret.split_once('/').expect("a group and a name");
         self.ctl(&["group", "create", group]);
+        let pair = TlsPair::new();
+        let put = self.try_put_tls(secret, &pair);
+        assert!(put.status.success(), "{}", text(&put));
+        pair
+    }
+
+    /// Stores `pair` at `secret`; leaves the files that [`put_tls`](Self::put_tls) leaves.
+    pub fn try_put_tls(&self, secret: &str, pair: &TlsPair) -> Output {
+        std::fs::write(self.path("cert.pem"), &pair.certificate).expect("written");
+        std::fs::write(self.path("key.pem"), &pair.key).expect("written");
         let chain = format!("certificate-chain={}", self.path("cert.pem").display());
         let key = format!("private-key={}", self.path("key.pem").display());
-        self.ctl(&["secret", "put", secret, "--type", "keystore", &chain, &key]);
+        let put = self.try_ctl(&["secret", "put", secret, "--type", "keystore", &chain, &key]);
         std::fs::remove_file(self.path("key.pem")).expect("removed");
-        pair
+        put
     }
 
     /// Makes the group `web`, the blob `web/key` with `content`, and a grant of all of

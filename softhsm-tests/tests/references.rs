@@ -4,7 +4,7 @@
 use std::process::Output;
 
 use nix::unistd::getuid;
-use softhsm_tests::{Site, text};
+use softhsm_tests::{Site, text, world::TlsPair};
 
 const CONFLICT: Option<i32> = Some(5);
 const NOT_FOUND: Option<i32> = Some(4);
@@ -95,6 +95,31 @@ fn what_is_referred_to_is_disabled_by_force_only() {
     site.ctl(&["secret", "disable", "web/key", "--force"]);
     let shown = site.ctl(&["secret", "references", "web/ctx"]);
     assert!(shown.contains("the version is disabled"), "{shown}");
+}
+
+#[test]
+fn no_new_version_makes_a_doomed_one_what_previous_refers_to() {
+    let site = Site::new();
+    let _daemon = site.start();
+    let put_key = || site.try_put_tls("web/key", &TlsPair::new());
+    site.put_tls("web/key");
+    assert!(put_key().status.success());
+    let put = put_context(&site, "web/ctx", "custody:web/key@previous");
+    assert!(put.status.success(), "{}", text(&put));
+    site.ctl(&["secret", "destroy", "web/key@2", "--yes", "--force"]);
+
+    let prepared = site.entries("prepare").len();
+    let refused = put_key();
+    assert_eq!(refused.status.code(), CONFLICT, "{}", text(&refused));
+    let told = text(&refused);
+    assert!(told.contains("web/key is referred to"), "{told}");
+    assert!(told.contains("web/ctx@1#keystore"), "{told}");
+    assert!(told.contains("'custodyctl secret restore'"), "{told}");
+    assert_eq!(site.entries("prepare").len(), prepared, "nothing changed");
+
+    site.ctl(&["secret", "restore", "web/key@2"]);
+    let put = put_key();
+    assert!(put.status.success(), "{}", text(&put));
 }
 
 #[test]

@@ -114,8 +114,8 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// Why `secret`, or a version of it, does not go.
-    pub(crate) fn of_use(call: Call, secret: &SecretId) -> Self {
+    /// Why `secret`, or a version of it, is not changed.
+    pub(crate) fn of_change(call: Call, secret: &SecretId) -> Self {
         match call {
             Call::InUse {
                 by, can_be_forced, ..
@@ -124,7 +124,7 @@ impl Failure {
                 by,
                 can_be_forced,
             },
-            call => Self::Manager(call),
+            call => compliance::explain(call, &secret.group),
         }
     }
 
@@ -202,7 +202,8 @@ impl Failure {
             )),
             Self::InUse { secret, .. } => Some(format!(
                 "'custodyctl secret references {secret}' shows them all; write what refers to it \
-                 anew, or delete that first"
+                 anew, or delete that first; 'custodyctl secret restore' takes back what is yet \
+                 to be destroyed"
             )),
             Self::NobodyToAsk { way_out, .. } => Some((*way_out).to_owned()),
             _ => None,

@@ -18,7 +18,6 @@ use custody::{
 use crate::{
     about::{About, Said},
     args::Global,
-    compliance,
     confirm::confirm,
     content::{self, Sources},
     element::{self, Wanted},
@@ -281,7 +280,7 @@ pub(crate) async fn run(global: &Global, command: Command) -> Result<(), Failure
                 description: said.description,
             };
             let answer = global.manager().await?.update_secret(request).await;
-            let answer = answer.map_err(|call| compliance::explain(call, &secret.group))?;
+            let answer = answer.map_err(|call| Failure::of_change(call, &secret))?;
             output::show(global.output, &Secret::from(answer))
         }
         Command::List { group, filter } => list(global, group, None, filter).await,
@@ -365,7 +364,7 @@ async fn put(
         ..terms
     };
     let answer = global.manager().await?.put_secret(request).await;
-    let version = answer.map_err(|call| compliance::explain(call, &secret.group))?;
+    let version = answer.map_err(|call| Failure::of_change(call, &secret))?;
     output::show(global.output, &Stored::new(&secret, kind, version))
 }
 
@@ -382,7 +381,7 @@ async fn delete(global: &Global, secret: SecretId, yes: bool, force: bool) -> Re
         force,
     };
     let answer = global.manager().await?.delete_secret(request).await;
-    let answer = answer.map_err(|call| Failure::of_use(call, &secret))?;
+    let answer = answer.map_err(|call| Failure::of_change(call, &secret))?;
     let versions = answer.versions;
     output::show(global.output, &Deleted::new(&secret, versions))
 }

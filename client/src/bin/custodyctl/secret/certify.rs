@@ -20,7 +20,6 @@ use super::{
 use crate::{
     about::About,
     args::Global,
-    compliance,
     content::Error,
     failure::Failure,
     files,
@@ -93,7 +92,7 @@ pub(super) async fn request(
     file: &Path,
 ) -> Result<(), Failure> {
     let answer = global.manager().await?.request_certificate(request).await;
-    let answer = answer.map_err(|call| compliance::explain(call, &secret.group))?;
+    let answer = answer.map_err(|call| Failure::of_change(call, &secret))?;
     // If that fails the request is kept all the same: 'secret csr' gives it again.
     fs::write(file, &answer.pem).map_err(|error| files::Error::Write(file.to_owned(), error))?;
     let shown = Request::new(&secret, answer, Some(file));
@@ -140,7 +139,7 @@ pub(super) async fn certify(
         keep: terms.keep,
     };
     let answer = global.manager().await?.certify_secret(request).await;
-    let version = answer.map_err(|call| compliance::explain(call, &secret.group))?;
+    let version = answer.map_err(|call| Failure::of_change(call, &secret))?;
     rotate::show(global, secret, version, terms.pending).await
 }
 

@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use crate::{
     args::Global,
-    compliance,
     confirm::confirm,
     element::Wanted,
     failure::Failure,
@@ -51,7 +50,7 @@ pub(crate) async fn activate(
         overlap_seconds: seconds(overlap)?,
     };
     let answer = global.manager().await?.activate_version(request).await;
-    let secret = answer.map_err(|call| compliance::explain(call, &wanted.secret.group))?;
+    let secret = answer.map_err(|call| Failure::of_change(call, &wanted.secret))?;
     output::show(global.output, &super::view::Secret::from(secret))
 }
 
@@ -73,8 +72,7 @@ pub(crate) async fn disable(global: &Global, wanted: Wanted, force: bool) -> Res
         force,
     };
     let answer = global.manager().await?.disable_version(request).await;
-    let answer = answer.map_err(|call| Failure::of_use(call, &wanted.secret))?;
-    show(global, &wanted, Ok(answer))
+    show(global, &wanted, answer)
 }
 
 /// Takes a version out of use, and destroys it after some time.
@@ -100,8 +98,7 @@ pub(crate) async fn destroy(
         grace_seconds: grace.seconds()?,
     };
     let answer = global.manager().await?.destroy_version(request).await;
-    let answer = answer.map_err(|call| Failure::of_use(call, &wanted.secret))?;
-    show(global, &wanted, Ok(answer))
+    show(global, &wanted, answer)
 }
 
 /// Takes back that a version is to be destroyed.
@@ -134,7 +131,7 @@ fn show(
     wanted: &Wanted,
     answer: Result<v1::Version, Call>,
 ) -> Result<(), Failure> {
-    let version = answer.map_err(|call| compliance::explain(call, &wanted.secret.group))?;
+    let version = answer.map_err(|call| Failure::of_change(call, &wanted.secret))?;
     let fate = Fate {
         secret: wanted.secret.to_string(),
         version: version.number,

@@ -12,7 +12,6 @@ use super::{
 use crate::{
     about::About,
     args::Global,
-    compliance,
     consumers::Consumer,
     content::setting,
     failure::Failure,
@@ -106,7 +105,7 @@ async fn make(
     };
     let pending = request.pending;
     let answer = global.manager().await?.rotate_secret(request).await;
-    let version = answer.map_err(|call| compliance::explain(call, &secret.group))?;
+    let version = answer.map_err(|call| Failure::of_change(call, &secret))?;
     show(global, secret, version, pending).await
 }
 
