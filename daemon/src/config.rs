@@ -31,6 +31,8 @@ pub(crate) struct Config {
     pub(crate) metrics: Option<PathBuf>,
     /// At least one; the first has the keys of the installation.
     pub(crate) tokens: Vec<Token>,
+    /// Which of them deliveries ask first.
+    pub(crate) reads: hsm::Reads,
     /// How often a group master key may encrypt.
     pub(crate) key_invocations: u64,
     pub(crate) segment_size: u64,
@@ -221,6 +223,7 @@ impl Config {
                 self.tokens == other.tokens,
             ),
             ("token.pin", self.pins_may_become(other)),
+            ("reads", self.reads == other.reads),
             (
                 "limits.key-invocations",
                 self.key_invocations == other.key_invocations,

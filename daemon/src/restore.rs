@@ -105,6 +105,7 @@ async fn prove_all(config: &Config, folder: &Path, manifest: &Manifest) -> Resul
         config.with_one_worker().workers(),
         &trustees,
         &prove::lost(&mut database)?,
+        config.reads,
     );
     let row_key = match tokens.arrived(&trustees, &mut 0).await {
         Ok((token, trustee)) => prove::row_key(&token, &system.instance, trustee).await,

@@ -8,7 +8,7 @@ use std::{
 use custody::{
     holder::TokenId, journal::signing::Signature, name::KeyId, release::Unlock, trustee::Trustee,
 };
-use hsm::{Meters, Unopened};
+use hsm::{Holder, Meters, Reads};
 use tokio::{sync::watch, task::JoinSet};
 use zeroize::Zeroizing;
 
@@ -20,6 +20,7 @@ mod seek;
 #[derive(Debug)]
 pub(crate) struct Tokens {
     all: Vec<Token>,
+    reads: Reads,
     /// Told whenever one of them comes, or does not.
     news: watch::Sender<u64>,
     seeking: Mutex<JoinSet<()>>,
@@ -93,7 +94,7 @@ impl Tokens {
 
     /// Whether that one is there and serves, as far as is known.
     pub(crate) fn is_of_use(&self, id: &TokenId) -> bool {
-        self.client(id).is_ok_and(|client| serves(&client))
+        self.client(id).is_ok_and(|client| client.serves())
     }
 
     /// Those that are there.
@@ -111,7 +112,7 @@ impl Tokens {
 
     /// Whether one of them serves.
     pub(crate) fn is_serving(&self) -> bool {
-        self.clients().any(|client| serves(&client))
+        self.clients().any(|client| client.serves())
     }
 
     /// Whether the one that has the master key called `gmk` could be asked to use it, as far as is
@@ -119,7 +120,7 @@ impl Tokens {
     pub(crate) fn serves(&self, gmk: &KeyId) -> bool {
         let has_it = |client: &hsm::Client| client.knows(gmk) && client.refused(gmk).is_none();
         self.clients()
-            .any(|client| has_it(&client) && serves(&client))
+            .any(|client| has_it(&client) && client.serves())
     }
 
     /// How long a request to one of them may take at most.
@@ -127,9 +128,14 @@ impl Tokens {
         self.of_settings(|settings| settings.deadline)
     }
 
-    /// How many requests the one that takes most works on at a time.
+    /// How many requests are worked on at a time: by the one that takes most, or by all of them if
+    /// they share the work.
     pub(crate) fn at_once(&self) -> usize {
-        self.of_settings(hsm::Settings::at_once)
+        let at_once = hsm::Settings::at_once;
+        match self.reads {
+            Reads::First => self.of_settings(at_once),
+            Reads::Balanced => self.all().map(|token| at_once(&token.settings())).sum(),
+        }
     }
 
     /// How many requests may wait for that one.
@@ -151,7 +157,7 @@ impl Tokens {
                 Err(error) => problem = Some(error),
             }
         }
-        Err(problem.unwrap_or_else(nobody))
+        Err(problem.unwrap_or_else(hsm::Error::nobody))
     }
 
     /// Has one of the tokens that can unwrap the data key of `claim`, those that serve first, and
@@ -162,27 +168,13 @@ impl Tokens {
     /// If none does: why it may work later, if it may; else what is wrong with what is stored.
     pub(crate) async fn unwrap<T: Unlock>(&self, claim: T) -> Result<T::Opened, hsm::Error> {
         let gmks = claim.locked().gmks();
-        let held = self.clients().filter_map(|client| {
-            let gmk = gmks.iter().find(|gmk| client.knows(gmk))?;
-            Some((client, *gmk))
+        let holders = self.clients().filter_map(|token| {
+            let gmk = *gmks.iter().find(|gmk| token.knows(gmk))?;
+            Some(Holder { token, gmk })
         });
-        let mut held: Vec<_> = held.collect();
-        held.sort_by_key(|(client, _)| !serves(client));
-        let (mut claim, mut problem) = (claim, None);
-        for (client, gmk) in held {
-            match client.unwrap_dek(claim, &gmk).await {
-                Ok(opened) => return Ok(opened),
-                Err(Unopened { error, claim: None }) => return Err(error),
-                Err(Unopened {
-                    error,
-                    claim: Some(back),
-                }) => {
-                    claim = back;
-                    problem = Some(worse(problem, error));
-                }
-            }
-        }
-        Err(problem.unwrap_or_else(nobody))
+        let holders: Vec<_> = holders.collect();
+        let opened = hsm::unwrap_dek(claim, &holders, self.reads).await;
+        opened.map_err(|unopened| unopened.error)
     }
 
     /// A signature over `digest` by the journal key of the first of `trustees` whose token gives one.
@@ -203,10 +195,10 @@ impl Tokens {
             };
             match client.sign(&trustee.journal_key, digest).await {
                 Ok(signature) => return Ok(signature),
-                Err(error) => problem = Some(worse(problem, error)),
+                Err(error) => problem = Some(error.or_rather(problem)),
             }
         }
-        Err(problem.unwrap_or_else(nobody))
+        Err(problem.unwrap_or_else(hsm::Error::nobody))
     }
 
     /// Looks for no token any more, and has the workers of all of them end.
@@ -261,23 +253,5 @@ impl Token {
 
     fn settings(&self) -> MutexGuard<'_, hsm::Settings> {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn serves(client: &hsm::Client) -> bool {
-    client.health().borrow().breaker() == hsm::Breaker::Closed
-}
-
-/// The one of two problems that says more of what becomes of a request: one that passes.
-fn worse(before: Option<hsm::Error>, error: hsm::Error) -> hsm::Error {
-    match before {
-        Some(before) if before.is_transient() || !error.is_transient() => before,
-        _ => error,
-    }
-}
-
-fn nobody() -> hsm::Error {
-    hsm::Error::Outage {
-        problem: "no token that has the key is there".to_owned(),
     }
 }

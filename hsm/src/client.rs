@@ -16,7 +16,7 @@ use tokio::{
 use zeroize::Zeroizing;
 
 use crate::{
-    Error, Settings, TokenDescription,
+    Breaker, Error, Settings, TokenDescription,
     latch::Latch,
     wire::{Done, Op, Protect, Secret, Sign},
 };
@@ -27,6 +27,7 @@ mod driver;
 mod flight;
 mod generate;
 pub(crate) mod health;
+pub(crate) mod holders;
 mod key;
 pub(crate) mod known;
 mod lanes;
@@ -50,6 +51,9 @@ use lanes::Lanes;
 use process::PinHandover;
 use start::Worker;
 use together::Together;
+
+/// How much a token has to do when its workers have as much as they take at a time.
+const FULL: usize = 1 << 16;
 
 /// No blob or public key of ours is longer; what the database gives may be.
 const MAX_BLOB: usize = 1024;
@@ -135,6 +139,17 @@ impl Client {
     /// How the workers do, and every change of that.
     pub fn health(&self) -> watch::Receiver<Health> {
         self.shared.health.clone()
+    }
+
+    /// Whether it serves, as far as is known.
+    pub fn serves(&self) -> bool {
+        self.shared.health.borrow().breaker() == Breaker::Closed
+    }
+
+    /// How much there is to do, as a part of what the workers take at a time.
+    fn workload(&self) -> usize {
+        let at_once = self.shared.settings.at_once();
+        self.lanes.waiting().saturating_mul(FULL) / at_once.max(1)
     }
 
     /// How many sessions a worker has that serves.

@@ -259,6 +259,23 @@ impl Error {
             )
     }
 
+    /// No token can be asked: none of those that have the key is there.
+    pub fn nobody() -> Self {
+        Self::Outage {
+            problem: "no token that has the key is there".to_owned(),
+        }
+    }
+
+    /// The one of two problems that says more of what becomes of a request that several tokens were
+    /// asked for: one that passes, of two of these that which was `before`.
+    #[must_use]
+    pub fn or_rather(self, before: Option<Self>) -> Self {
+        match before {
+            Some(before) if before.is_transient() || !self.is_transient() => before,
+            _ => self,
+        }
+    }
+
     /// Whether one key cannot be used just now, and others can.
     pub fn is_of_one_key(&self) -> bool {
         matches!(self, Self::KeyRefused { .. } | Self::KeyNotLoaded { .. })

@@ -25,6 +25,7 @@ pub use client::{
     Client,
     canary::Canary,
     health::{Breaker, Health, WorkerHealth, WorkerState},
+    holders::{Holder, Reads, unwrap_dek},
     known::{KeyRole, KnownKey, NewGmk, NewJournalKey},
     meters::Meters,
     reveal::Unopened,

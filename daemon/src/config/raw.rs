@@ -7,6 +7,7 @@ use std::{
 };
 
 use custody::{invocation, journal::chain::CheckpointPolicy};
+use hsm::Reads;
 use jiff::SignedDuration;
 use serde::Deserialize;
 
@@ -21,6 +22,8 @@ use token::RawTokens;
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct Raw {
     state_directory: PathBuf,
+    #[serde(default)]
+    reads: RawReads,
     listen: RawListen,
     token: RawTokens,
     #[serde(default)]
@@ -33,6 +36,14 @@ pub(super) struct Raw {
     limits: RawLimits,
     #[serde(default)]
     metrics: RawMetrics,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum RawReads {
+    #[default]
+    First,
+    Balanced,
 }
 
 #[derive(Deserialize)]
@@ -160,6 +171,10 @@ impl Raw {
             provider,
             metrics,
             tokens,
+            reads: match self.reads {
+                RawReads::First => Reads::First,
+                RawReads::Balanced => Reads::Balanced,
+            },
             key_invocations: self.limits.key_invocations()?,
             segment_size: size("journal.segment-size", &self.journal.segment_size)?,
             attestation: self.attestation.check()?,

@@ -193,6 +193,7 @@ fn what_needs_a_restart_is_told_from_what_does_not() {
         ("[token]", "[token]\nworkers = 3", "token.workers"),
         ("{ credential = \"pin\" }", "\"prompt\"", "token.pin"),
         ("\"/m\"", "\"/n\"", "listen"),
+        ("\"/s\"", "\"/s\"\nreads = \"balanced\"", "reads"),
         (
             "[token]",
             "[attestation]\nstrict = false\n[token]",

@@ -85,7 +85,12 @@ async fn proven(
         ));
     }
     let trustees = prove::trustees(&mut database, &system)?;
-    let tokens = Tokens::seek(config.workers(), &trustees, &prove::lost(&mut database)?);
+    let tokens = Tokens::seek(
+        config.workers(),
+        &trustees,
+        &prove::lost(&mut database)?,
+        config.reads,
+    );
     let mut seen = 0;
     let row_key = loop {
         let unlocked = match tokens.arrived(&trustees, &mut seen).await {

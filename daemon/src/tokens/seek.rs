@@ -8,7 +8,7 @@ use std::{
 use custody::{holder::TokenId, trustee::Trustee};
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 
-use super::{Presence, Token, Tokens, nobody, serves};
+use super::{Presence, Token, Tokens};
 use crate::run::prove;
 
 /// How long after an attempt that failed the next one is made, at first.
@@ -18,11 +18,13 @@ impl Tokens {
     /// Looks for the tokens that `settings` say, each until it comes with the keys of the
     /// installation that it has by `trustees`. If they are none of these, the first is taken for
     /// a clone of the first of these, which its keys have to prove. Those that are `lost` are not
-    /// looked for: someone may have them, and nobody is to get the PIN.
+    /// looked for: someone may have them, and nobody is to get the PIN. Deliveries ask them in
+    /// the order of `reads`.
     pub(crate) fn seek(
         settings: impl IntoIterator<Item = hsm::Settings>,
         trustees: &[Trustee],
         lost: &[TokenId],
+        reads: hsm::Reads,
     ) -> Arc<Self> {
         let mut all: Vec<_> = settings.into_iter().map(Token::away).collect();
         let is_known = |token: &Token| trustees.iter().any(|it| it.token == token.id);
@@ -34,6 +36,7 @@ impl Tokens {
         }
         let tokens = Arc::new(Self {
             all,
+            reads,
             news: watch::Sender::new(0),
             seeking: Mutex::new(JoinSet::new()),
         });
@@ -81,7 +84,7 @@ impl Tokens {
                     continue;
                 };
                 match token.presence() {
-                    Presence::Arrived(client) | Presence::Here(client) if serves(&client) => {
+                    Presence::Arrived(client) | Presence::Here(client) if client.serves() => {
                         return Ok((client, trustee));
                     }
                     // It came, and went; and comes again without a word.
@@ -99,7 +102,7 @@ impl Tokens {
                 let passing = problems.iter().position(hsm::Error::may_pass);
                 let problem =
                     (!problems.is_empty()).then(|| problems.swap_remove(passing.unwrap_or(0)));
-                return Err(problem.unwrap_or_else(nobody));
+                return Err(problem.unwrap_or_else(hsm::Error::nobody));
             }
             drop(news.changed().await);
         }

@@ -98,10 +98,14 @@ impl Status {
         self.serving.load(Ordering::Acquire)
     }
 
+    fn is_slow(&self) -> bool {
+        self.slow.load(Ordering::Relaxed)
+    }
+
     /// The less, the better.
     fn reluctance(&self) -> (bool, bool, usize) {
         let asked = self.asked.load(Ordering::Relaxed);
-        (!self.serves(), self.slow.load(Ordering::Relaxed), asked)
+        (!self.serves(), self.is_slow(), asked)
     }
 }
 
@@ -185,6 +189,12 @@ impl Lanes {
 
     pub(super) fn waiting(&self) -> usize {
         self.taken.load(Ordering::Relaxed)
+    }
+
+    /// Whether each worker that serves has had a request for longer than is usual.
+    pub(super) fn are_slow(&self) -> bool {
+        let mut serving = self.lanes.iter().filter(|lane| lane.status.serves());
+        serving.all(|lane| lane.status.is_slow())
     }
 
     /// Queues a request for the worker that has least to do, of those that serve if any does; no more

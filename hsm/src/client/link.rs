@@ -26,7 +26,7 @@ pub(crate) const WINDOW: usize = 16;
 /// Requests that are taken from the queue at a time.
 const BATCH: usize = 64;
 /// A worker that has had a request for this part of the deadline is slow: what waits for it
-/// goes to another that is not.
+/// goes to another that is not, and what comes then to another token if there is one.
 const PATIENCE: u32 = 10;
 /// How often that is looked at, as a part of the patience.
 const RELIEF: u32 = 4;
@@ -149,9 +149,7 @@ impl Driver {
 
     /// When it is time to see whether the worker is slow.
     fn relief(&self, flight: &Flight) -> Option<Instant> {
-        let oldest = flight
-            .oldest()
-            .filter(|_| self.settings.workers.get() > 1)?;
+        let oldest = flight.oldest()?;
         let again = Instant::now() + self.patience() / RELIEF;
         Some(again.max(oldest + self.patience()))
     }

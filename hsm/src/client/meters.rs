@@ -15,6 +15,7 @@ const BUCKETS: [f64; 14] = [
 ];
 
 type Labels<V> = [(&'static str, V); 3];
+type OfToken = [(&'static str, String); 1];
 
 /// What is counted of a token, by all of its workers, since the client was started; but for
 /// operations whose worker was lost. Cloning shares it.
@@ -23,7 +24,8 @@ pub struct Meters {
     token: String,
     seconds: Family<Labels<String>, Histogram, fn() -> Histogram>,
     errors: Family<Labels<String>, Counter>,
-    shared: Family<[(&'static str, String); 1], Counter>,
+    shared: Family<OfToken, Counter>,
+    hedged: Family<OfToken, Counter>,
 }
 
 impl Default for Meters {
@@ -33,6 +35,7 @@ impl Default for Meters {
             seconds: Family::new_with_constructor(|| Histogram::new(BUCKETS)),
             errors: Family::default(),
             shared: Family::default(),
+            hedged: Family::default(),
         }
     }
 }
@@ -85,16 +88,24 @@ impl Meters {
 
     /// An unwrap was not asked of the token, since another waited for the same.
     pub(super) fn note_shared(&self) {
-        self.of_token().inc();
+        self.of_token(&self.shared).inc();
     }
 
-    fn of_token(&self) -> impl Deref<Target = Counter> {
-        self.shared.get_or_create(&[("token", self.token.clone())])
+    /// The token was asked to unwrap what another has not answered.
+    pub(super) fn note_hedged(&self) {
+        self.of_token(&self.hedged).inc();
+    }
+
+    fn of_token<'a>(
+        &self,
+        family: &'a Family<OfToken, Counter>,
+    ) -> impl Deref<Target = Counter> + use<'a> {
+        family.get_or_create(&[("token", self.token.clone())])
     }
 
     #[cfg(test)]
     pub(super) fn shared(&self) -> u64 {
-        self.of_token().get()
+        self.of_token(&self.shared).get()
     }
 
     /// Has `registry` tell of them, with names that begin with `token_`.
@@ -115,6 +126,11 @@ impl Meters {
             "token_unwraps_shared",
             "Unwraps for which the token was not asked, since it was being asked for the same",
             self.shared.clone(),
+        );
+        registry.register(
+            "token_unwraps_hedged",
+            "Unwraps that the token was asked for since another took long to answer",
+            self.hedged.clone(),
         );
     }
 }

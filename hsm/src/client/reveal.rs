@@ -3,12 +3,11 @@
 use custody::{
     envelope::{Context, PlaintextDek, WrappedDek},
     name::{InstanceId, KeyId},
-    release::{Unlock, Urgency},
+    release::{Locked, Unlock, Urgency},
 };
-
 use tokio::time::Instant;
 
-use super::{Client, MAX_BLOB, incomplete, unexpected};
+use super::{Client, MAX_BLOB, incomplete, together::Unwrapped, unexpected};
 use crate::{
     Error,
     wire::{Done, Op, Reveal},
@@ -21,15 +20,6 @@ pub struct Unopened<T> {
     pub error: Error,
     /// The claim, good for another token; `None` if it was spent.
     pub claim: Option<T>,
-}
-
-impl<T> Unopened<T> {
-    fn of(claim: T, error: Error) -> Self {
-        Self {
-            error,
-            claim: Some(claim),
-        }
-    }
 }
 
 impl Client {
@@ -56,25 +46,21 @@ impl Client {
         claim: T,
         gmk: &KeyId,
     ) -> Result<T::Opened, Unopened<T>> {
-        let (locked, shared) = (claim.locked(), &self.shared);
+        let question = self.question(claim.locked(), gmk, T::URGENCY);
+        let answer = question.ask().await;
+        open(claim, answer.dek())
+    }
+
+    pub(super) fn question(&self, locked: &Locked, gmk: &KeyId, urgency: Urgency) -> Question<'_> {
         let what = match locked.locks().iter().find(|lock| lock.gmk() == gmk) {
             Some(lock) => self.sealed(gmk, lock.wrapped(), locked.context(gmk)),
             None => Err(Error::KeyNotLoaded { id: *gmk }),
         };
-        let what = match what {
-            Ok(what) => what,
-            Err(error) => return Err(Unopened::of(claim, error)),
-        };
-        let by = shared.by();
-        // Whoever joined what has time would wait as long.
-        if T::URGENCY > Urgency::Delivery {
-            let dek = self.reveal(what, by, T::URGENCY).await;
-            return open(claim, dek.as_ref().map_err(Clone::clone));
+        Question {
+            token: self,
+            what,
+            urgency,
         }
-        let ask = || self.reveal(what.clone(), by, T::URGENCY);
-        let meters = &shared.settings.meters;
-        let unwrapped = shared.together.unwrap(&what, by, meters, ask).await;
-        open(claim, unwrapped.dek())
     }
 
     /// Unwraps the row key of an installation.
@@ -130,12 +116,72 @@ impl Client {
     }
 }
 
-fn open<T: Unlock>(claim: T, dek: Result<&PlaintextDek, Error>) -> Result<T::Opened, Unopened<T>> {
+/// What a token is to unwrap; why it cannot be asked, if it cannot.
+pub(super) struct Question<'a> {
+    token: &'a Client,
+    what: Result<Reveal, Error>,
+    urgency: Urgency,
+}
+
+impl<'a> Question<'a> {
+    pub(super) fn token(&self) -> &'a Client {
+        self.token
+    }
+
+    /// Whether another waits for the answer that this one would have.
+    pub(super) fn is_asked(&self) -> bool {
+        let together = &self.token.shared.together;
+        self.is_for_now() && self.what.as_ref().is_ok_and(|what| together.is_asked(what))
+    }
+
+    /// Whoever joined what has time would wait as long.
+    fn is_for_now(&self) -> bool {
+        self.urgency == Urgency::Delivery
+    }
+
+    pub(super) async fn ask(&self) -> Answer<'_> {
+        let (token, shared) = (self.token, &self.token.shared);
+        let what = match &self.what {
+            Ok(what) => what,
+            Err(error) => return Answer::Own(Err(error.clone())),
+        };
+        let by = shared.by();
+        let ask = || token.reveal(what.clone(), by, self.urgency);
+        if !self.is_for_now() {
+            return Answer::Own(ask().await);
+        }
+        let meters = &shared.settings.meters;
+        Answer::Shared(shared.together.unwrap(what, by, meters, ask).await)
+    }
+}
+
+pub(super) enum Answer<'a> {
+    Own(Result<PlaintextDek, Error>),
+    Shared(Unwrapped<'a>),
+}
+
+impl Answer<'_> {
+    pub(super) fn dek(&self) -> Result<&PlaintextDek, Error> {
+        match self {
+            Self::Own(dek) => dek.as_ref().map_err(Clone::clone),
+            Self::Shared(unwrapped) => unwrapped.dek(),
+        }
+    }
+}
+
+/// Opens the content of `claim`, if there is a data key for it.
+pub(super) fn open<T: Unlock>(
+    claim: T,
+    dek: Result<&PlaintextDek, Error>,
+) -> Result<T::Opened, Unopened<T>> {
     match dek {
         Ok(dek) => claim.open(dek).map_err(|_| Unopened {
             error: Error::ContentDoesNotOpen,
             claim: None,
         }),
-        Err(error) => Err(Unopened::of(claim, error)),
+        Err(error) => Err(Unopened {
+            error,
+            claim: Some(claim),
+        }),
     }
 }

@@ -59,6 +59,11 @@ impl Together {
         }
     }
 
+    /// Whether somebody waits for what `what` gives.
+    pub(super) fn is_asked(&self, what: &Reveal) -> bool {
+        self.lock().contains_key(what)
+    }
+
     fn join<'a>(&'a self, what: &'a Reveal) -> Waiter<'a> {
         let mut asked = self.lock();
         let answer = match asked.get_mut(what) {

@@ -2,8 +2,6 @@
 //! of them missed it gets when it is back.
 #![allow(clippy::unwrap_used, reason = "a test says so by failing")]
 
-use std::time::{Duration, Instant};
-
 use client::Provider;
 use faulty_pkcs11::Function;
 use serde_json::json;
@@ -18,6 +16,7 @@ use softhsm_tests::{
     text, until,
 };
 
+mod reads;
 mod trustees;
 
 const CONTENT: &[u8] = b"the content of the secret";
@@ -308,36 +307,6 @@ fn a_token_that_is_away_at_the_start_holds_up_nobody_and_is_noticed_when_it_come
     pair.take_away(First);
     is_had(&pair.site, "web/key", b"another");
     daemon.stop();
-}
-
-#[test]
-fn a_hang_of_one_token_costs_a_caller_no_more_than_its_deadline() {
-    let pair = Pair::new(QUICK);
-    let daemon = pair.site.start();
-    pair.site.furnish(CONTENT);
-    pair.fault(
-        First,
-        faulty_pkcs11::Fault {
-            function: "C_Decrypt".to_owned(),
-            act: Some(faulty_pkcs11::Act::Hang),
-            ..Default::default()
-        },
-    );
-    // The first waits for the deadline of the one, and is served by the other.
-    let began = Instant::now();
-    is_had(&pair.site, "web/key", CONTENT);
-    let took = began.elapsed();
-    assert!(took < Duration::from_secs(5), "{took:?}");
-    assert!(pair.counts(First).strikes(0) > 0);
-    assert!(pair.site.entries("undelivered").is_empty());
-    pair.mend(First);
-    until("its worker was replaced", || {
-        let token = pair.token(First);
-        let is_another = token["worker_generation"].as_u64() > Some(1);
-        (is_another && token["state"] == "serving").then_some(())
-    });
-    is_had(&pair.site, "web/key", CONTENT);
-    daemon.stop_unharmed();
 }
 
 #[test]

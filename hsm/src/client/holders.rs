@@ -1,0 +1,114 @@
+//! Which of the tokens that hold a data key is asked for it, and when another is.
+
+use std::time::Duration;
+
+use custody::{
+    name::KeyId,
+    release::{Unlock, Urgency},
+};
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use tokio::time::timeout;
+
+use super::{
+    Client,
+    reveal::{Question, Unopened, open},
+};
+use crate::Error;
+
+/// A token that has not answered a delivery for this part of its deadline is not waited for any
+/// longer: the next is asked, too. It is more than a worker gets before another of the same token
+/// is asked.
+const PATIENCE: u32 = 5;
+
+/// Which of the tokens that serve is asked first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reads {
+    /// The first.
+    #[default]
+    First,
+    /// The one that has the least to do.
+    Balanced,
+}
+
+/// A token that has a key that wraps what is to be opened, and that key.
+#[derive(Clone, Debug)]
+pub struct Holder {
+    /// The token.
+    pub token: Client,
+    /// The group master key.
+    pub gmk: KeyId,
+}
+
+/// Has one of `holders` unwrap the data key of `claim`, and opens its content: the first that
+/// `reads` says, and the next when it fails, or is slow to answer a delivery; then whichever
+/// answers first.
+///
+/// # Errors
+///
+/// As for [`Client::unwrap_dek`], once each has failed: what may pass, if anything may.
+pub async fn unwrap_dek<T: Unlock>(
+    claim: T,
+    holders: &[Holder],
+    reads: Reads,
+) -> Result<T::Opened, Unopened<T>> {
+    let questions = holders
+        .iter()
+        .map(|Holder { token, gmk }| token.question(claim.locked(), gmk, T::URGENCY));
+    let mut questions: Vec<_> = questions.collect();
+    questions.sort_by_cached_key(|question| Reluctance::to_ask(question, reads));
+    let mut rest = questions.iter();
+    let mut asked = FuturesUnordered::new();
+    let mut patience = Duration::ZERO;
+    let mut problem = None;
+    loop {
+        let waits = rest.len() == 0 || T::URGENCY > Urgency::Delivery;
+        let answer = match (asked.is_empty(), waits) {
+            (true, _) => None,
+            (false, true) => asked.next().await,
+            (false, false) => timeout(patience, asked.next()).await.ok().flatten(),
+        };
+        let Some(answer) = answer else {
+            let Some(question) = rest.next() else {
+                break;
+            };
+            let token = question.token();
+            if !asked.is_empty() {
+                token.shared.settings.meters.note_hedged();
+            }
+            patience = token.shared.settings.deadline / PATIENCE;
+            asked.push(question.ask());
+            continue;
+        };
+        match answer.dek() {
+            Err(error) => problem = Some(error.or_rather(problem)),
+            dek => return open(claim, dek),
+        }
+    }
+    Err(Unopened {
+        error: problem.unwrap_or_else(Error::nobody),
+        claim: Some(claim),
+    })
+}
+
+/// Who is least reluctant is asked first.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Reluctance {
+    is_away: bool,
+    is_slow: bool,
+    /// It would answer another who wants the same, too.
+    is_not_asked_for_it: bool,
+    workload: usize,
+}
+
+impl Reluctance {
+    fn to_ask(question: &Question<'_>, reads: Reads) -> Self {
+        let token = question.token();
+        let is_balanced = reads == Reads::Balanced;
+        Self {
+            is_away: !token.serves(),
+            is_slow: token.lanes.are_slow(),
+            is_not_asked_for_it: is_balanced && !question.is_asked(),
+            workload: if is_balanced { token.workload() } else { 0 },
+        }
+    }
+}
