@@ -20,10 +20,13 @@ const PATIENT: &str = "deadline = \"10s\"\nlongest-wait = \"200ms\"\n";
 
 const SECRETS: usize = 24;
 
-fn decrypting(fault: Fault) -> Fault {
+/// Has a token take its time to decrypt, or act.
+fn decrypting(delay: Option<Delay>, act: Option<Act>) -> Fault {
     Fault {
         function: "C_Decrypt".to_owned(),
-        ..fault
+        delay,
+        act,
+        ..Fault::default()
     }
 }
 
@@ -43,14 +46,7 @@ fn reading(reads: &str) -> Pair {
 
 fn slow_down(pair: &Pair) {
     for which in [First, Second] {
-        let delay = Some(Delay::Fixed(20));
-        pair.fault(
-            which,
-            decrypting(Fault {
-                delay,
-                ..Fault::default()
-            }),
-        );
+        pair.fault(which, decrypting(Some(Delay::Fixed(20)), None));
     }
 }
 
@@ -75,14 +71,7 @@ fn a_token_that_hangs_is_not_waited_for_while_another_can_be_asked() {
     let pair = Pair::new(PATIENT);
     let daemon = pair.site.start();
     pair.site.furnish(CONTENT);
-    let act = Some(Act::Hang);
-    pair.fault(
-        First,
-        decrypting(Fault {
-            act,
-            ..Fault::default()
-        }),
-    );
+    pair.fault(First, decrypting(None, Some(Act::Hang)));
     let [_, before] = decrypted(&pair);
     is_had(&pair.site, "web/key", CONTENT);
     // Nobody knows yet what becomes of the first.
