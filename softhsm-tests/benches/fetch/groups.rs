@@ -8,7 +8,7 @@ use crate::{
     installation::{Installation, Place},
     load::{Measured, Shape, drive, drive_beside},
     scale::Start,
-    settings::{EACH, FEW, Settings},
+    settings::{FEW, Settings},
 };
 
 /// Callers that fetch while an operator looks for something.
@@ -17,8 +17,8 @@ const BESIDE: usize = 16;
 /// What was found.
 #[derive(Debug)]
 pub(crate) struct Groups {
-    /// How many groups, of [`EACH`] secrets, there were, and how long it took to fill them.
-    pub(crate) filled: (u32, Duration),
+    /// How many groups, of how many secrets, there were, and how long it took to fill them.
+    pub(crate) filled: (u32, u32, Duration),
     /// With so many groups of so many secrets.
     pub(crate) steps: Vec<Step>,
     /// With all of them.
@@ -58,13 +58,13 @@ pub(crate) async fn run(settings: &Settings) -> Groups {
     daemon.stop();
     let few = step(&installation, settings, 1, FEW).await;
 
-    let groups = settings.groups.max(2);
+    let (groups, each) = (settings.groups.max(2), settings.each);
     let daemon = installation.start();
-    installation.furnish(EACH).await;
-    let time = installation.furnish_groups(groups, EACH).await;
+    installation.furnish(each).await;
+    let time = installation.furnish_groups(groups, each).await;
     eprintln!("{groups} groups filled in {:.1} s", time.as_secs_f64());
     daemon.stop();
-    let many = step(&installation, settings, groups, EACH).await;
+    let many = step(&installation, settings, groups, each).await;
 
     let daemon = installation.start();
     let manager = installation.manager().await;
@@ -74,7 +74,7 @@ pub(crate) async fn run(settings: &Settings) -> Groups {
             callers: BESIDE,
             connections: BESIDE,
         };
-        let target = installation.target_in(groups, EACH);
+        let target = installation.target_in(groups, each);
         let time = settings.time * settings.rounds;
         let look = async || look(&manager, what).await;
         let (fetches, looks_of_it) = drive_beside(&target, shape, time, look).await;
@@ -86,7 +86,7 @@ pub(crate) async fn run(settings: &Settings) -> Groups {
     }
     daemon.stop();
     Groups {
-        filled: (groups, time),
+        filled: (groups, each, time),
         steps: vec![few, many],
         looks,
     }

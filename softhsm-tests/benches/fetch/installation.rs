@@ -190,6 +190,7 @@ fn workers() -> String {
 async fn make_group(manager: &Manager, number: u32) {
     let group = v1::CreateGroupRequest {
         name: group_name(number),
+        keeping: Some(settings::keeping()),
         ..Default::default()
     };
     manager.create_group(group).await.expect("a group");

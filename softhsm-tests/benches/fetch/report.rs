@@ -11,7 +11,7 @@ use crate::{
     machine,
     rotation::Rotation,
     scale::{Scale, Start},
-    settings::{CONTENT, EACH, FEW, Part, Settings},
+    settings::{CONTENT, FEW, Part, Settings},
     token::Rates,
 };
 
@@ -168,9 +168,9 @@ impl Report {
 
 /// Prints what many groups cost.
 pub(crate) fn groups(groups: &Groups) {
-    let (count, time) = groups.filled;
+    let (count, each, time) = groups.filled;
     println!(
-        "\n{count} groups of {EACH} secrets of {} KiB made in {:.1} s, with database and journal \
+        "\n{count} groups of {each} secrets of {} KiB made in {:.1} s, with database and journal \
          on tmpfs",
         CONTENT / 1024,
         time.as_secs_f64(),

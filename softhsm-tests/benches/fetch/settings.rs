@@ -5,9 +5,6 @@ use std::{env, str::FromStr, time::Duration};
 /// How many secrets there are while calls are compared.
 pub(crate) const FEW: u32 = 10;
 
-/// Secrets in each group, where there are many groups.
-pub(crate) const EACH: u32 = 100;
-
 /// Bytes of content in each secret.
 pub(crate) const CONTENT: usize = 3 * 1024;
 
@@ -53,8 +50,10 @@ const PARTS: &str = "token,empty,fetch,memory,attest,scale,groups,rotation";
 pub(crate) struct Settings {
     /// `CUSTODYD_BENCH_SECRETS`: how many secrets are many.
     pub(crate) secrets: u32,
-    /// `CUSTODYD_BENCH_GROUPS`: how many groups, of [`EACH`] secrets, are many.
+    /// `CUSTODYD_BENCH_GROUPS`: how many groups are many.
     pub(crate) groups: u32,
+    /// `CUSTODYD_BENCH_EACH`: how many secrets there are in each of them.
+    pub(crate) each: u32,
     /// `CUSTODYD_BENCH_SECONDS`: how long each row is measured in each round.
     pub(crate) time: Duration,
     /// `CUSTODYD_BENCH_ROUNDS`: how often each row has its turn.
@@ -77,6 +76,7 @@ impl Settings {
         Self {
             secrets: one("SECRETS", 100_000),
             groups: one("GROUPS", 20),
+            each: one("EACH", 100),
             time: Duration::from_secs_f64(one("SECONDS", 1.0)),
             rounds: one("ROUNDS", 3),
             callers: list("CALLERS", "1,16,64"),
@@ -94,12 +94,18 @@ pub(crate) fn workers() -> u32 {
     one("WORKERS", 2)
 }
 
+/// `CUSTODYD_BENCH_KEEPING`: where the groups' master keys are kept, in the `token` or `wrapped`
+/// outside.
+pub(crate) fn keeping() -> String {
+    one("KEEPING", "token".to_owned())
+}
+
 fn one<T: FromStr>(name: &str, default: T) -> T {
     let name = format!("CUSTODYD_BENCH_{name}");
     match env::var(&name) {
         Ok(text) => text
             .parse()
-            .unwrap_or_else(|_| panic!("{name}: {text:?} is no number")),
+            .unwrap_or_else(|_| panic!("{name}: {text:?} makes no sense")),
         Err(_) => default,
     }
 }
