@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use crate::{envelope::Wrapping, group::MasterKey, name::KeyId};
+use crate::{envelope::Wrapping, group::MasterKey, name::KeyId, release::Urgency};
 
 /// How often a key may encrypt with AES-GCM under random 96-bit nonces: SP 800-38D, 8.3.
 pub const BOUND: u64 = 1 << 32;
@@ -27,18 +27,39 @@ const LONGEST_STEP: u64 = 1 << 20;
 #[must_use = "it was counted"]
 pub struct Invocation {
     gmk: KeyId,
+    urgency: Urgency,
 }
 
 impl Invocation {
     /// One by a key whose wraps are few and are not counted: the system's, which wraps the row
     /// key when it was made, and nothing after that.
     pub fn uncounted(gmk: KeyId) -> Self {
-        Self { gmk }
+        Self::by(gmk)
+    }
+
+    fn by(gmk: KeyId) -> Self {
+        Self {
+            gmk,
+            urgency: Urgency::Management,
+        }
+    }
+
+    /// The same, for a wrap that nobody waits for.
+    pub fn for_upkeep(self) -> Self {
+        Self {
+            urgency: Urgency::Upkeep,
+            ..self
+        }
     }
 
     /// The key that may wrap.
     pub fn gmk(&self) -> &KeyId {
         &self.gmk
+    }
+
+    /// How soon it is to be made.
+    pub fn urgency(&self) -> Urgency {
+        self.urgency
     }
 }
 
@@ -80,7 +101,7 @@ impl Invocations {
     ///
     /// If that is more than is on record, or than may be.
     pub fn spend(&mut self, key: &MasterKey) -> Result<Invocation, Short> {
-        let invocation = Invocation { gmk: key.id };
+        let invocation = Invocation::by(key.id);
         if !is_bounded(key.wrapping) {
             return Ok(invocation);
         }

@@ -63,8 +63,6 @@ const MAX_BLOB: usize = 1024;
 pub struct Client {
     lanes: Arc<Lanes>,
     shared: Arc<Shared>,
-    /// Nothing that it asks is more urgent.
-    urgency: Urgency,
 }
 
 struct Shared {
@@ -115,20 +113,7 @@ impl Client {
         tokio::spawn(again);
         let canaries = canary::open_canaries(Arc::clone(&shared), Arc::downgrade(&lanes));
         tokio::spawn(canaries);
-        Ok(Self {
-            lanes,
-            shared,
-            urgency: Urgency::Delivery,
-        })
-    }
-
-    /// The same token, for what nobody waits for: whatever others ask of it goes first.
-    #[must_use]
-    pub fn for_upkeep(&self) -> Self {
-        Self {
-            urgency: Urgency::Upkeep,
-            ..self.clone()
-        }
+        Ok(Self { lanes, shared })
     }
 
     /// The token that the first worker found.
@@ -227,7 +212,10 @@ impl Client {
             },
             context: context.encode(),
         };
-        match self.ask(Op::Protect(request)).await? {
+        match self
+            .ask_within(Op::Protect(request), counted.urgency())
+            .await?
+        {
             Done::Wrapped(blob) => Ok(WrappedDek::from_blob(blob)),
             other => Err(unexpected(&other)),
         }
@@ -301,7 +289,12 @@ impl Client {
     }
 
     async fn ask(&self, op: Op) -> Result<Done, Error> {
-        let asked = self.lanes.ask(op, self.shared.by(), self.urgency);
+        self.ask_within(op, Urgency::Delivery).await
+    }
+
+    /// Asks what is no more urgent than `most`.
+    async fn ask_within(&self, op: Op, most: Urgency) -> Result<Done, Error> {
+        let asked = self.lanes.ask(op, self.shared.by(), most);
         asked?.wait().await
     }
 }

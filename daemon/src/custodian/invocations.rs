@@ -47,19 +47,21 @@ impl Custodian {
         }
     }
 
-    /// Counts a wrap when it is its turn to change things, if that takes a change.
-    pub(super) async fn count_in_turn(
+    /// Counts a wrap that nobody waits for; if that takes a change, when it is its turn to change
+    /// things.
+    pub(super) async fn count_for_upkeep(
         self: &Arc<Self>,
         group: &GroupName,
         gmk: KeyId,
     ) -> Result<Invocation, Error> {
         if let Ok(invocation) = self.spend(group, &gmk)? {
-            return Ok(invocation);
+            return Ok(invocation.for_upkeep());
         }
         let (this, group) = (Arc::clone(self), group.clone());
         to_its_end(async move {
             let writer = &mut *this.writer().await?;
-            this.count(writer, &group, &gmk).await
+            let counted = this.count(writer, &group, &gmk).await;
+            counted.map(Invocation::for_upkeep)
         })
         .await
     }

@@ -122,9 +122,9 @@ impl Custodian {
         for gmk in resealed.to() {
             let wrapped = match self.tokens.with_key(gmk) {
                 Some(token) => {
-                    let counted = self.count_in_turn(group, *gmk).await?;
+                    let counted = self.count_for_upkeep(group, *gmk).await?;
                     let (dek, context) = (resealed.dek(), resealed.context(gmk));
-                    token.for_upkeep().protect_dek(counted, dek, context).await
+                    token.protect_dek(counted, dek, context).await
                 }
                 None => Err(hsm::Error::KeyNotLoaded { id: *gmk }),
             };

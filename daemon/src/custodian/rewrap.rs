@@ -188,7 +188,7 @@ impl Custodian {
             let mut moved = Vec::with_capacity(batch.moves.len());
             let mut failed = None;
             for wanted in batch.moves {
-                let counted = self.count_in_turn(group, *to).await?;
+                let counted = self.count_for_upkeep(group, *to).await?;
                 let began = Instant::now();
                 match self.wrap_anew(token, counted, &wanted).await {
                     Ok(wrapped) => moved.push(wanted.made(wrapped)),
@@ -227,10 +227,7 @@ impl Custodian {
             Way::Across(passage) => {
                 let passing = self.tokens.unwrap(passage).await?;
                 let context = wanted.context(wanted.to());
-                token
-                    .for_upkeep()
-                    .protect_dek(counted, passing.dek(), context)
-                    .await
+                token.protect_dek(counted, passing.dek(), context).await
             }
         }
     }

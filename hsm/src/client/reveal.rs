@@ -76,7 +76,7 @@ impl Client {
     ) -> Result<PlaintextDek, Error> {
         let context = Context::RowKey { instance, gmk };
         let what = self.sealed(gmk, wrapped, context)?;
-        self.reveal(what, self.shared.by(), self.urgency).await
+        self.reveal(what, self.shared.by(), Urgency::Delivery).await
     }
 
     async fn reveal(
@@ -85,12 +85,8 @@ impl Client {
         by: Instant,
         urgency: Urgency,
     ) -> Result<PlaintextDek, Error> {
-        match self
-            .lanes
-            .ask(Op::Reveal(what), by, urgency)?
-            .wait()
-            .await?
-        {
+        let asked = self.lanes.ask(Op::Reveal(what), by, urgency)?;
+        match asked.wait().await? {
             Done::Revealed(mut secret) => {
                 PlaintextDek::take(&mut secret.bytes).ok_or_else(incomplete)
             }

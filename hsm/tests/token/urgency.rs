@@ -6,7 +6,8 @@ use std::{
 };
 
 use custody::{
-    envelope::WrappedDek,
+    envelope::{Context, PlaintextDek, WrappedDek},
+    invocation::Invocation,
     name::{InstanceId, KeyId},
     release::Urgency,
 };
@@ -55,9 +56,10 @@ impl Asking {
                 self.client.random(32).await?;
             }
             Urgency::Upkeep => {
-                let client = self.client.for_upkeep();
-                let dek = client.unwrap_row_key(instance, gmk, &self.wrapped);
-                assert_eq!(*dek.await?.expose(), self.dek);
+                let counted = Invocation::uncounted(*gmk).for_upkeep();
+                let dek = PlaintextDek::generate().unwrap();
+                let context = Context::RowKey { instance, gmk };
+                self.client.protect_dek(counted, &dek, context).await?;
             }
         }
         Ok(())
