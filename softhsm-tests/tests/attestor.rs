@@ -12,6 +12,7 @@ use std::{
     process::Command,
 };
 
+use client::Error;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -19,7 +20,9 @@ use nix::{
 use softhsm_tests::{
     Site,
     intruder::{STRANGER, told},
-    is_root, text, until,
+    is_root,
+    load::{fetch, runtime},
+    text, until,
     verdict::{is_delivered, is_denied},
 };
 
@@ -158,6 +161,32 @@ fn a_daemon_that_loses_the_process_that_looks_at_callers_delivers_nothing_and_en
     let undelivered = site.entries("undelivered").pop().unwrap();
     assert_eq!(undelivered["allowed"], allowed["seq"]);
     assert_eq!(undelivered["reason"]["drift"], "unobservable");
+}
+
+#[test]
+fn who_is_not_looked_at_in_time_is_told_to_come_again_and_not_denied() {
+    let test = "who_is_not_looked_at_in_time_is_told_to_come_again_and_not_denied";
+    if !is_root(test) {
+        return;
+    }
+    let site = Site::new();
+    let daemon = site.start();
+    site.furnish(b"content");
+    runtime().block_on(async {
+        let provider = site.provider().await;
+        fetch(&provider, "key").await.unwrap();
+        let delivered = site.entries("allow").len();
+        kill(daemon.attestor(), Signal::SIGSTOP).unwrap();
+        let refused = fetch(&provider, "key").await.unwrap_err();
+        kill(daemon.attestor(), Signal::SIGCONT).unwrap();
+        assert!(matches!(refused, Error::Unavailable(_)), "{refused:?}");
+        assert_eq!(site.entries("allow").len(), delivered);
+        let doubts = site.entries("unattested");
+        let doubts: BTreeSet<_> = doubts.iter().map(|it| it["doubt"].as_str()).collect();
+        assert_eq!(doubts, BTreeSet::from([Some("unanswered")]));
+        assert_eq!(fetch(&provider, "key").await.unwrap().0, b"content");
+    });
+    daemon.stop();
 }
 
 #[test]

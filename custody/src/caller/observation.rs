@@ -147,6 +147,9 @@ pub enum Doubt {
     /// The kernel did not answer.
     #[error("the kernel does not say who the process is")]
     Unobservable,
+    /// It was not found out in time, of whichever process: it may be, another time.
+    #[error("who the process is was not found out in time")]
+    Unanswered,
 }
 
 /// What changed about a process that should not have.
@@ -178,7 +181,14 @@ pub enum Drift {
     #[error("file descriptors were passed over the connection")]
     Descriptors,
     /// It can no longer be observed without doubt.
-    #[error("{0}")]
+    #[error(transparent)]
     #[serde(untagged)]
     Doubtful(#[from] Doubt),
+}
+
+impl Drift {
+    /// Whether it says nothing of the process: the same may be fine in a moment.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Doubtful(Doubt::Unanswered))
+    }
 }

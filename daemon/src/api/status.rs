@@ -117,6 +117,9 @@ const INTERNAL: &str = "internal error";
 fn known(surface: Surface, error: &Error) -> (Code, String) {
     let fixed = |code, sentence: &str| (code, sentence.to_owned());
     match error {
+        Error::Unattested(drift) | Error::Drift(drift) if drift.may_pass() => {
+            fixed(Code::Unavailable, LATER)
+        }
         Error::Unattested(_) | Error::Denied(_) | Error::PartDenied(..) | Error::Drift(_) => {
             fixed(Code::PermissionDenied, DENIED)
         }

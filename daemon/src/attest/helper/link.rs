@@ -169,7 +169,8 @@ fn look(answer: Result<Option<Said>, tokio::time::error::Elapsed>) -> Result<Opt
         Ok(Some(Said::Same(true))) => Ok(None),
         Ok(Some(Said::Look(look))) => Ok(Some(look.into())),
         Ok(Some(Said::Doubt(doubt))) => Err(wire::doubt(doubt)),
-        _ => Err(Doubt::Unobservable),
+        Ok(_) => Err(Doubt::Unobservable),
+        Err(_) => Err(Doubt::Unanswered),
     }
 }
 
