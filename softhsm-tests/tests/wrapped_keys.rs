@@ -20,6 +20,9 @@ use softhsm_tests::{
 const CONTENT: &[u8] = b"the content of the secret";
 const GROUPS: usize = 300;
 
+/// `custodyctl`'s exit code for what may work later.
+const UNAVAILABLE: Option<i32> = Some(6);
+
 /// Whether `test` can run: of the modules that tests run with, SoftHSM alone has what it takes.
 fn can_run(test: &str) -> bool {
     Kind::is_softhsm(test)
@@ -321,27 +324,63 @@ fn a_root_key_that_lets_out_what_it_unwraps_is_refused() {
     if !can_run("a_root_key_that_lets_out_what_it_unwraps_is_refused") {
         return;
     }
-    let site = Site::new();
-    let daemon = site.start();
-    furnish(&site);
-    let (root, _) = blob(&site, 1);
-    daemon.stop();
-    site.replace_key(&root, "custodyd root", "wraps");
-    let _daemon = site.start();
-    let refused = site.master_keys()[0]["refused"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    assert!(refused.contains(&root), "{refused}");
-    let fetched = site.fetch("web/key");
-    assert!(fetched.stdout.is_empty(), "{}", text(&fetched));
-    // No other is made in its place.
-    let created = site.try_ctl(&["group", "create", "more", "--keep-key=wrapped"]);
-    assert!(!created.status.success());
-    assert!(!site.ctl(&["group", "list"]).contains("more"));
-    assert_eq!(site.intrude(&["count", &root]), 1);
-    // A group that needs none is not affected.
-    site.ctl(&["group", "create", "other"]);
+    for (flaw, why) in [
+        ("wraps", "CKA_ENCRYPT is true, not false"),
+        ("root-of-anything", "it unwraps keys to what has"),
+    ] {
+        let site = Site::new();
+        let daemon = site.start();
+        furnish(&site);
+        let (root, _) = blob(&site, 1);
+        daemon.stop();
+        site.replace_key(&root, "custodyd root", flaw);
+        let _daemon = site.start();
+        let keys = site.master_keys();
+        let refused = keys[0]["refused"].as_str().unwrap();
+        assert!(
+            refused.contains(&root) && refused.contains(why),
+            "{refused}"
+        );
+        let fetched = site.fetch("web/key");
+        assert!(fetched.stdout.is_empty(), "{}", text(&fetched));
+        // No other is made in its place.
+        let created = site.try_ctl(&["group", "create", "more", "--keep-key=wrapped"]);
+        assert!(!created.status.success());
+        assert!(!site.ctl(&["group", "list"]).contains("more"));
+        assert_eq!(site.intrude(&["count", &root]), 1);
+        // A group that needs none is not affected.
+        site.ctl(&["group", "create", "other"]);
+    }
+}
+
+#[test]
+fn a_token_that_unwraps_nothing_for_a_time_is_not_taken_for_a_bad_blob() {
+    if !can_run("a_token_that_unwraps_nothing_for_a_time_is_not_taken_for_a_bad_blob") {
+        return;
+    }
+    for code in ["CKR_GENERAL_ERROR", "CKR_DEVICE_ERROR", "CKR_HOST_MEMORY"] {
+        let site = Site::faulty("longest-wait = \"200ms\"\n");
+        let daemon = site.start();
+        furnish(&site);
+        let (root, before) = blob(&site, 1);
+        let objects = total(&site);
+        site.fault(answering("C_UnwrapKey", code));
+        kill(daemon.worker(), Signal::SIGKILL).unwrap();
+        until("it was tried", || {
+            (site.counts().strikes(0) > 2).then_some(())
+        });
+        let fetched = site.fetch("web/key");
+        assert_eq!(fetched.status.code(), UNAVAILABLE, "{}", text(&fetched));
+        let log = site.log();
+        assert!(!log.contains("does not unwrap it"), "{log}");
+        assert!(!log.contains("does not conform"), "{log}");
+        site.mend();
+        is_served(&site);
+        assert_eq!(blob(&site, 1), (root, before));
+        assert_eq!(total(&site), objects);
+        assert!(site.entries("tampering").is_empty());
+        daemon.stop_unharmed();
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use custody::{envelope::Wrapping, journal::signing::Signing};
 
 use super::{
     pair,
-    recovery::{self, Codes, Remedy},
+    recovery::{self, Codes},
     strategy::discard,
     template,
 };
@@ -36,7 +36,7 @@ pub(super) fn keeps_keys_in(session: &Session, codes: &Codes) -> Result<(), Untr
         Err(error) => {
             // A token that makes no secret keys at all keeps pairs.
             let untried = || Untrusted::Untried(recovery::describe(&error));
-            if codes.remedy(&error) != Remedy::Answer || makes_keys(session) {
+            if !codes.cannot(&error) || makes_keys(session) {
                 return Err(untried());
             }
             let mut ways = Signing::ALL.into_iter();

@@ -309,7 +309,7 @@ fn make<T>(
 ) -> Result<T, Fault> {
     let fixed = generate(Some(Attribute::Modifiable(false)));
     match fixed {
-        Err(error) if codes.remedy(&error) == Remedy::Answer => Ok(generate(None)?),
+        Err(error) if codes.cannot(&error) => Ok(generate(None)?),
         made => Ok(made?),
     }
 }

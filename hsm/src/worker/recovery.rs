@@ -50,6 +50,12 @@ impl Codes {
         Remedy::of(self.class(error))
     }
 
+    /// Whether the token does not do what it was asked, now or later. Where it only lacks room,
+    /// nothing follows for what it can do.
+    pub(super) fn cannot(&self, error: &CkError) -> bool {
+        self.class(error) == Class::Policy
+    }
+
     fn class(&self, error: &CkError) -> Class {
         match error {
             CkError::Pkcs11(code, _) => self.class_of(*code),

@@ -44,9 +44,7 @@ impl Amiss {
         match &self.cause {
             Cause::Lasting => false,
             Cause::Closed(None) => true,
-            Cause::Token(error) | Cause::Closed(Some(error)) => {
-                codes.remedy(error) != Remedy::Answer
-            }
+            Cause::Token(error) | Cause::Closed(Some(error)) => !codes.cannot(error),
         }
     }
 

@@ -292,8 +292,10 @@ fn unwrap(session: &Session, root: ObjectHandle, blob: &[u8]) -> Value {
     json!(came)
 }
 
-/// Puts a key called `id` into the token that is as a GMK must be, but for one thing.
+/// Puts a key called `id` into the token that is as a GMK must be, but for one thing; or as a root
+/// key must be, but that it unwraps to anything.
 fn forge(session: &Session, id: &[u8], label: &str, flaw: &str) {
+    let is_root = flaw == "root-of-anything";
     let mut template = vec![
         Attribute::Class(ObjectClass::SECRET_KEY),
         Attribute::KeyType(KeyType::AES),
@@ -303,10 +305,12 @@ fn forge(session: &Session, id: &[u8], label: &str, flaw: &str) {
         Attribute::Label(label.as_bytes().to_vec()),
         Attribute::Sensitive(flaw != "not-sensitive"),
         Attribute::Extractable(flaw == "extractable"),
-        Attribute::Encrypt(true),
-        Attribute::Decrypt(true),
-        Attribute::Wrap(flaw == "wraps"),
-        Attribute::Unwrap(false),
+        Attribute::Modifiable(!is_root),
+        Attribute::Copyable(!is_root),
+        Attribute::Encrypt(!is_root),
+        Attribute::Decrypt(!is_root),
+        Attribute::Wrap(is_root || flaw == "wraps"),
+        Attribute::Unwrap(is_root),
         Attribute::Sign(flaw == "signs"),
         Attribute::Verify(false),
         Attribute::Derive(false),

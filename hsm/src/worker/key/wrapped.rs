@@ -184,7 +184,7 @@ fn prove_root(
     match tried {
         Ok(Ok(())) => Ok(()),
         Ok(Err(why)) => Err(Error::NonConforming { id: *id, why }.into()),
-        Err(Fault::Token(error)) if codes.remedy(&error) == Remedy::Answer => {
+        Err(Fault::Token(error)) if codes.cannot(&error) => {
             let why = format!(
                 "it does not wrap and unwrap a key: {}",
                 recovery::describe(&error)
