@@ -13,6 +13,7 @@ use softhsm_tests::{
     Site,
     daemon::Daemon,
     fault::answering,
+    kind::Kind,
     load::{fetch, put, random_time, rounds, runtime},
     many::{content, limits, name},
     text, until,
@@ -134,7 +135,8 @@ fn a_rotation_moves_everything_while_services_fetch_and_operators_write() {
 #[test]
 fn a_rotation_that_is_killed_goes_on_where_it_was() {
     const SECRETS: usize = 200;
-    let site = Site::moving(10);
+    // A TPM is busy with each move for longer.
+    let site = Site::moving(10 * Kind::slowness());
     let daemon = site.start();
     site.furnish_many(SECRETS);
     site.ctl(&["group", "rotate", "web"]);
@@ -280,8 +282,8 @@ fn an_outage_interrupts_the_moves_and_loses_nothing() {
     let site = Site::faulty(&limits(5));
     let daemon = site.start();
     site.furnish_many(SECRETS);
-    site.fault(answering("C_Encrypt", "CKR_DEVICE_ERROR"));
-    // A key is made and proven by encrypting, so that a rotation fails, and changes nothing.
+    site.fault(answering(Kind::proves(), "CKR_DEVICE_ERROR"));
+    // A key is made and proven by wrapping, so that a rotation fails, and changes nothing.
     let failed = site.try_ctl(&["group", "rotate", "web"]);
     assert!(!failed.status.success());
     assert_eq!(site.master_keys().len(), 1);

@@ -29,7 +29,7 @@ const SIGNATURE: usize = 64;
 fn way() -> (&'static str, &'static OaepAlgorithm) {
     match Kind::chosen() {
         Kind::SoftHsm => ("rsa-oaep-sha1", &OAEP_SHA1_MGF1SHA1),
-        Kind::Kryoptic => ("rsa-oaep-sha256", &OAEP_SHA256_MGF1SHA256),
+        Kind::Kryoptic | Kind::Tpm2 => ("rsa-oaep-sha256", &OAEP_SHA256_MGF1SHA256),
     }
 }
 
