@@ -279,7 +279,7 @@ fn a_key_that_the_token_would_not_destroy_goes_when_it_does() {
 #[test]
 fn an_outage_interrupts_the_moves_and_loses_nothing() {
     const SECRETS: usize = 40;
-    let site = Site::faulty(&limits(5));
+    let site = Site::faulty(&limits(5 * Kind::slowness()));
     let daemon = site.start();
     site.furnish_many(SECRETS);
     site.fault(answering(Kind::proves(), "CKR_DEVICE_ERROR"));

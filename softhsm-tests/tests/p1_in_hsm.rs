@@ -34,6 +34,18 @@ fn furnish(site: &Site) -> Daemon<'_> {
 
 /// A key of a conforming kind, in every respect.
 fn conforming(id: &str) -> Value {
+    if Kind::chosen() == Kind::Tpm2 {
+        // It says that what decrypts verifies, which the TPM does not do with a private key.
+        return json!({
+            "Class": "CKO_PRIVATE_KEY", "KeyType": "CKK_RSA", "Id": id,
+            "Token": true, "Private": true,
+            "Sensitive": true, "AlwaysSensitive": true,
+            "Extractable": false, "NeverExtractable": true,
+            "Local": true,
+            "Encrypt": false, "Decrypt": true, "Verify": true,
+            "Unwrap": false, "Sign": false, "Derive": false,
+        });
+    }
     json!({
         "Class": "CKO_SECRET_KEY", "KeyType": "CKK_AES", "ValueLen": 32, "Id": id,
         "Token": true, "Private": true,

@@ -372,13 +372,16 @@ fn forge_pair(session: &Session, id: &[u8], label: &str, flaw: &str) {
     private.extend([
         Attribute::Private(true),
         Attribute::Sensitive(flaw != "not-sensitive"),
-        Attribute::Extractable(flaw == "extractable"),
+        Attribute::Extractable(false),
         Attribute::Decrypt(true),
         Attribute::Unwrap(false),
         Attribute::Sign(flaw == "signs"),
         Attribute::Derive(false),
     ]);
-    session
-        .generate_key_pair(&Mechanism::RsaPkcsKeyPairGen, &public, &private)
-        .unwrap();
+    let made = session.generate_key_pair(&Mechanism::RsaPkcsKeyPairGen, &public, &private);
+    let (_, key) = made.unwrap();
+    if flaw == "extractable" {
+        let changed = [Attribute::Extractable(true)];
+        session.update_attributes(key, &changed).unwrap();
+    }
 }

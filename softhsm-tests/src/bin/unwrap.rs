@@ -14,7 +14,7 @@ use cryptoki::{
         aead::GcmParams,
         rsa::{PkcsMgfType, PkcsOaepParams, PkcsOaepSource},
     },
-    object::{Attribute, AttributeType, KeyType},
+    object::{Attribute, AttributeType, KeyType, ObjectClass},
     session::UserType,
     types::AuthPin,
 };
@@ -33,8 +33,12 @@ fn main() {
     let session = module.open_ro_session(slot).unwrap();
     let pin = AuthPin::new(pin.clone().into());
     session.login(UserType::User, Some(&pin)).unwrap();
-    let search = [Attribute::Id(bytes(id)), Attribute::Decrypt(true)];
-    let key = session.find_objects(&search).unwrap()[0];
+    let of_class = |class| {
+        let search = [Attribute::Class(class), Attribute::Id(bytes(id))];
+        session.find_objects(&search).unwrap().pop()
+    };
+    let key = of_class(ObjectClass::SECRET_KEY).or_else(|| of_class(ObjectClass::PRIVATE_KEY));
+    let key = key.expect("the key");
     let (blob, context) = (bytes(blob), bytes(context));
     let kind = session.get_attributes(key, &[AttributeType::KeyType]);
     if kind.unwrap() == [Attribute::KeyType(KeyType::RSA)] {
