@@ -64,9 +64,22 @@ test: ## Run every test, against a real token, database and sockets
 # What the tests are about that run on other tokens: keys, wraps, faults and what is stored under
 # them. The others do not care which token it is.
 TOKEN_TESTS := boot_order certificates chaos compliance faulty_token finding_keys grants hsm_doctor hsm_enroll \
-    import inventory key_rotation labels metrics nss p1_in_hsm p2_write_only p4_inward p4_recorded \
+    import inventory journal_keys key_rotation labels metrics nss p1_in_hsm p2_write_only p4_inward p4_recorded \
     p5_untrusted_database p6_plaintext_hygiene p7_durable p8_recovering pairs references roles rotation \
     tls_context token_codes versions
+# Those that run on a TPM: all that are about the token that they are given.
+TPM_TESTS := $(filter-out nss,$(TOKEN_TESTS))
+
+# These tests, on the token that the environment names.
+run-on-token = if $(CARGO) nextest --version >/dev/null 2>&1; then run='nextest run'; else run=test; fi; \
+	$(CARGO) $$run --locked -p softhsm-tests $(addprefix --test ,$(1))
+
+# Which of them were skipped there, the next token's list being empty then.
+say-skipped = if [[ -s $(CUSTODYD_SKIPPED) ]]; then \
+	    echo "$$(wc -l <"$(CUSTODYD_SKIPPED)") tests skipped on $(1):"; \
+	    sort "$(CUSTODYD_SKIPPED)"; \
+	    rm "$(CUSTODYD_SKIPPED)"; \
+	fi
 
 SOAK_SECONDS ?= 3600
 
@@ -79,18 +92,16 @@ soak: ## Have the token misbehave at random under load, for SOAK_SECONDS (an hou
 
 .PHONY: test-tokens
 test-tokens: export CUSTODYD_SKIPPED := $(TARGET)/skipped-token-tests
-test-tokens: ## Run the tests about tokens on Kryoptic, and live on a TPM and on openCryptoki
+test-tokens: ## Run the tests about tokens on Kryoptic and on a TPM, and live on that and on openCryptoki
 	@scripts/setup cargo cc softhsm openssl curl java nss sqlite setpriv python kryoptic opencryptoki tpm2
 	$(CARGO) build --locked --bin custodyd --bin custodyctl
 	@rm -f "$(CUSTODYD_SKIPPED)"
 	module=$$(scripts/kryoptic "$(TARGET)/tokens"); \
 	export CUSTODYD_TEST_TOKEN=kryoptic TEST_PKCS11_MODULE="$$module"; \
-	if $(CARGO) nextest --version >/dev/null 2>&1; then run='nextest run'; else run=test; fi; \
-	$(CARGO) $$run --locked -p softhsm-tests $(addprefix --test ,$(TOKEN_TESTS))
-	@if [[ -s $(CUSTODYD_SKIPPED) ]]; then \
-	    echo "$$(wc -l <"$(CUSTODYD_SKIPPED)") tests skipped on Kryoptic:"; \
-	    sort "$(CUSTODYD_SKIPPED)"; \
-	fi
+	$(call run-on-token,$(TOKEN_TESTS))
+	@$(call say-skipped,Kryoptic)
+	export CUSTODYD_TEST_TOKEN=tpm2; $(call run-on-token,$(TPM_TESTS))
+	@$(call say-skipped,a TPM)
 	scripts/tpm2-token "$(TARGET)/debug"
 	scripts/opencryptoki-token "$(TARGET)/debug"
 

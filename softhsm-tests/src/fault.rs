@@ -31,8 +31,8 @@ impl Site {
 
     /// The environment of a worker that is told by `control` how its token misbehaves.
     pub(crate) fn faulty_environment(&self, control: &Path) -> String {
-        let (variable, file) = self.module_environment();
-        format!("{variable} = {file:?}, {CONTROL} = {control:?}")
+        let environment = self.environment_table();
+        format!("{environment}, {CONTROL} = {control:?}")
     }
 
     /// Has the module misbehave from now on, in whatever process.

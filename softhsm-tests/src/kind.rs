@@ -4,15 +4,16 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
-use crate::{PIN, Site, command, module, skip::skip, text};
+use crate::{PIN, Site, command, module, skip::skip, text, tpm::Tpm};
 
 /// Names it; SoftHSM when missing. `TEST_PKCS11_MODULE` says where its module is.
 const KIND: &str = "CUSTODYD_TEST_TOKEN";
 
 /// The PIN of every test token's security officer.
-const SO_PIN: &str = "12345678";
+pub(crate) const SO_PIN: &str = "12345678";
 
 /// A kind of token that the tests can make.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub enum Kind {
     SoftHsm,
     /// Kryoptic.
     Kryoptic,
+    /// A TPM 2.0 in software behind tpm2-pkcs11.
+    Tpm2,
 }
 
 impl Kind {
@@ -29,7 +32,8 @@ impl Kind {
         match env::var(KIND).as_deref() {
             Err(_) | Ok("softhsm") => Self::SoftHsm,
             Ok("kryoptic") => Self::Kryoptic,
-            Ok(other) => panic!("{KIND} is softhsm or kryoptic, not {other:?}"),
+            Ok("tpm2") => Self::Tpm2,
+            Ok(other) => panic!("{KIND} is softhsm, kryoptic or tpm2, not {other:?}"),
         }
     }
 
@@ -42,62 +46,173 @@ impl Kind {
         is
     }
 
+    /// Whether the tests run on a token that has what a TPM lacks. If not, `test` is skipped.
+    pub fn has(test: &str, what: &str) -> bool {
+        let has = Self::chosen() != Self::Tpm2;
+        if !has {
+            skip(test, what);
+        }
+        has
+    }
+
     /// Where the module is when nothing else is said.
     pub(crate) fn module(self) -> PathBuf {
         match self {
             Self::SoftHsm => "/usr/lib/softhsm/libsofthsm2.so".into(),
             Self::Kryoptic => panic!("TEST_PKCS11_MODULE names Kryoptic's module"),
+            Self::Tpm2 => Tpm::module(),
         }
     }
 
-    /// The variable that the module is configured by, and the name of the file.
-    fn configuration(self) -> (&'static str, &'static str) {
+    /// What a test's configuration says of a token unless the test does: what is done to a worker
+    /// is to be felt, and a TPM is slow and for one thread.
+    fn settings(self) -> &'static [&'static str] {
         match self {
-            Self::SoftHsm => ("SOFTHSM2_CONF", "softhsm2.conf"),
-            Self::Kryoptic => ("KRYOPTIC_CONF", "kryoptic.conf"),
+            Self::SoftHsm | Self::Kryoptic => &["workers = 1\n"],
+            Self::Tpm2 => &["workers = 1\n", "sessions = 1\n", "deadline = \"60s\"\n"],
         }
     }
 
-    /// A configuration with tokens below `folder`.
-    fn text(self, folder: &Path) -> String {
-        match self {
-            Self::SoftHsm => format!(
-                "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n\
-                 slots.removable = false\n",
-                folder.display()
-            ),
-            Self::Kryoptic => (1..=4)
-                .map(|slot| {
-                    format!(
-                        "[[slots]]\nslot = {slot}\ndbtype = \"sqlite\"\ndbargs = {:?}\n",
-                        folder.join(format!("{slot}.sql"))
-                    )
-                })
-                .collect(),
+    /// Those settings that `more` does not have.
+    pub(crate) fn settings_unless(more: &str) -> String {
+        let is_missing = |setting: &&&str| {
+            let name = setting.split_inclusive('=').next().unwrap_or_default();
+            !more.lines().any(|line| line.starts_with(name))
+        };
+        let settings = Self::chosen().settings().iter();
+        settings.filter(is_missing).copied().collect()
+    }
+}
+
+/// The shortest deadline that a TPM meets while it makes a key on a busy machine.
+const SHORTEST: Duration = Duration::from_secs(10);
+
+impl Kind {
+    /// `more` with a deadline that the token can meet in place of one that is shorter.
+    pub(crate) fn patient(more: &str) -> String {
+        let is_short = |line: &&str| match deadline(line) {
+            Some(deadline) => Self::chosen() == Self::Tpm2 && deadline < SHORTEST,
+            None => false,
+        };
+        let patient = format!("deadline = \"{}s\"", SHORTEST.as_secs());
+        let mut text = String::new();
+        for line in more.lines() {
+            text += if is_short(&line) { &patient } else { line };
+            text.push('\n');
+        }
+        text
+    }
+
+    /// How many objects of the token a master key is.
+    pub fn objects_of_key() -> u64 {
+        match Self::chosen() {
+            Self::SoftHsm | Self::Kryoptic => 1,
+            Self::Tpm2 => 2,
+        }
+    }
+
+    /// How many sessions there are unless a test says otherwise.
+    pub fn sessions() -> u16 {
+        match Self::chosen() {
+            Self::SoftHsm | Self::Kryoptic => 2,
+            Self::Tpm2 => 1,
+        }
+    }
+
+    /// About how much longer the token takes than others, where a test's patience depends on it.
+    pub fn slowness() -> u32 {
+        match Self::chosen() {
+            Self::SoftHsm | Self::Kryoptic => 1,
+            Self::Tpm2 => 10,
+        }
+    }
+
+    /// The function of the token without which no new key is proven: the one by which it wraps
+    /// data keys, or, where that is done outside it with a public half, the one by which it opens
+    /// them.
+    pub fn proves() -> &'static str {
+        match Self::chosen() {
+            Self::SoftHsm | Self::Kryoptic => "C_Encrypt",
+            Self::Tpm2 => "C_Decrypt",
         }
     }
 }
 
+/// The token's deadline, if that is what a line of a configuration sets.
+fn deadline(line: &str) -> Option<Duration> {
+    let value = line.strip_prefix("deadline = \"")?.strip_suffix('"')?;
+    let (number, unit) = value.split_at(value.find(|c: char| !c.is_ascii_digit())?);
+    let number = number.parse().ok()?;
+    match unit {
+        "ms" => Some(Duration::from_millis(number)),
+        "s" => Some(Duration::from_secs(number)),
+        _ => None,
+    }
+}
+
+/// SoftHSM's configuration with tokens below `folder`.
+fn softhsm(folder: &Path) -> String {
+    format!(
+        "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n\
+         slots.removable = false\n",
+        folder.display()
+    )
+}
+
+/// Kryoptic's configuration with tokens below `folder`.
+fn kryoptic(folder: &Path) -> String {
+    (1..=4)
+        .map(|slot| {
+            format!(
+                "[[slots]]\nslot = {slot}\ndbtype = \"sqlite\"\ndbargs = {:?}\n",
+                folder.join(format!("{slot}.sql"))
+            )
+        })
+        .collect()
+}
+
 impl Site {
-    /// The variable that tells the module where its tokens are.
-    pub fn module_environment(&self) -> (&'static str, PathBuf) {
-        let (variable, file) = Kind::chosen().configuration();
-        (variable, self.path(file))
+    /// The variables that tell the module where its tokens are.
+    pub fn module_environment(&self) -> Vec<(&'static str, String)> {
+        let path = |name| self.path(name).display().to_string();
+        match Kind::chosen() {
+            Kind::SoftHsm => vec![("SOFTHSM2_CONF", path("softhsm2.conf"))],
+            Kind::Kryoptic => vec![("KRYOPTIC_CONF", path("kryoptic.conf"))],
+            Kind::Tpm2 => Tpm::environment(self.folder()).into(),
+        }
     }
 
-    /// Writes the module's configuration: no token yet.
-    pub(crate) fn configure_tokens(&self) {
+    /// The same as the inside of a table of the configuration.
+    pub(crate) fn environment_table(&self) -> String {
+        let variables = self.module_environment().into_iter();
+        let pairs: Vec<_> = variables
+            .map(|(variable, value)| format!("{variable} = {value:?}"))
+            .collect();
+        pairs.join(", ")
+    }
+
+    /// Has the module find tokens here: there is none yet.
+    pub(crate) fn configure_tokens(&mut self) {
         let tokens = self.path("tokens");
         fs::create_dir(&tokens).expect("a folder");
-        let (_, file) = self.module_environment();
-        fs::write(file, Kind::chosen().text(&tokens)).expect("written");
+        let (file, text) = match Kind::chosen() {
+            Kind::SoftHsm => ("softhsm2.conf", softhsm(&tokens)),
+            Kind::Kryoptic => ("kryoptic.conf", kryoptic(&tokens)),
+            Kind::Tpm2 => {
+                self.tpm = Some(Tpm::start(self.folder()));
+                return;
+            }
+        };
+        fs::write(self.path(file), text).expect("written");
     }
 
     /// Makes one more token; says its serial number.
     pub fn init_token(&self, label: &str) -> String {
-        let (variable, file) = self.module_environment();
+        if let Some(tpm) = &self.tpm {
+            return tpm.add_token(self.folder(), label);
+        }
         let output = Command::new(command("softhsm-intruder"))
-            .env(variable, file)
+            .envs(self.module_environment())
             .arg(module())
             .args(["", PIN, "init", label, SO_PIN])
             .output()

@@ -28,7 +28,7 @@ use nix::{
 use tempfile::TempDir;
 
 pub use crate::skip::is_root;
-use crate::{daemon::Daemon, kind::Kind};
+use crate::{daemon::Daemon, kind::Kind, tpm::Tpm};
 
 pub mod daemon;
 pub mod disk;
@@ -49,6 +49,7 @@ pub mod starve;
 pub mod terms;
 pub mod token;
 pub mod tool;
+mod tpm;
 pub mod verdict;
 pub mod wire;
 pub mod world;
@@ -78,6 +79,8 @@ pub fn command(name: &str) -> PathBuf {
 /// dropped.
 #[derive(Debug)]
 pub struct Site {
+    /// Ended before the folder is removed.
+    tpm: Option<Tpm>,
     folder: TempDir,
     /// Serial number of the token.
     pub serial: String,
@@ -111,15 +114,15 @@ impl Site {
             .unwrap();
         // Other users' clients must reach the sockets; what is secret is in `state`.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        let site = Self {
+        let mut site = Self {
+            tpm: None,
             serial: String::new(),
             folder,
         };
         fs::create_dir(site.path("run")).unwrap();
         site.configure_tokens();
         site.write_pin(PIN);
-        let serial = site.init_token(LABEL);
-        let site = Self { serial, ..site };
+        site.serial = site.init_token(LABEL);
         site.configure("");
         site
     }
@@ -133,9 +136,7 @@ impl Site {
     /// Writes the configuration, with `more` at its end. Unless that says otherwise, no
     /// limit gets in the way of many callers on a slow machine.
     pub fn configure(&self, more: &str) {
-        let (variable, file) = self.module_environment();
-        let environment = format!("{variable} = {file:?}");
-        self.configure_module(&module(), &environment, more);
+        self.configure_module(&module(), &self.environment_table(), more);
     }
 
     pub(crate) fn configure_module(&self, module: &Path, environment: &str, more: &str) {
@@ -166,11 +167,12 @@ impl Site {
             "[limits]\nconnections-per-uid = 1024\nhandshake = \"1m\"\n\
              requests-per-second = 1000000\nburst = 1000000\n"
         };
-        let workers = workers_unless(more);
+        let settings = Kind::settings_unless(more);
+        let more = Kind::patient(more);
         let text = format!(
             "state-directory = {:?}\n\
              [listen]\nmanager = {:?}\nprovider = {:?}\n\
-             {tokens}{workers}{more}\n{limits}",
+             {tokens}{settings}{more}\n{limits}",
             self.path("state"),
             self.path("run/manager.sock"),
             self.path("run/provider.sock"),
@@ -320,14 +322,6 @@ impl Site {
 impl Default for Site {
     fn default() -> Self {
         Self::new()
-    }
-}
-
-/// What a test does to a worker is to be felt, unless `more` has several.
-pub(crate) fn workers_unless(more: &str) -> &'static str {
-    match more.contains("workers = ") {
-        true => "",
-        false => "workers = 1\n",
     }
 }
 

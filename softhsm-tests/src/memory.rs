@@ -3,9 +3,13 @@
 use std::{
     fs::{self, File},
     os::unix::fs::FileExt as _,
+    thread,
+    time::Duration,
 };
 
 use nix::unistd::Pid;
+
+use crate::{daemon::Daemon, kind::Kind};
 
 /// Bytes that must not be found, in each form that they could be printed in.
 #[derive(Clone)]
@@ -109,6 +113,34 @@ fn positions<'a>(text: &'a [u8], wanted: &'a [u8]) -> impl Iterator<Item = usize
             }
         }
     })
+}
+
+/// Fails if what is forbidden is in the memory of `process`, a moment after the last
+/// request. What is shown to be found there shows that the search finds.
+pub fn not_in_memory(process: Pid, there: &Forbidden, forbidden: &[Forbidden]) {
+    thread::sleep(Duration::from_millis(300));
+    assert_ne!(
+        there.in_memory(process),
+        [""; 0],
+        "the search finds nothing at all"
+    );
+    for forbidden in forbidden {
+        assert_eq!(forbidden.in_memory(process), [""; 0]);
+    }
+}
+
+/// The same of a daemon and its worker, but for the worker of a TPM: tpm2-pkcs11 leaves there what
+/// it opened last.
+pub fn not_in_their_memory(
+    test: &str,
+    daemon: &Daemon<'_>,
+    there: &Forbidden,
+    forbidden: &[Forbidden],
+) {
+    not_in_memory(daemon.pid(), there, forbidden);
+    if Kind::has(test, "a module that wipes what it opened in the worker") {
+        not_in_memory(daemon.worker(), there, forbidden);
+    }
 }
 
 fn base64(bytes: &[u8]) -> Vec<u8> {

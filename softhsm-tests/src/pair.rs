@@ -8,7 +8,8 @@ use serde_json::Value;
 use crate::{
     LABEL, Site,
     fault::{answering, faulty_module, write_control},
-    text, workers_unless,
+    kind::Kind,
+    text,
 };
 
 /// The label of the second token.
@@ -80,9 +81,10 @@ impl Pair {
             format!("[[token]]\n{table}")
         };
         let first = table(Which::First);
-        let workers = workers_unless(more);
+        let settings = Kind::settings_unless(more);
         let (of_each, _) = more.split_once("[limits]").unwrap_or((more, ""));
-        let tokens = format!("{first}{workers}{of_each}\n{}", table(Which::Second));
+        let of_each = Kind::patient(of_each);
+        let tokens = format!("{first}{settings}{of_each}\n{}", table(Which::Second));
         site.write_configuration(&tokens, more);
     }
 

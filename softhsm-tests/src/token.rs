@@ -8,20 +8,20 @@ use custody::{
 };
 use serde_json::Value;
 
-use crate::{PIN, Site, command, module, text};
+use crate::{PIN, Site, command, kind::Kind, module, text};
 
 impl Site {
     /// Has another process do something to the token: "look ID", "modulus ID", "read ID", "wrap ID",
-    /// "unwrap ROOT BLOB", "destroy ID", "forge ID LABEL FLAW" or "set-pin NEW"; gives what it found.
+    /// "unwrap ROOT BLOB", "destroy ID", "destroy-public ID", "forge ID LABEL FLAW", "forge-pair ID LABEL
+    /// FLAW" or "set-pin NEW"; gives what it found.
     pub fn intrude(&self, arguments: &[&str]) -> Value {
         self.intrude_into(&self.serial, arguments)
     }
 
     /// As [`Self::intrude`], of the token called `serial`.
     pub(crate) fn intrude_into(&self, serial: &str, arguments: &[&str]) -> Value {
-        let (variable, file) = self.module_environment();
         let output = Command::new(command("softhsm-intruder"))
-            .env(variable, file)
+            .envs(self.module_environment())
             .arg(module())
             .args([serial, PIN])
             .args(arguments)
@@ -34,7 +34,19 @@ impl Site {
     /// Puts another key in the place of the key `id`, with the same identifier.
     pub fn replace_key(&self, id: &str, label: &str, flaw: &str) {
         self.intrude(&["destroy", id]);
-        self.intrude(&["forge", id, label, flaw]);
+        if Kind::chosen() == Kind::Tpm2 {
+            self.intrude(&["destroy-public", id]);
+        }
+        self.forge_key(id, label, flaw);
+    }
+
+    /// Puts a key called `id` into the token that is as a master key must be there, but for `flaw`.
+    pub fn forge_key(&self, id: &str, label: &str, flaw: &str) {
+        let forge = match Kind::chosen() {
+            Kind::SoftHsm | Kind::Kryoptic => "forge",
+            Kind::Tpm2 => "forge-pair",
+        };
+        self.intrude(&[forge, id, label, flaw]);
     }
 
     /// The data key of the version `GROUP/NAME@NUMBER` of a blob that is `wrapped` under `gmk`, as
@@ -47,9 +59,8 @@ impl Site {
             kind: "blob",
             gmk: &id.expect("the name of a key"),
         };
-        let (variable, file) = self.module_environment();
         let output = Command::new(command("unwrap"))
-            .env(variable, file)
+            .envs(self.module_environment())
             .arg(module())
             .args([PIN, gmk, wrapped, &hex::encode(context.encode())])
             .output()

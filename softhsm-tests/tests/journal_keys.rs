@@ -9,7 +9,7 @@ use std::{
 
 use custody::journal::{public_key::PublicKey, signing::Signing};
 use faulty_pkcs11::{Delay, Fault};
-use softhsm_tests::{Site, command, fault::CURVES, text};
+use softhsm_tests::{Site, command, fault::CURVES, kind::Kind, text};
 
 const CONTENT: &[u8] = b"the content of the secret";
 
@@ -196,5 +196,5 @@ fn a_token_that_signs_in_no_way_is_refused_and_keeps_no_key() {
         assert!(said.contains(part), "{said}");
     }
     // What is left is the system GMK, which was made before.
-    assert_eq!(objects(), before + 1);
+    assert_eq!(objects(), before + Kind::objects_of_key());
 }

@@ -13,6 +13,7 @@ use softhsm_tests::{
     Site,
     daemon::Daemon,
     fault::answering,
+    kind::Kind,
     load::{fetch, put, random_time, rounds, runtime},
     many::{content, limits, name},
     text, until,
@@ -111,7 +112,8 @@ fn a_rotation_moves_everything_while_services_fetch_and_operators_write() {
             is_over.store(true, Ordering::Relaxed);
         };
         let all = Box::pin(async { tokio::join!(fetches, writes, rotates) });
-        let all = tokio::time::timeout(Duration::from_secs(60), all).await;
+        let patience = Duration::from_secs(60) * Kind::slowness();
+        let all = tokio::time::timeout(patience, all).await;
         let (fetched, written, ()) = all.expect("everything is moved");
         assert!(fetched > 10 && written > 2, "{fetched} {written}");
     });
@@ -134,7 +136,8 @@ fn a_rotation_moves_everything_while_services_fetch_and_operators_write() {
 #[test]
 fn a_rotation_that_is_killed_goes_on_where_it_was() {
     const SECRETS: usize = 200;
-    let site = Site::moving(10);
+    // A TPM is busy with each move for longer.
+    let site = Site::moving(10 * Kind::slowness());
     let daemon = site.start();
     site.furnish_many(SECRETS);
     site.ctl(&["group", "rotate", "web"]);
@@ -277,11 +280,11 @@ fn a_key_that_the_token_would_not_destroy_goes_when_it_does() {
 #[test]
 fn an_outage_interrupts_the_moves_and_loses_nothing() {
     const SECRETS: usize = 40;
-    let site = Site::faulty(&limits(5));
+    let site = Site::faulty(&limits(5 * Kind::slowness()));
     let daemon = site.start();
     site.furnish_many(SECRETS);
-    site.fault(answering("C_Encrypt", "CKR_DEVICE_ERROR"));
-    // A key is made and proven by encrypting, so that a rotation fails, and changes nothing.
+    site.fault(answering(Kind::proves(), "CKR_DEVICE_ERROR"));
+    // A key is made and proven by wrapping, so that a rotation fails, and changes nothing.
     let failed = site.try_ctl(&["group", "rotate", "web"]);
     assert!(!failed.status.success());
     assert_eq!(site.master_keys().len(), 1);

@@ -8,7 +8,7 @@ use std::{
 };
 
 use faulty_pkcs11::Fault;
-use softhsm_tests::{Site, fault::answering, until, verdict::CONTENT};
+use softhsm_tests::{Site, fault::answering, kind::Kind, until, verdict::CONTENT};
 
 const CONFIGURED: &str = "[metrics]\nsocket = ";
 
@@ -87,7 +87,7 @@ fn what_happens_is_counted_and_how_things_stand_is_told() {
         (of_token(&site, "workers_now", "state=\"failed\""), 0.0),
         (of_token(&site, "breaker", "state=\"closed\""), 1.0),
         (of_token(&site, "breaker", "state=\"open\""), 0.0),
-        (of_token(&site, "sessions", ""), 2.0),
+        (of_token(&site, "sessions", ""), Kind::sessions().into()),
         // The system's, the journal's and the group's.
         (of_token(&site, "keys", "state=\"usable\""), 3.0),
         (of_token(&site, "keys", "state=\"refused\""), 0.0),
@@ -143,7 +143,7 @@ fn of_token(site: &Site, name: &str, more: &str) -> String {
 fn what_is_left_to_do_in_the_background_is_told() {
     let site = Site::new();
     let socket = site.path("run/metrics.sock");
-    let slow = "[limits]\nrewrap-share = 1\n";
+    let slow = format!("[limits]\nrewrap-share = {}\n", Kind::slowness());
     site.configure(&format!("{CONFIGURED}{socket:?}\n{slow}"));
     let _daemon = site.start();
     site.furnish(CONTENT);

@@ -20,6 +20,7 @@ use softhsm_tests::{
     daemon::Daemon,
     disk::{SmallDisk, files, with_own_mounts},
     is_root,
+    kind::Kind,
     load::{fetch, put, random_time, rounds, runtime},
     text,
 };
@@ -307,6 +308,12 @@ fn a_change_that_reached_the_database_is_confirmed_by_the_next_start() {
 
 #[test]
 fn a_change_that_did_not_reach_the_database_is_given_up_by_the_next_start() {
+    if !Kind::has(
+        "a_change_that_did_not_reach_the_database_is_given_up_by_the_next_start",
+        "aes-kwp",
+    ) {
+        return;
+    }
     let site = Site::new();
     // What other keys encrypt is counted, and the count would be a change of its own.
     site.configure("wrapping = [\"aes-kwp\"]\n");
@@ -421,6 +428,12 @@ fn a_second_init_is_refused_and_changes_nothing() {
 
 #[test]
 fn an_init_that_was_killed_leaves_nothing_that_runs_and_can_be_repeated() {
+    if !Kind::has(
+        "an_init_that_was_killed_leaves_nothing_that_runs_and_can_be_repeated",
+        "a login that is over in no time",
+    ) {
+        return;
+    }
     let site = Site::without_init();
     // Killed while it wrote: what is aside is never looked at again.
     fs::create_dir_all(site.path("state/.init-abcdef/journal")).unwrap();

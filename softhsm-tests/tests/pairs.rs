@@ -15,6 +15,7 @@ use custody::{
 };
 use softhsm_tests::{
     Site,
+    fault::answering,
     kind::Kind,
     pair::{Pair, Which::First},
     text, until,
@@ -29,7 +30,7 @@ const SIGNATURE: usize = 64;
 fn way() -> (&'static str, &'static OaepAlgorithm) {
     match Kind::chosen() {
         Kind::SoftHsm => ("rsa-oaep-sha1", &OAEP_SHA1_MGF1SHA1),
-        Kind::Kryoptic => ("rsa-oaep-sha256", &OAEP_SHA256_MGF1SHA256),
+        Kind::Kryoptic | Kind::Tpm2 => ("rsa-oaep-sha256", &OAEP_SHA256_MGF1SHA256),
     }
 }
 
@@ -73,6 +74,29 @@ fn a_group_lives_with_pairs_and_both_halves_of_a_former_one_are_destroyed() {
     let said = text(&wrapped);
     assert!(said.contains("no root key wraps a pair"), "{said}");
     assert_eq!(total(&site), 6);
+    daemon.stop_verified();
+}
+
+#[test]
+fn a_token_that_opens_nothing_for_a_time_is_waited_for() {
+    let site = Site::without_init();
+    site.configure_faulty(PAIRS);
+    let output = site.init().output().unwrap();
+    assert!(output.status.success(), "{}", text(&output));
+    let daemon = site.start();
+    site.furnish(CONTENT);
+    daemon.stop();
+    // Some answer so to altered data, too.
+    site.fault(answering("C_DecryptInit", "CKR_DEVICE_ERROR"));
+    let daemon = site.launch(site.custodyd("run"));
+    until("the daemon waits", || {
+        site.log().contains("not usable yet").then_some(())
+    });
+    site.mend();
+    until("the secret is delivered", || {
+        (site.fetch("web/key").stdout == CONTENT).then_some(())
+    });
+    assert!(!site.log().contains("does not conform"), "{}", site.log());
     daemon.stop_verified();
 }
 

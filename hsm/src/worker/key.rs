@@ -111,7 +111,8 @@ impl Keys {
         conforms(session, &id, gmk.kek.handle(), &expected)?;
         if wrapping.is_public() {
             if let Err(amiss) = strategy::prove_by(session, &self.codes, &gmk.kek) {
-                let why = amiss.about_the_way(&self.codes)?;
+                let opens = || matches!(gmk.open_canary(session, &id), Ok(true));
+                let why = amiss.about_the_key(&self.codes, opens)?;
                 return Err(Error::NonConforming { id, why }.into());
             }
         } else {

@@ -58,6 +58,23 @@ impl Amiss {
         }
     }
 
+    /// What is amiss, if it is the key and not the session, the worker or a token in trouble, which
+    /// may answer as if the key were another. Whether the token `opens` at all then tells.
+    pub(super) fn about_the_key(
+        self,
+        codes: &Codes,
+        opens: impl Fn() -> bool,
+    ) -> Result<String, Fault> {
+        match self.cause {
+            Cause::Token(error) | Cause::Closed(Some(error))
+                if codes.remedy(&error) == Remedy::AskCanary && !opens() =>
+            {
+                Err(Fault::Token(error))
+            }
+            _ => self.about_the_way(codes),
+        }
+    }
+
     fn is_lost(&self, codes: &Codes) -> bool {
         match &self.cause {
             Cause::Token(error) | Cause::Closed(Some(error)) => is_lost(error, codes),

@@ -9,10 +9,11 @@
     reason = "what fails here fails a test, which says so"
 )]
 
-use std::{env, slice};
+use std::{env, slice, thread, time::Duration};
 
 use cryptoki::{
     context::{CInitializeArgs, CInitializeFlags, Pkcs11},
+    error::{Error, RvError},
     mechanism::Mechanism,
     object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle},
     session::{Session, UserType},
@@ -27,7 +28,7 @@ fn main() {
     };
     let module = Pkcs11::new(module).unwrap();
     let locking = CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK);
-    module.initialize(locking).unwrap();
+    initialize(&module, locking);
     if let ["init", label, so_pin] = *command {
         println!("{}", init(&module, label, so_pin, pin));
         return;
@@ -47,6 +48,19 @@ fn main() {
         return;
     }
     println!("{}", run(&session, command));
+}
+
+/// tpm2-pkcs11 does not initialize while another process writes its store.
+fn initialize(module: &Pkcs11, arguments: CInitializeArgs) {
+    for _ in 0..100 {
+        match module.initialize(arguments) {
+            Err(Error::Pkcs11(RvError::GeneralError, _)) => {
+                thread::sleep(Duration::from_millis(50));
+            }
+            done => return done.unwrap(),
+        }
+    }
+    panic!("the module does not initialize");
 }
 
 /// Makes a token in the first slot that is free, and says its serial number.
@@ -78,6 +92,20 @@ fn run(session: &Session, command: &[&str]) -> Value {
         ["unwrap", root, blob] => unwrap(session, the(session, root), &hex::decode(blob).unwrap()),
         ["destroy", id] => {
             session.destroy_object(the(session, id)).unwrap();
+            Value::Null
+        }
+        ["destroy-public", id] => {
+            let search = [
+                Attribute::Class(ObjectClass::PUBLIC_KEY),
+                Attribute::Id(hex::decode(id).unwrap()),
+            ];
+            let found = session.find_objects(&search).unwrap();
+            assert_eq!(found.len(), 1, "{found:?}");
+            session.destroy_object(found[0]).unwrap();
+            Value::Null
+        }
+        ["forge-pair", id, label, flaw] => {
+            forge_pair(session, &hex::decode(id).unwrap(), label, flaw);
             Value::Null
         }
         ["forge", id, label, flaw] => {
@@ -206,7 +234,7 @@ fn wrap(session: &Session, key: ObjectHandle) -> Value {
         }
         let wrapped = match session.wrap_key(&mechanism, wrapper, key) {
             Ok(_) => "wrapped".to_owned(),
-            Err(cryptoki::error::Error::Pkcs11(code, _)) => format!("{code:?}"),
+            Err(Error::Pkcs11(code, _)) => format!("{code:?}"),
             Err(error) => panic!("{error}"),
         };
         came.insert(mechanism.mechanism_type().to_string(), json!(wrapped));
@@ -324,5 +352,40 @@ fn forge(session: &Session, id: &[u8], label: &str, flaw: &str) {
         session
             .generate_key(&Mechanism::AesKeyGen, &template)
             .unwrap();
+    }
+}
+
+/// The same of a pair, as a master key is one.
+fn forge_pair(session: &Session, id: &[u8], label: &str, flaw: &str) {
+    let both = |class| {
+        vec![
+            Attribute::Class(class),
+            Attribute::KeyType(KeyType::RSA),
+            Attribute::Token(true),
+            Attribute::Id(id.to_vec()),
+            Attribute::Label(label.as_bytes().to_vec()),
+        ]
+    };
+    let mut public = both(ObjectClass::PUBLIC_KEY);
+    public.extend([
+        Attribute::ModulusBits(2048.into()),
+        Attribute::PublicExponent(vec![1, 0, 1]),
+        Attribute::Wrap(false),
+    ]);
+    let mut private = both(ObjectClass::PRIVATE_KEY);
+    private.extend([
+        Attribute::Private(true),
+        Attribute::Sensitive(flaw != "not-sensitive"),
+        Attribute::Extractable(false),
+        Attribute::Decrypt(true),
+        Attribute::Unwrap(false),
+        Attribute::Sign(flaw == "signs"),
+        Attribute::Derive(false),
+    ]);
+    let made = session.generate_key_pair(&Mechanism::RsaPkcsKeyPairGen, &public, &private);
+    let (_, key) = made.unwrap();
+    if flaw == "extractable" {
+        let changed = [Attribute::Extractable(true)];
+        session.update_attributes(key, &changed).unwrap();
     }
 }

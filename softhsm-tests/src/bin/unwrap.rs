@@ -9,8 +9,12 @@
 
 use cryptoki::{
     context::{CInitializeArgs, CInitializeFlags, Pkcs11},
-    mechanism::{Mechanism, aead::GcmParams},
-    object::Attribute,
+    mechanism::{
+        Mechanism, MechanismType,
+        aead::GcmParams,
+        rsa::{PkcsMgfType, PkcsOaepParams, PkcsOaepSource},
+    },
+    object::{Attribute, AttributeType, KeyType, ObjectClass},
     session::UserType,
     types::AuthPin,
 };
@@ -29,8 +33,25 @@ fn main() {
     let session = module.open_ro_session(slot).unwrap();
     let pin = AuthPin::new(pin.clone().into());
     session.login(UserType::User, Some(&pin)).unwrap();
-    let key = session.find_objects(&[Attribute::Id(bytes(id))]).unwrap()[0];
+    let of_class = |class| {
+        let search = [Attribute::Class(class), Attribute::Id(bytes(id))];
+        session.find_objects(&search).unwrap().pop()
+    };
+    let key = of_class(ObjectClass::SECRET_KEY).or_else(|| of_class(ObjectClass::PRIVATE_KEY));
+    let key = key.expect("the key");
     let (blob, context) = (bytes(blob), bytes(context));
+    let kind = session.get_attributes(key, &[AttributeType::KeyType]);
+    if kind.unwrap() == [Attribute::KeyType(KeyType::RSA)] {
+        let way = PkcsOaepParams::new(
+            MechanismType::SHA256,
+            PkcsMgfType::MGF1_SHA256,
+            PkcsOaepSource::empty(),
+        );
+        let opened = session.decrypt(&Mechanism::RsaPkcsOaep(way), key, &blob);
+        // The digest of the context is after it.
+        println!("{}", hex::encode(&opened.unwrap()[..32]));
+        return;
+    }
     let (nonce, sealed) = blob.split_at(12);
     let mut nonce = nonce.to_vec();
     let way = GcmParams::new(&mut nonce, &context, 128.into()).unwrap();

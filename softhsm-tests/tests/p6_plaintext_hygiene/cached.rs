@@ -48,8 +48,7 @@ fn data_keys_that_are_kept_are_in_no_memory_that_can_be_read() {
         Forbidden::new("another data key", &data_key(&site, "other")),
     ];
     let there = Forbidden::new("the token's serial number", site.serial.as_bytes());
-    not_in_memory(daemon.pid(), &there, &forbidden);
-    not_in_memory(daemon.worker(), &there, &forbidden);
+    not_in_their_memory(name, &daemon, &there, &forbidden);
     // They are still there.
     let (found, _) = runtime.block_on(fetch(&provider, "key")).unwrap();
     assert_eq!(found, content);

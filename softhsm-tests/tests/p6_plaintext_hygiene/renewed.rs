@@ -1,12 +1,16 @@
 //! Content that the daemon opened to seal it anew.
 
-use softhsm_tests::{Site, is_root, memory::Forbidden};
+use softhsm_tests::{
+    Site, is_root,
+    memory::{Forbidden, not_in_their_memory},
+};
 
-use super::{canary, data_key, not_in_memory, use_them};
+use super::{canary, data_key, use_them};
 
 #[test]
 fn what_was_renewed_is_not_left_in_memory() {
-    if !is_root("what_was_renewed_is_not_left_in_memory") {
+    let name = "what_was_renewed_is_not_left_in_memory";
+    if !is_root(name) {
         return;
     }
     let site = Site::new();
@@ -28,6 +32,5 @@ fn what_was_renewed_is_not_left_in_memory() {
     let keys = before.iter().chain(&after);
     forbidden.extend(keys.map(|key| Forbidden::new("a data key", key)));
     let there = Forbidden::new("the token's serial number", site.serial.as_bytes());
-    not_in_memory(daemon.pid(), &there, &forbidden);
-    not_in_memory(daemon.worker(), &there, &forbidden);
+    not_in_their_memory(name, &daemon, &there, &forbidden);
 }
