@@ -189,7 +189,9 @@ fn an_altered_ciphertext_is_refused() {
     let site = Site::new();
     let _daemon = furnish(&site);
     site.sqlite(
-        "UPDATE content SET ciphertext = CAST(x'00' || substr(ciphertext, 2) AS BLOB)
+        "UPDATE content SET ciphertext = CAST(
+            CASE substr(ciphertext, 1, 1) WHEN x'00' THEN x'01' ELSE x'00' END
+            || substr(ciphertext, 2) AS BLOB)
          WHERE name = 'one'",
     );
     is_refused_as_damaged(
@@ -558,7 +560,9 @@ fn a_master_key_whose_canary_is_changed_is_noticed_at_start() {
 #[test]
 fn another_row_key_is_noticed_at_start() {
     is_noticed(
-        "UPDATE system SET row_key = CAST(x'00' || substr(row_key, 2) AS BLOB)",
+        "UPDATE system SET row_key = CAST(
+            CASE substr(row_key, 1, 1) WHEN x'00' THEN x'01' ELSE x'00' END
+            || substr(row_key, 2) AS BLOB)",
         another_row_key(),
     );
 }
