@@ -47,6 +47,10 @@ pub struct Settings {
     pub worker_growth: Option<u64>,
     /// Sessions of a worker, each with a thread. Two to four; more only add latency.
     pub sessions: NonZeroUsize,
+    /// Of the master keys that are kept wrapped, how many a worker has unwrapped in the token at a
+    /// time, each an object of a session. One that is wanted takes the place of the one that was used
+    /// longest ago.
+    pub unwrapped_keys: NonZeroUsize,
     /// Requests that may wait beyond those that the sessions work on. One more is
     /// answered at once with [`Error::Busy`](crate::Error::Busy).
     pub queue: NonZeroUsize,

@@ -47,6 +47,8 @@ pub(crate) struct Hello {
     pub(crate) next_pin: Option<NextPin>,
     #[prost(bool, tag = "15")]
     pub(crate) keeps_pins: bool,
+    #[prost(uint32, tag = "16")]
+    pub(crate) unwrapped_keys: u32,
 }
 
 /// Where the worker finds the PIN that the token is to have next.

@@ -71,9 +71,12 @@ fn serve() -> Result<(), Error> {
                 .map_err(|error| lost(error.into()))?;
             let ready = Stage::Ready(token.description().into());
             tell(&mut socket, ready).map_err(lost)?;
-            let sessions = usize::try_from(hello.sessions).ok();
-            let sessions = sessions.and_then(NonZeroUsize::new);
-            session::serve(&token, socket, inbox, sessions.unwrap_or(NonZeroUsize::MIN))
+            let some = |number: u32| {
+                let number = usize::try_from(number).ok().and_then(NonZeroUsize::new);
+                number.unwrap_or(NonZeroUsize::MIN)
+            };
+            let (sessions, room) = (some(hello.sessions), some(hello.unwrapped_keys));
+            session::serve(&token, socket, inbox, sessions, room)
         }
         Err(error) => {
             tell(&mut socket, Stage::Problem((&error).into())).map_err(lost)?;

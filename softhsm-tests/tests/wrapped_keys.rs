@@ -2,6 +2,9 @@
 //! that any number of groups fits a small token.
 #![allow(clippy::unwrap_used, reason = "a test says so by failing")]
 
+#[path = "wrapped_keys/room.rs"]
+mod room;
+
 use faulty_pkcs11::{Act, Fault, Function};
 use nix::sys::signal::{Signal, kill};
 use serde_json::{Value, json};

@@ -175,7 +175,7 @@ fn what_needs_a_restart_is_told_from_what_does_not() {
         ("[token]", "[limits]\nconnections = 5\nburst = 5\n[token]"),
         (
             "[token]",
-            "[token]\nworker-age = \"1h\"\nstart-deadline = \"5s\"",
+            "[token]\nworker-age = \"1h\"\nstart-deadline = \"5s\"\nunwrapped-keys = 5",
         ),
         ("credential = \"pin\"", "file = \"/q\""),
         ("label", "next-pin = { file = \"/q\" }\nlabel"),

@@ -32,6 +32,7 @@ pub(crate) struct Worker {
     pub(crate) age: Duration,
     /// In bytes.
     pub(crate) growth: u64,
+    pub(crate) unwrapped_keys: NonZeroUsize,
     pub(crate) start_deadline: Duration,
     pub(crate) wrappings: Vec<Wrapping>,
     pub(crate) codes: hsm::Codes,
@@ -149,6 +150,7 @@ impl Config {
             workers: token.workers,
             worker_age: Some(worker.age),
             worker_growth: Some(worker.growth),
+            unwrapped_keys: worker.unwrapped_keys,
             sessions: token.sessions,
             queue: token.queue,
             deadline: token.deadline,

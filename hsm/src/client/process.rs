@@ -207,6 +207,7 @@ pub(crate) fn hello(settings: &Settings) -> Hello {
         keeps_pins: settings.keeps_pins,
         pin_latch: problem::bytes(&settings.pin_latch),
         sessions: u32::try_from(settings.sessions.get()).unwrap_or(u32::MAX),
+        unwrapped_keys: u32::try_from(settings.unwrapped_keys.get()).unwrap_or(u32::MAX),
         wrappings: settings
             .wrappings
             .iter()

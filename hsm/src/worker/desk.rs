@@ -2,7 +2,7 @@
 
 use std::{
     process,
-    sync::{PoisonError, RwLock},
+    sync::{PoisonError, RwLock, RwLockReadGuard},
 };
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -178,9 +178,25 @@ impl<'a> Desk<'a> {
         }
     }
 
+    /// The keys, with that one unwrapped if it is kept outside.
+    fn keys_with(&self, id: &KeyId) -> Result<RwLockReadGuard<'a, Keys>, Fault> {
+        loop {
+            let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+            if !keys.is_put_back(id) {
+                return Ok(keys);
+            }
+            drop(keys);
+            let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+            if keys.is_put_back(id) {
+                let bring = |anchor: &Session| keys.bring_back([&self.session, anchor], *id);
+                self.token.anchored(bring)?;
+            }
+        }
+    }
+
     fn protect(&self, request: &Protect) -> Result<Done, Fault> {
-        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         let id = key_id(&request.gmk)?;
+        let keys = self.keys_with(&id)?;
         let gmk = keys.gmk(&id)?;
         let (dek, context) = (&request.dek.bytes, &request.context);
         let blob = gmk.kek.protect(&self.session, dek, context)?;
@@ -193,8 +209,9 @@ impl<'a> Desk<'a> {
     }
 
     fn reveal(&self, request: &Reveal) -> Result<Done, Fault> {
-        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        let gmk = keys.gmk(&key_id(&request.gmk)?)?;
+        let id = key_id(&request.gmk)?;
+        let keys = self.keys_with(&id)?;
+        let gmk = keys.gmk(&id)?;
         let (blob, context) = (&request.blob, &request.context);
         let mut dek = gmk.kek.reveal(&self.session, blob, context)?;
         Ok(Done::Revealed(Secret {
@@ -209,7 +226,7 @@ impl<'a> Desk<'a> {
     }
 
     fn check_canary(&self, id: &KeyId) -> Result<Done, Fault> {
-        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let keys = self.keys_with(id)?;
         self.open_canary_of(&keys, id)?;
         Ok(Done::Good(true))
     }
@@ -269,7 +286,7 @@ impl<'a> Desk<'a> {
     /// The key's identifier, if its canary opens just now, on this session.
     fn open_canary(&self, id: &[u8]) -> Result<KeyId, Fault> {
         let id = key_id(id)?;
-        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let keys = self.keys_with(&id)?;
         self.open_canary_of(&keys, &id)?;
         Ok(id)
     }

@@ -1,6 +1,9 @@
 //! Keys: found by identifier, checked, proven; and made. Each handle is found once in a worker's life.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    num::NonZeroUsize,
+};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use cryptoki::{
@@ -23,9 +26,11 @@ use super::{
 use crate::{Error, Refusal, wire};
 
 mod journal;
+mod outside;
 mod wrapped;
 
 use journal::Journal;
+use outside::Outside;
 pub(super) use wrapped::keeps_wrapped;
 
 /// A group master key, proven.
@@ -61,22 +66,26 @@ pub(super) struct Keys {
     gmks: HashMap<KeyId, Gmk>,
     journals: HashMap<KeyId, Journal>,
     roots: HashMap<KeyId, ObjectHandle>,
+    outside: Outside,
     proven: HashSet<Wrapping>,
 }
 
 impl Keys {
-    pub(super) fn new(codes: Codes) -> Self {
+    /// None yet; of those that are kept outside, so many may be unwrapped at a time.
+    pub(super) fn new(codes: Codes, room: NonZeroUsize) -> Self {
         Self {
             codes,
             finder: Finder::default(),
             gmks: HashMap::new(),
             journals: HashMap::new(),
             roots: HashMap::new(),
+            outside: Outside::with_room_for(room),
             proven: HashSet::new(),
         }
     }
 
     pub(super) fn gmk(&self, id: &KeyId) -> Result<&Gmk, Error> {
+        self.outside.note_use(id);
         self.gmks.get(id).ok_or(Error::KeyNotLoaded { id: *id })
     }
 
@@ -132,6 +141,7 @@ impl Keys {
             gmk.discard(session, &self.codes, *id)?;
             self.gmks.remove(id);
         }
+        self.outside.forget(id);
         let mut found = session.find_objects(&template::gmk_search(id))?;
         found.extend(session.find_objects(&template::pair_search(id))?);
         let was_there = match find::only(session, id, &found) {

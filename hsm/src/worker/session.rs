@@ -32,12 +32,14 @@ struct Input {
     inbox: Inbox,
 }
 
-/// Serves until the parent closes its end.
+/// Serves until the parent closes its end. Of the keys that are kept outside, the token has `room`
+/// for so many at a time.
 pub(super) fn serve(
     token: &Token,
     socket: UnixStream,
     inbox: Inbox,
     sessions: NonZeroUsize,
+    room: NonZeroUsize,
 ) -> Result<(), Error> {
     let lost = |error: io::Error| Error::WorkerUnusable(format!("its socket failed: {error}"));
     let counter = Counter {
@@ -45,7 +47,7 @@ pub(super) fn serve(
         input: Mutex::new(Input { socket, inbox }),
         threads: sessions.get(),
     };
-    let keys = RwLock::new(Keys::new(token.codes().clone()));
+    let keys = RwLock::new(Keys::new(token.codes().clone(), room));
     let desks: Vec<_> = (0..sessions.get())
         .map(|_| Desk::new(token, &keys))
         .collect::<Result<_, _>>()?;

@@ -163,6 +163,7 @@ impl Store {
             workers: NonZeroUsize::MIN,
             worker_age: None,
             worker_growth: None,
+            unwrapped_keys: NonZeroUsize::MAX,
             sessions: NonZeroUsize::new(2).unwrap(),
             queue: NonZeroUsize::new(1000).unwrap(),
             deadline: Duration::from_secs(5),

@@ -82,6 +82,8 @@ struct RawToken {
     worker_growth: String,
     #[serde(default = "two")]
     sessions: NonZeroUsize,
+    #[serde(default = "a_thousand")]
+    unwrapped_keys: NonZeroUsize,
     #[serde(default = "queue")]
     queue: NonZeroUsize,
     #[serde(default = "five_seconds")]
@@ -119,6 +121,10 @@ enum RawPinSource {
 
 fn two() -> NonZeroUsize {
     NonZeroUsize::MIN.saturating_add(1)
+}
+
+fn a_thousand() -> NonZeroUsize {
+    NonZeroUsize::MIN.saturating_add(999)
 }
 
 fn a_day() -> SignedDuration {
@@ -218,6 +224,7 @@ impl RawToken {
             next_pin,
             age: positive("token.worker-age", self.worker_age)?,
             growth: size("token.worker-growth", &self.worker_growth)?,
+            unwrapped_keys: self.unwrapped_keys,
             start_deadline: positive("token.start-deadline", self.start_deadline)?,
             wrappings,
             codes: hsm::Codes {

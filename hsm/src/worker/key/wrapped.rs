@@ -38,11 +38,13 @@ impl Keys {
         {
             tracing::debug!(key = %id, ?fault, "what there was of it goes with the session");
         }
+        self.outside.note_discarded(&id);
         if blob.wrapped.len() != wrap::KWP_BLOB {
             let why = "its blob is not one of RFC 5649".to_owned();
             return Err(Error::NonConforming { id, why }.into());
         }
         let root = self.root(session, &blob.root)?;
+        self.make_room(session)?;
         let unwrapped = unwrap(anchor, root, &blob.wrapped, wrapping);
         let handle = unwrapped.map_err(|fault| match fault {
             // The same code tells of a blob that was altered and of a token in trouble.
@@ -56,11 +58,17 @@ impl Keys {
             fault => fault,
         })?;
         let taken = Kek::new(session, handle, wrapping).and_then(|kek| {
-            let place = Place::Session;
-            let gmk = Gmk { kek, canary, place };
+            let gmk = Gmk {
+                kek,
+                canary: canary.clone(),
+                place: Place::Session,
+            };
             self.take_in(session, id, gmk)
         });
-        taken.inspect_err(|_| strategy::discard(anchor, handle))
+        taken.inspect_err(|_| strategy::discard(anchor, handle))?;
+        self.outside
+            .note_unwrapped(id, wrapping, canary, blob.clone());
+        Ok(())
     }
 
     /// Makes a group master key in the first of the `allowed` ways that works, and wraps it under
@@ -115,10 +123,17 @@ impl Keys {
         wrapping: Wrapping,
     ) -> Result<wire::Gmk, Fault> {
         let id = fresh_id()?;
+        self.make_room(session)?;
         let wrapped = make_wrapped(session, root_handle)?;
         let handle = unwrap(anchor, root_handle, &wrapped, wrapping)?;
         let finished = self.finish_gmk(session, id, handle, wrapping, Place::Session);
         let gmk = finished.inspect_err(|_| strategy::discard(anchor, handle))?;
+        let blob = Blob {
+            root,
+            wrapped: wrapped.clone(),
+        };
+        let canary = gmk.canary.clone();
+        self.outside.note_unwrapped(id, wrapping, canary, blob);
         Ok(wire::Gmk {
             root: root.as_bytes().to_vec(),
             wrapped,
