@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
+    thread,
 };
 
 use cryptoki::{
@@ -205,7 +206,20 @@ impl Found {
             .open_rw_session_no_drop(self.token.slot)
             .map_err(|error| recovery::token_error(&error))?;
         latch.begin(self.token.info.user_pin_count_low())?;
-        let answer = anchor.login_with_raw(UserType::User, &pin.spend());
+        // What the library leaves of the PIN on its stack goes with the thread.
+        let login = thread::Builder::new().name("hsm-login".to_owned());
+        let login = login.spawn(move || {
+            let answer = anchor.login_with_raw(UserType::User, &pin.spend());
+            (anchor, answer)
+        });
+        let unable = |why: String| Error::WorkerUnusable(format!("it cannot log in: {why}"));
+        let login = login.map_err(|error| {
+            // Nothing was asked.
+            latch.answered();
+            unable(error.to_string())
+        })?;
+        let ended = login.join();
+        let (anchor, answer) = ended.map_err(|_| unable("its thread has ended".to_owned()))?;
         match answer {
             Ok(()) | Err(CkError::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => latch.answered(),
             Err(CkError::Pkcs11(RvError::PinLocked, _)) => {
