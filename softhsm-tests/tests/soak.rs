@@ -20,6 +20,7 @@ use faulty_pkcs11::{Act, Code, Delay, Fault, code::CODES};
 use softhsm_tests::{
     Site,
     load::{fetch, number, put, random_time, runtime},
+    many::limits,
     pair::{Pair, Which},
     until,
 };
@@ -254,7 +255,8 @@ fn whatever_the_token_does_for_however_long() {
 #[test]
 #[ignore = "it goes on for as long as is wanted: make soak"]
 fn whatever_one_of_two_tokens_does_for_however_long() {
-    let pair = Pair::new(QUICK);
+    // What is missing at the end is had in a time that is of the order of the soak's.
+    let pair = Pair::new(&format!("{QUICK}{}", limits(100)));
     let daemon = pair.site.start();
     pair.site.furnish(b"content");
     let hold = ["group", "hold", "web", "--writes=any-then-repair"];
