@@ -52,9 +52,6 @@ use process::PinHandover;
 use start::Worker;
 use together::Together;
 
-/// How much a token has to do when its workers have as much as they take at a time.
-const FULL: usize = 1 << 16;
-
 /// No blob or public key of ours is longer; what the database gives may be.
 const MAX_BLOB: usize = 1024;
 
@@ -129,12 +126,6 @@ impl Client {
     /// Whether it serves, as far as is known.
     pub fn serves(&self) -> bool {
         self.shared.health.borrow().breaker() == Breaker::Closed
-    }
-
-    /// How much there is to do, as a part of what the workers take at a time.
-    fn workload(&self) -> usize {
-        let at_once = self.shared.settings.at_once();
-        self.lanes.waiting().saturating_mul(FULL) / at_once.max(1)
     }
 
     /// How many sessions a worker has that serves.

@@ -49,7 +49,7 @@ pub struct Settings {
     pub sessions: NonZeroUsize,
     /// Of the master keys that are kept wrapped, how many a worker has unwrapped in the token at a
     /// time, each an object of a session. One that is wanted takes the place of the one that was used
-    /// longest ago.
+    /// longest ago. No fewer than there are sessions.
     pub unwrapped_keys: NonZeroUsize,
     /// Requests that may wait beyond those that the sessions work on. One more is
     /// answered at once with [`Error::Busy`](crate::Error::Busy).

@@ -108,7 +108,15 @@ impl Reluctance {
             is_away: !token.serves(),
             is_slow: token.lanes.are_slow(),
             is_not_asked_for_it: is_balanced && !question.is_asked(),
-            workload: if is_balanced { token.workload() } else { 0 },
+            workload: if is_balanced { workload(token) } else { 0 },
         }
     }
+}
+
+/// How much a token has to do when its workers have as much as they take at a time.
+const FULL: usize = 1 << 16;
+
+fn workload(token: &Client) -> usize {
+    let at_once = token.shared.settings.at_once();
+    token.lanes.waiting().saturating_mul(FULL) / at_once.max(1)
 }

@@ -187,10 +187,8 @@ impl<'a> Desk<'a> {
             }
             drop(keys);
             let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
-            if keys.is_put_back(id) {
-                let bring = |anchor: &Session| keys.bring_back([&self.session, anchor], *id);
-                self.token.anchored(bring)?;
-            }
+            let bring = |anchor: &Session| keys.bring_back([&self.session, anchor], *id);
+            self.token.anchored(bring)?;
         }
     }
 

@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     num::NonZeroUsize,
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -13,6 +14,7 @@ use cryptoki::{
 };
 use custody::{
     envelope::{self, Context, Wrapping},
+    group::Blob,
     name::KeyId,
 };
 
@@ -30,7 +32,7 @@ mod outside;
 mod wrapped;
 
 use journal::Journal;
-use outside::Outside;
+use outside::PutBack;
 pub(super) use wrapped::keeps_wrapped;
 
 /// A group master key, proven.
@@ -38,23 +40,24 @@ pub(super) struct Gmk {
     pub(super) kek: Kek,
     canary: Vec<u8>,
     place: Place,
+    /// When it was used last, in uses of all keys.
+    used: AtomicU64,
 }
 
 /// Where a group master key is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Token,
-    /// Unwrapped into an object of a session, which no other worker has.
-    Session,
+    /// Unwrapped from a blob into an object of a session, which no other worker has.
+    Session(Blob),
 }
 
 impl Place {
     /// What it must be found with there.
-    fn expected(self, id: &KeyId, wrapping: Wrapping) -> Vec<Attribute> {
+    fn expected(&self, id: &KeyId, wrapping: Wrapping) -> Vec<Attribute> {
         match self {
             Self::Token if wrapping.is_public() => template::conforming_pair(id),
             Self::Token => template::conforming_gmk(id, wrapping),
-            Self::Session => template::arriving_gmk(wrapping),
+            Self::Session(_) => template::arriving_gmk(wrapping),
         }
     }
 }
@@ -66,7 +69,10 @@ pub(super) struct Keys {
     gmks: HashMap<KeyId, Gmk>,
     journals: HashMap<KeyId, Journal>,
     roots: HashMap<KeyId, ObjectHandle>,
-    outside: Outside,
+    put_back: HashMap<KeyId, PutBack>,
+    /// How many of those that are kept outside may be unwrapped at a time.
+    room: NonZeroUsize,
+    uses: AtomicU64,
     proven: HashSet<Wrapping>,
 }
 
@@ -79,14 +85,22 @@ impl Keys {
             gmks: HashMap::new(),
             journals: HashMap::new(),
             roots: HashMap::new(),
-            outside: Outside::with_room_for(room),
+            put_back: HashMap::new(),
+            room,
+            uses: AtomicU64::new(0),
             proven: HashSet::new(),
         }
     }
 
     pub(super) fn gmk(&self, id: &KeyId) -> Result<&Gmk, Error> {
-        self.outside.note_use(id);
-        self.gmks.get(id).ok_or(Error::KeyNotLoaded { id: *id })
+        let gmk = self.gmks.get(id);
+        let gmk = gmk.ok_or(Error::KeyNotLoaded { id: *id })?;
+        gmk.used.store(self.next_use(), Ordering::Relaxed);
+        Ok(gmk)
+    }
+
+    fn next_use(&self) -> u64 {
+        self.uses.fetch_add(1, Ordering::Relaxed)
     }
 
     /// Finds a group master key, checks it and opens its canary.
@@ -109,6 +123,7 @@ impl Keys {
             kek: Kek::new(session, handle, wrapping)?,
             canary,
             place: Place::Token,
+            used: self.next_use().into(),
         };
         self.take_in(session, id, gmk)
     }
@@ -141,7 +156,7 @@ impl Keys {
             gmk.discard(session, &self.codes, *id)?;
             self.gmks.remove(id);
         }
-        self.outside.forget(id);
+        self.put_back.remove(id);
         let mut found = session.find_objects(&template::gmk_search(id))?;
         found.extend(session.find_objects(&template::pair_search(id))?);
         let was_there = match find::only(session, id, &found) {
@@ -235,6 +250,7 @@ impl Keys {
             kek,
             canary: canary.clone(),
             place,
+            used: self.next_use().into(),
         };
         // It need not be searched for: nothing else has an identifier that was just drawn.
         self.take_in(session, id, gmk)?;
@@ -289,10 +305,14 @@ impl Gmk {
         Ok(verify_slices_are_equal(&value, &envelope::canary(id)).is_ok())
     }
 
+    fn is_of_session(&self) -> bool {
+        matches!(self.place, Place::Session(_))
+    }
+
     /// Destroys what a session has of it. Only if its canary opens: a handle that has gone stale
     /// may be another key's by now.
     fn discard(&self, session: &Session, codes: &Codes, id: KeyId) -> Result<(), Fault> {
-        if self.place == Place::Token {
+        if !self.is_of_session() {
             return Ok(());
         }
         match self.prove(session, codes, id) {

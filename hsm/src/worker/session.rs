@@ -33,7 +33,8 @@ struct Input {
 }
 
 /// Serves until the parent closes its end. Of the keys that are kept outside, the token has `room`
-/// for so many at a time.
+/// for so many at a time, and at least for one of each session: none takes that of another which is
+/// about to use it.
 pub(super) fn serve(
     token: &Token,
     socket: UnixStream,
@@ -47,7 +48,7 @@ pub(super) fn serve(
         input: Mutex::new(Input { socket, inbox }),
         threads: sessions.get(),
     };
-    let keys = RwLock::new(Keys::new(token.codes().clone(), room));
+    let keys = RwLock::new(Keys::new(token.codes().clone(), room.max(sessions)));
     let desks: Vec<_> = (0..sessions.get())
         .map(|_| Desk::new(token, &keys))
         .collect::<Result<_, _>>()?;

@@ -1,6 +1,6 @@
 //! Keys that are kept outside, of which no more are unwrapped at a time than the token has room for.
 
-use faulty_pkcs11::Function;
+use faulty_pkcs11::{Fault, Function};
 use softhsm_tests::{Site, fault::answering, text};
 
 use super::{CONTENT, UNAVAILABLE, can_run, furnish, grant, is_had, is_served};
@@ -65,17 +65,28 @@ fn a_key_that_cannot_be_unwrapped_for_a_time_comes_back_later() {
         return;
     }
     for code in ["CKR_HOST_MEMORY", "CKR_GENERAL_ERROR", "CKR_DEVICE_ERROR"] {
-        let site = Site::faulty("unwrapped-keys = 1\nlongest-wait = \"200ms\"\n");
+        let site = Site::faulty("unwrapped-keys = 1\nsessions = 1\nlongest-wait = \"200ms\"\n");
         let daemon = site.start();
         furnish(&site);
         // This has the key of the other put back.
         site.ctl(&["group", "create", "other", "--keep-key=wrapped"]);
+        assert!(site.put("other/key", CONTENT).status.success());
+        grant(&site, "other");
         site.fault(answering("C_UnwrapKey", code));
         let fetched = site.fetch("web/key");
         assert_eq!(fetched.status.code(), UNAVAILABLE, "{}", text(&fetched));
         assert!(site.counts().strikes(0) > 0);
         site.mend();
         is_served(&site);
+
+        // Once is no reason to refuse anybody who tries again.
+        is_had(&site, "other/key");
+        site.fault(Fault {
+            times: Some(1),
+            ..answering("C_UnwrapKey", code)
+        });
+        is_had(&site, "web/key");
+        assert_eq!(site.counts().strikes(0), 1);
         assert!(site.entries("tampering").is_empty());
         daemon.stop_unharmed();
     }

@@ -38,7 +38,7 @@ impl Keys {
         {
             tracing::debug!(key = %id, ?fault, "what there was of it goes with the session");
         }
-        self.outside.note_discarded(&id);
+        self.put_back.remove(&id);
         if blob.wrapped.len() != wrap::KWP_BLOB {
             let why = "its blob is not one of RFC 5649".to_owned();
             return Err(Error::NonConforming { id, why }.into());
@@ -60,15 +60,13 @@ impl Keys {
         let taken = Kek::new(session, handle, wrapping).and_then(|kek| {
             let gmk = Gmk {
                 kek,
-                canary: canary.clone(),
-                place: Place::Session,
+                canary,
+                place: Place::Session(blob.clone()),
+                used: self.next_use().into(),
             };
             self.take_in(session, id, gmk)
         });
-        taken.inspect_err(|_| strategy::discard(anchor, handle))?;
-        self.outside
-            .note_unwrapped(id, wrapping, canary, blob.clone());
-        Ok(())
+        taken.inspect_err(|_| strategy::discard(anchor, handle))
     }
 
     /// Makes a group master key in the first of the `allowed` ways that works, and wraps it under
@@ -126,14 +124,12 @@ impl Keys {
         self.make_room(session)?;
         let wrapped = make_wrapped(session, root_handle)?;
         let handle = unwrap(anchor, root_handle, &wrapped, wrapping)?;
-        let finished = self.finish_gmk(session, id, handle, wrapping, Place::Session);
-        let gmk = finished.inspect_err(|_| strategy::discard(anchor, handle))?;
-        let blob = Blob {
+        let place = Place::Session(Blob {
             root,
             wrapped: wrapped.clone(),
-        };
-        let canary = gmk.canary.clone();
-        self.outside.note_unwrapped(id, wrapping, canary, blob);
+        });
+        let finished = self.finish_gmk(session, id, handle, wrapping, place);
+        let gmk = finished.inspect_err(|_| strategy::discard(anchor, handle))?;
         Ok(wire::Gmk {
             root: root.as_bytes().to_vec(),
             wrapped,
