@@ -1,4 +1,5 @@
 //! What a descriptor says of its process, peer or file.
+
 use std::{
     fs, io,
     os::fd::{AsRawFd as _, BorrowedFd, OwnedFd},
