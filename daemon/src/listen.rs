@@ -283,10 +283,10 @@ impl Doors {
 /// As many descriptors as finding out about a process takes, and some for its requests.
 const SPARE: usize = 8;
 
-/// Makes sure that we have some left: without them an honest process would be in doubt,
-/// and on record for it.
-fn spare_descriptors(socket: &impl AsFd) -> io::Result<()> {
-    let spare = (0..SPARE).map(|_| socket.as_fd().try_clone_to_owned());
+/// Makes sure that we have some left for so many processes that are looked at side by side: without
+/// them an honest one would be in doubt, and on record for it.
+fn spare_descriptors(socket: &impl AsFd, processes: usize) -> io::Result<()> {
+    let spare = (0..SPARE * processes).map(|_| socket.as_fd().try_clone_to_owned());
     spare.collect::<io::Result<Vec<_>>>().map(drop)
 }
 
@@ -313,7 +313,8 @@ pub(crate) fn connections(
             };
             let accepted = accepted.and_then(|(stream, _)| {
                 // Without them it is hung up on, which frees one.
-                spare_descriptors(&stream).map(|()| stream)
+                let looked_at = doors.at_the_door.len();
+                spare_descriptors(&stream, looked_at + 1).map(|()| stream)
             });
             match accepted {
                 Ok(stream) => {

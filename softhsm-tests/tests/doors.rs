@@ -185,7 +185,8 @@ fn a_daemon_out_of_descriptors_serves_again_once_there_are_some_and_doubts_nobod
         });
         assert_eq!(site.fetch("web/key").stdout, b"one");
     }
-    assert!(site.entries("unattested").is_empty());
+    let doubted = site.entries("unattested");
+    assert!(doubted.is_empty(), "{doubted:?}");
 }
 
 /// Passes a descriptor to the daemon, and sees it hang up.
