@@ -185,7 +185,8 @@ fn a_caller_that_is_traced_after_it_connected_is_denied() {
         (!children.is_empty()).then_some(())
     });
     let mut tracer = trace(lender.pid());
-    fs::write(&pipe, "\n").unwrap();
+    // The child waits for that, and reads nothing.
+    drop(fs::File::options().write(true).open(&pipe).unwrap());
     is_denied(&lender.answer());
     tracer.wait().unwrap();
     let doubted = site.is_doubted_as("traced");
