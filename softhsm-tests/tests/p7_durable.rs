@@ -44,17 +44,15 @@ fn kill_after(site: &Site, mut command: Command, time: Duration) {
     copy("tokens", "tokens-before");
     let mut child = command
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     std::thread::sleep(time);
     child.kill().unwrap();
-    child.wait().unwrap();
-    fs::rename(
-        site.path("tokens"),
-        site.path(&format!("tokens-{}", child.id())),
-    )
-    .unwrap();
+    let aside = format!("tokens-{}", child.id());
+    // Its worker, which may be at a login, has this end of the pipe, too.
+    child.wait_with_output().unwrap();
+    fs::rename(site.path("tokens"), site.path(&aside)).unwrap();
     fs::rename(site.path("tokens-before"), site.path("tokens")).unwrap();
     let _none = fs::remove_file(site.path("state/pin-refused.attempt"));
 }
