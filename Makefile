@@ -66,7 +66,7 @@ test: ## Run every test, against a real token, database and sockets
 TOKEN_TESTS := boot_order certificates chaos compliance faulty_token finding_keys grants hsm_doctor hsm_enroll \
     import inventory journal_keys key_rotation labels metrics nss p1_in_hsm p2_write_only p4_inward p4_recorded \
     p5_untrusted_database p6_plaintext_hygiene p7_durable p8_recovering pairs references roles rotation \
-    tls_context token_codes versions
+    tls_context token_codes versions wrapped_keys
 # Those that run on a TPM: all that are about the token that they are given.
 TPM_TESTS := $(filter-out nss,$(TOKEN_TESTS))
 

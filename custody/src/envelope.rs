@@ -13,6 +13,10 @@ use crate::{
     name::{InstanceId, KeyId, VersionId},
 };
 
+mod wrapping;
+
+pub use wrapping::{KeyWrap, Wrapping};
+
 /// The version of the formats that [`Context`] authenticates.
 pub const FORMAT: u8 = 1;
 
@@ -104,64 +108,6 @@ impl Content {
 impl fmt::Debug for Content {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Content(..)")
-    }
-}
-
-/// How a token wraps: an algorithm, by the name that is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Wrapping {
-    /// The DEK as data under AES-256-GCM (`C_Encrypt`), nonce from the caller, the
-    /// context as additional authenticated data. The blob is nonce ‖ ciphertext ‖ tag.
-    Aes256Gcm,
-    /// AES key wrap with padding, RFC 5649 (`C_WrapKey`). The context is not bound by
-    /// the wrap, only by the content.
-    AesKwp,
-    /// RSA-OAEP with SHA-256, empty label, of the DEK and the SHA-256 digest of the context:
-    /// under the public half outside the token, opened in it (`C_Decrypt`).
-    RsaOaepSha256,
-    /// The same with SHA-1, which OAEP does not need to be free of collisions.
-    RsaOaepSha1,
-}
-
-impl Wrapping {
-    /// Every algorithm, the preferred first.
-    pub const ALL: [Self; 4] = [
-        Self::Aes256Gcm,
-        Self::AesKwp,
-        Self::RsaOaepSha256,
-        Self::RsaOaepSha1,
-    ];
-
-    /// The name that is stored and shown.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Aes256Gcm => "aes-256-gcm",
-            Self::AesKwp => "aes-kwp",
-            Self::RsaOaepSha256 => "rsa-oaep-sha256",
-            Self::RsaOaepSha1 => "rsa-oaep-sha1",
-        }
-    }
-
-    /// Whether anybody can wrap who has the public half of the key: that a blob opens does then
-    /// not tell that the token made it.
-    pub fn is_public(self) -> bool {
-        match self {
-            Self::Aes256Gcm | Self::AesKwp => false,
-            Self::RsaOaepSha256 | Self::RsaOaepSha1 => true,
-        }
-    }
-
-    /// The algorithm of that name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|wrapping| wrapping.name() == name)
-    }
-}
-
-impl fmt::Display for Wrapping {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }
 

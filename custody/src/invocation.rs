@@ -133,7 +133,9 @@ impl Invocations {
 fn is_bounded(wrapping: Wrapping) -> bool {
     match wrapping {
         Wrapping::Aes256Gcm => true,
-        Wrapping::AesKwp | Wrapping::RsaOaepSha256 | Wrapping::RsaOaepSha1 => false,
+        Wrapping::AesKwp | Wrapping::AesKw | Wrapping::RsaOaepSha256 | Wrapping::RsaOaepSha1 => {
+            false
+        }
     }
 }
 

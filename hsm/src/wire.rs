@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use custody::{envelope::KeyWrap, group::Blob, name::KeyId};
 use prost::{Message, Oneof};
 use zeroize::Zeroize as _;
 
@@ -227,12 +228,43 @@ pub(crate) struct Gmk {
     pub(crate) wrapping: String,
     #[prost(bytes = "vec", tag = "3")]
     pub(crate) canary: Vec<u8>,
-    /// What unwraps it, if it is no object of the token; empty if it is.
-    #[prost(bytes = "vec", tag = "4")]
+    /// The key itself, if it is no object of the token.
+    #[prost(message, optional, boxed, tag = "4")]
+    pub(crate) kept: Option<Box<Kept>>,
+}
+
+/// A group master key that is kept outside the token.
+#[derive(Clone, Message)]
+pub(crate) struct Kept {
+    /// What unwraps it.
+    #[prost(bytes = "vec", tag = "1")]
     pub(crate) root: Vec<u8>,
-    /// The key itself then.
-    #[prost(bytes = "vec", tag = "5")]
+    /// How, by name.
+    #[prost(string, tag = "2")]
+    pub(crate) by: String,
+    #[prost(bytes = "vec", tag = "3")]
     pub(crate) wrapped: Vec<u8>,
+}
+
+impl From<&Blob> for Kept {
+    fn from(blob: &Blob) -> Self {
+        Self {
+            root: blob.root.as_bytes().to_vec(),
+            by: blob.by.name().to_owned(),
+            wrapped: blob.wrapped.clone(),
+        }
+    }
+}
+
+impl Kept {
+    /// `None` if what it says makes no sense.
+    pub(crate) fn blob(&self) -> Option<Blob> {
+        Some(Blob {
+            root: KeyId::from_bytes(&self.root)?,
+            by: KeyWrap::from_name(&self.by)?,
+            wrapped: self.wrapped.clone(),
+        })
+    }
 }
 
 /// A journal key, generated.

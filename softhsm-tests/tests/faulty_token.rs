@@ -26,6 +26,7 @@ use tokio::task::JoinSet;
 
 const CONTENT: &[u8] = b"the content of the secret";
 const GCM: u64 = 0x1087;
+const KW: u64 = 0x2109;
 const KWP: u64 = 0x210a;
 const OAEP: u64 = 0x9;
 
@@ -475,7 +476,7 @@ fn uid() -> String {
 fn a_token_without_a_way_to_wrap_says_what_was_tried() {
     let site = site();
     let daemon = site.start();
-    site.misbehave(|control| control.token.without_mechanisms = vec![GCM, KWP, OAEP]);
+    site.misbehave(|control| control.token.without_mechanisms = vec![GCM, KWP, KW, OAEP]);
     kill(daemon.worker(), Signal::SIGKILL).unwrap();
     let refused = until("a worker answers", || {
         let output = site.try_ctl(&["group", "create", "web"]);
@@ -487,6 +488,7 @@ fn a_token_without_a_way_to_wrap_says_what_was_tried() {
     for way in [
         "aes-256-gcm",
         "aes-kwp",
+        "aes-kw:",
         "rsa-oaep-sha256",
         "rsa-oaep-sha1",
         "CKR_MECHANISM_INVALID",

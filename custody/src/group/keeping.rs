@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use crate::name::KeyId;
+use crate::{envelope::KeyWrap, name::KeyId};
 
 /// Where a group has its new master keys kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -51,7 +51,9 @@ impl Serialize for Keeping {
 pub struct Blob {
     /// The key in the token that unwraps it: its `CKA_ID`.
     pub root: KeyId,
-    /// The master key under AES key wrap with padding (RFC 5649); empty once it is destroyed.
+    /// How that wraps it.
+    pub by: KeyWrap,
+    /// The master key, wrapped so; empty once it is destroyed.
     pub wrapped: Vec<u8>,
 }
 
@@ -61,6 +63,7 @@ impl Blob {
     pub fn shredded(&self) -> Self {
         Self {
             root: self.root,
+            by: self.by,
             wrapped: Vec::new(),
         }
     }

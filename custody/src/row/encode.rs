@@ -60,7 +60,8 @@ impl Row {
                 .text(&key.token.label)
                 .text(&key.token.serial)
                 .optional(key.blob.as_ref(), |encoder, blob| {
-                    encoder.bytes(blob.root.as_bytes()).bytes(&blob.wrapped)
+                    let encoder = encoder.bytes(blob.root.as_bytes());
+                    encoder.text(blob.by.name()).bytes(&blob.wrapped)
                 })
                 .u64(key.reserved)
                 .u64(key.created),

@@ -10,7 +10,7 @@ use super::Store;
 use crate::{
     cache,
     compliance::rules::Adopted,
-    envelope::{PlaintextDek, SealedContent, SealedDigest, WrappedDek, Wrapping},
+    envelope::{KeyWrap, PlaintextDek, SealedContent, SealedDigest, WrappedDek, Wrapping},
     group::{Blob, Group, Keeping, KeyState, MasterKey, Purpose},
     holder::{Holders, TokenId},
     journal::trust::Voucher,
@@ -355,6 +355,7 @@ fn master_key() -> MasterKey {
         token: TokenId::new("a token", "00ff"),
         blob: Some(Blob {
             root: key_id(),
+            by: KeyWrap::Kw,
             wrapped: vec![6; 40],
         }),
         reserved: 64,

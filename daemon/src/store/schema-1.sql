@@ -49,6 +49,7 @@ CREATE TABLE master_key (
     token_label TEXT NOT NULL,
     token_serial TEXT NOT NULL,
     root BLOB,
+    root_wrapping TEXT,
     wrapped BLOB,
     reserved INTEGER NOT NULL,
     created INTEGER NOT NULL,

@@ -292,7 +292,7 @@ impl Keys {
 #[cfg(test)]
 mod tests {
     use custody::{
-        envelope::{WrappedDek, Wrapping},
+        envelope::{KeyWrap, WrappedDek, Wrapping},
         group::Blob,
     };
 
@@ -310,9 +310,9 @@ mod tests {
     #[test]
     fn who_started_before_a_key_went_is_told_that_it_did() {
         let [id, root, other] = [1, 2, 3].map(|byte| KeyId::from_bytes(&[byte; 16]).unwrap());
-        let wrapped = vec![4];
+        let (by, wrapped) = (KeyWrap::Kwp, vec![4]);
         let keys = Keys::default();
-        keys.remember(gmk(id, Some(Blob { root, wrapped })));
+        keys.remember(gmk(id, Some(Blob { root, by, wrapped })));
         keys.remember(gmk(other, None));
         let (started, loads) = keys.loads();
         assert_eq!(loads.len(), 2);

@@ -97,16 +97,12 @@ impl KnownKey {
                 wrapping,
                 canary,
                 blob,
-            } => {
-                let blob = blob.as_ref();
-                Proof::Gmk(wire::Gmk {
-                    id: id.clone(),
-                    wrapping: wrapping.name().to_owned(),
-                    canary: canary.blob().to_vec(),
-                    root: blob.map_or_else(Vec::new, |blob| blob.root.as_bytes().to_vec()),
-                    wrapped: blob.map_or_else(Vec::new, |blob| blob.wrapped.clone()),
-                })
-            }
+            } => Proof::Gmk(wire::Gmk {
+                id: id.clone(),
+                wrapping: wrapping.name().to_owned(),
+                canary: canary.blob().to_vec(),
+                kept: blob.as_ref().map(|blob| Box::new(blob.into())),
+            }),
             KeyRole::Journal { public_key } => Proof::Journal(public_key.clone()),
         };
         Load {
@@ -118,12 +114,9 @@ impl KnownKey {
 
 impl NewGmk {
     pub(super) fn from_wire(made: wire::Gmk) -> Option<Self> {
-        let blob = match &made.root[..] {
-            [] => None,
-            root => Some(Blob {
-                root: KeyId::from_bytes(root)?,
-                wrapped: made.wrapped,
-            }),
+        let blob = match made.kept {
+            Some(kept) => Some(kept.blob()?),
+            None => None,
         };
         Some(Self {
             id: KeyId::from_bytes(&made.id)?,

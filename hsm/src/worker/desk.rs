@@ -10,7 +10,7 @@ use cryptoki::{
     error::{Error as CkError, RvError},
     session::Session,
 };
-use custody::{envelope::Wrapping, group::Blob, name::KeyId};
+use custody::{envelope::Wrapping, name::KeyId};
 
 use super::{
     key::Keys,
@@ -22,8 +22,7 @@ use super::{
 use crate::{
     Error,
     wire::{
-        self, Amiss, Done, Generate, Load, MAX_RANDOM, Op, Proof, Protect, Reveal, Rewrap, Secret,
-        Sign,
+        Amiss, Done, Generate, Load, MAX_RANDOM, Op, Proof, Protect, Reveal, Rewrap, Secret, Sign,
     },
 };
 
@@ -236,10 +235,11 @@ impl<'a> Desk<'a> {
             Proof::Gmk(gmk) => {
                 let wrapping = Wrapping::from_name(&gmk.wrapping).ok_or_else(malformed)?;
                 let canary = gmk.canary.clone();
-                match blob(gmk)? {
+                match &gmk.kept {
                     None => keys.load_gmk(&self.session, id, wrapping, canary)?,
-                    Some(blob) => self.token.anchored(|anchor| {
+                    Some(kept) => self.token.anchored(|anchor| {
                         let sessions = [&self.session, anchor];
+                        let blob = kept.blob().ok_or_else(malformed)?;
                         keys.load_wrapped_gmk(sessions, id, wrapping, canary, &blob)
                     })?,
                 }
@@ -340,17 +340,6 @@ fn lost<T>(error: &Error) -> Option<T> {
 
 fn key_id(bytes: &[u8]) -> Result<KeyId, Error> {
     KeyId::from_bytes(bytes).ok_or_else(malformed)
-}
-
-/// The key itself, if it is not in the token.
-fn blob(gmk: &wire::Gmk) -> Result<Option<Blob>, Error> {
-    if gmk.root.is_empty() {
-        return Ok(None);
-    }
-    Ok(Some(Blob {
-        root: key_id(&gmk.root)?,
-        wrapped: gmk.wrapped.clone(),
-    }))
 }
 
 fn malformed() -> Error {

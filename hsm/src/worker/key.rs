@@ -13,7 +13,7 @@ use cryptoki::{
     session::Session,
 };
 use custody::{
-    envelope::{self, Context, Wrapping},
+    envelope::{self, Context, KeyWrap, Wrapping},
     group::Blob,
     name::KeyId,
 };
@@ -29,11 +29,13 @@ use crate::{Error, Refusal, wire};
 
 mod journal;
 mod outside;
+mod root;
 mod wrapped;
 
 use journal::Journal;
 use outside::PutBack;
-pub(super) use wrapped::keeps_wrapped;
+use root::Root;
+pub(super) use root::keeps_wrapped;
 
 /// A group master key, proven.
 pub(super) struct Gmk {
@@ -68,7 +70,7 @@ pub(super) struct Keys {
     finder: Finder,
     gmks: HashMap<KeyId, Gmk>,
     journals: HashMap<KeyId, Journal>,
-    roots: HashMap<KeyId, ObjectHandle>,
+    roots: HashMap<(KeyId, KeyWrap), Root>,
     put_back: HashMap<KeyId, PutBack>,
     /// How many of those that are kept outside may be unwrapped at a time.
     room: NonZeroUsize,

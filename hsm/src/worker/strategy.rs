@@ -1,10 +1,10 @@
 //! How this token wraps: found out by trying, on keys that are thrown away.
 
-use aws_lc_rs::key_wrap::{AES_256, AesKek, KeyWrapPadded as _};
+use aws_lc_rs::key_wrap::{AES_256, AesKek, KeyWrap as _, KeyWrapPadded as _};
 use cryptoki::{
     error::Error as CkError, mechanism::Mechanism, object::ObjectHandle, session::Session,
 };
-use custody::envelope::{PlaintextDek, Wrapping};
+use custody::envelope::{KeyWrap, PlaintextDek, Wrapping};
 
 use super::{
     captivity::{self, Untrusted},
@@ -256,7 +256,7 @@ fn try_out(session: &Session, kek: &Kek) -> Result<Vec<CkError>, Amiss> {
         Wrapping::Aes256Gcm | Wrapping::RsaOaepSha256 | Wrapping::RsaOaepSha1 => {
             altered.push(("in another context", blob, b"custodyd other"));
         }
-        Wrapping::AesKwp => {}
+        Wrapping::AesKwp | Wrapping::AesKw => {}
     }
     let mut refusals = Vec::new();
     for (how, blob, context) in altered {
@@ -303,21 +303,36 @@ fn known_answer(session: &Session, wrapping: Wrapping) -> Result<bool, Amiss> {
         .and_then(|kek| seal(session, &kek));
     discard(session, key);
     let blob = blob?;
-    match wrapping {
-        Wrapping::Aes256Gcm if !wrap::opens_by_ourselves(&value, &blob, &DEK, CONTEXT) => Err(
-            Amiss::lasting("what the token seals is not AES-256-GCM of key, nonce and context"),
+    let (ours, what) = match wrapping {
+        Wrapping::Aes256Gcm => (
+            wrap::opens_by_ourselves(&value, &blob, &DEK, CONTEXT),
+            "what the token seals is not AES-256-GCM of key, nonce and context",
         ),
-        Wrapping::AesKwp if Some(&blob) != rfc_5649(&value).as_ref() => Err(Amiss::lasting(
-            "the token's key wrap is not that of RFC 5649",
-        )),
-        _ => Ok(true),
+        Wrapping::AesKwp => (
+            Some(blob) == by_ourselves(&value, KeyWrap::Kwp),
+            wrap::NOT_KWP,
+        ),
+        Wrapping::AesKw => (
+            Some(blob) == by_ourselves(&value, KeyWrap::Kw),
+            wrap::NOT_KW,
+        ),
+        // What a pair opens was wrapped outside the token.
+        Wrapping::RsaOaepSha256 | Wrapping::RsaOaepSha1 => (true, ""),
+    };
+    match ours {
+        true => Ok(true),
+        false => Err(Amiss::lasting(what)),
     }
 }
 
-fn rfc_5649(kek: &[u8; 32]) -> Option<Vec<u8>> {
-    let mut blob = vec![0; wrap::KWP_BLOB];
+fn by_ourselves(kek: &[u8; 32], way: KeyWrap) -> Option<Vec<u8>> {
+    let mut blob = vec![0; wrap::KEY_BLOB];
     let kek = AesKek::new(&AES_256, kek).ok()?;
-    kek.wrap_with_padding(&DEK, &mut blob).ok()?;
+    let wrapped = match way {
+        KeyWrap::Kwp => kek.wrap_with_padding(&DEK, &mut blob),
+        KeyWrap::Kw => kek.wrap(&DEK, &mut blob),
+    };
+    wrapped.ok()?;
     Some(blob)
 }
 

@@ -161,7 +161,7 @@ fn born_in() -> [Attribute; 3] {
 fn uses(wrapping: Wrapping) -> [Attribute; 7] {
     let (data, keys) = match wrapping {
         Wrapping::Aes256Gcm => (true, false),
-        Wrapping::AesKwp => (false, true),
+        Wrapping::AesKwp | Wrapping::AesKw => (false, true),
         // Those are pairs, and no secret key is one.
         Wrapping::RsaOaepSha256 | Wrapping::RsaOaepSha1 => (false, false),
     };
@@ -226,9 +226,10 @@ mod tests {
             all.iter().map(value).collect()
         };
         let gcm = ["true", "true", "false", "false", "false", "false", "false"];
-        let kwp = ["false", "false", "true", "true", "false", "false", "false"];
+        let wrap = ["false", "false", "true", "true", "false", "false", "false"];
         assert_eq!(on(Wrapping::Aes256Gcm), gcm);
-        assert_eq!(on(Wrapping::AesKwp), kwp);
+        assert_eq!(on(Wrapping::AesKwp), wrap);
+        assert_eq!(on(Wrapping::AesKw), wrap);
     }
 
     #[test]

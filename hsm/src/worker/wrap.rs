@@ -10,7 +10,7 @@ use cryptoki::{
     object::{Attribute, AttributeType, KeyType, ObjectHandle},
     session::Session,
 };
-use custody::envelope::{PlaintextDek, Wrapping};
+use custody::envelope::{KeyWrap, PlaintextDek, Wrapping};
 use zeroize::Zeroizing;
 
 use super::template;
@@ -24,8 +24,11 @@ use oaep::{Hash, PublicHalf};
 const GCM_NONCE: usize = 12;
 const GCM_SEALED: usize = PlaintextDek::LEN + 16;
 const GCM_TAG_BITS: u64 = 128;
-/// A DEK under AES key wrap with padding (RFC 5649).
-pub(super) const KWP_BLOB: usize = PlaintextDek::LEN + 8;
+/// A key of ours under AES key wrap, with padding (RFC 5649) or without (RFC 3394).
+pub(super) const KEY_BLOB: usize = PlaintextDek::LEN + 8;
+
+pub(super) const NOT_KWP: &str = "the token's key wrap is not that of RFC 5649";
+pub(super) const NOT_KW: &str = "the token's key wrap is not that of RFC 3394";
 
 /// Why an operation came to nothing.
 #[derive(Debug)]
@@ -60,7 +63,7 @@ pub(super) struct Kek {
 
 enum Way {
     Aes256Gcm,
-    AesKwp,
+    AesKey(KeyWrap),
     RsaOaep(PublicHalf),
 }
 
@@ -74,7 +77,8 @@ impl Kek {
         let pair = |hash| PublicHalf::of(session, handle, hash).map(Way::RsaOaep);
         let way = match wrapping {
             Wrapping::Aes256Gcm => Way::Aes256Gcm,
-            Wrapping::AesKwp => Way::AesKwp,
+            Wrapping::AesKwp => Way::AesKey(KeyWrap::Kwp),
+            Wrapping::AesKw => Way::AesKey(KeyWrap::Kw),
             Wrapping::RsaOaepSha256 => pair(Hash::Sha256)?,
             Wrapping::RsaOaepSha1 => pair(Hash::Sha1)?,
         };
@@ -88,7 +92,7 @@ impl Kek {
     pub(super) fn wrapping(&self) -> Wrapping {
         match &self.way {
             Way::Aes256Gcm => Wrapping::Aes256Gcm,
-            Way::AesKwp => Wrapping::AesKwp,
+            Way::AesKey(way) => (*way).into(),
             Way::RsaOaep(public) => public.wrapping(),
         }
     }
@@ -115,15 +119,12 @@ impl Kek {
                 }
                 Ok([&ours[..], &sealed].concat())
             }
-            Way::AesKwp => {
+            Way::AesKey(way) => {
                 let object = session.create_object(&template::dek_in(dek))?;
-                let blob = session.wrap_key(&Mechanism::AesKeyWrapPad, self.handle, object);
+                let blob = session.wrap_key(&mechanism(*way), self.handle, object);
                 session.destroy_object(object)?;
                 let blob = blob?;
-                if blob.len() != KWP_BLOB {
-                    return Err(Fault::Odd("the token's key wrap is not that of RFC 5649"));
-                }
-                Ok(blob)
+                whole(*way, blob)
             }
             Way::RsaOaep(public) => public.protect(dek, context),
         }
@@ -146,13 +147,12 @@ impl Kek {
                 let mechanism = gcm(&mut nonce, context)?;
                 Zeroizing::new(session.decrypt(&mechanism, self.handle, sealed)?)
             }
-            Way::AesKwp => {
-                if blob.len() != KWP_BLOB {
+            Way::AesKey(way) => {
+                if blob.len() != KEY_BLOB {
                     return Err(Fault::BadBlob);
                 }
                 let template = template::dek_out();
-                let mechanism = Mechanism::AesKeyWrapPad;
-                let object = session.unwrap_key(&mechanism, self.handle, blob, &template)?;
+                let object = session.unwrap_key(&mechanism(*way), self.handle, blob, &template)?;
                 let read = read_dek(session, object);
                 session.destroy_object(object)?;
                 read?
@@ -163,6 +163,24 @@ impl Kek {
             return Err(Fault::BadBlob);
         }
         Ok(dek)
+    }
+}
+
+/// What asks for AES key wrap. `CKM_AES_KEY_WRAP_KWP` has no name in `cryptoki`, which refuses its
+/// number, too.
+pub(super) fn mechanism(way: KeyWrap) -> Mechanism<'static> {
+    match way {
+        KeyWrap::Kwp => Mechanism::AesKeyWrapPad,
+        KeyWrap::Kw => Mechanism::AesKeyWrap,
+    }
+}
+
+/// Refuses a blob that cannot be what it is called.
+pub(super) fn whole(way: KeyWrap, blob: Vec<u8>) -> Result<Vec<u8>, Fault> {
+    match (blob.len() == KEY_BLOB, way) {
+        (true, _) => Ok(blob),
+        (false, KeyWrap::Kwp) => Err(Fault::Odd(NOT_KWP)),
+        (false, KeyWrap::Kw) => Err(Fault::Odd(NOT_KW)),
     }
 }
 

@@ -88,7 +88,10 @@ async fn a_key_of_each_wrapping_is_loaded_by_a_later_client() {
     let store = Store::fresh();
     let instance = InstanceId::random().unwrap();
     // RSA-OAEP is there with SHA-1 only.
-    for wrapping in [Wrapping::Aes256Gcm, Wrapping::AesKwp, Wrapping::RsaOaepSha1] {
+    for wrapping in Wrapping::ALL {
+        if wrapping == Wrapping::RsaOaepSha256 {
+            continue;
+        }
         let mut settings = store.settings();
         settings.wrappings = vec![wrapping];
         let first = Client::start(settings).await.unwrap();

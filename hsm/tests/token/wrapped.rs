@@ -75,7 +75,7 @@ async fn a_blob_that_was_altered_or_is_anothers_is_refused_and_the_token_goes_on
     let mut short = one.clone();
     short.blob.as_mut().unwrap().wrapped.clear();
     let refused = client.load(known(&short)).await.unwrap_err();
-    let why = "its blob is not one of RFC 5649".to_owned();
+    let why = "its blob is not one of aes-kwp".to_owned();
     assert_eq!(refused, Error::NonConforming { id: one.id, why });
     assert!(client.refused(&one.id).is_some());
 

@@ -245,7 +245,6 @@ fn wrap(session: &Session, key: ObjectHandle) -> Value {
 /// Tries to have what a root key wrapped: everything that comes of it but an object of this
 /// session that is kept in, which must.
 fn unwrap(session: &Session, root: ObjectHandle, blob: &[u8]) -> Value {
-    let kwp = Mechanism::AesKeyWrapPad;
     let usual = [
         Attribute::Class(ObjectClass::SECRET_KEY),
         Attribute::Token(false),
@@ -262,7 +261,10 @@ fn unwrap(session: &Session, root: ObjectHandle, blob: &[u8]) -> Value {
         Attribute::Verify(false),
         Attribute::Derive(false),
     ];
-    let kept = session.unwrap_key(&kwp, root, blob, &usual).unwrap();
+    let way = [Mechanism::AesKeyWrapPad, Mechanism::AesKeyWrap]
+        .into_iter()
+        .find_map(|way| Some((session.unwrap_key(&way, root, blob, &usual).ok()?, way)));
+    let (kept, way) = way.expect("it unwraps to what it may");
     let mut came = Vec::new();
     for loose in [
         Attribute::Sensitive(false),
@@ -277,15 +279,15 @@ fn unwrap(session: &Session, root: ObjectHandle, blob: &[u8]) -> Value {
         let others = usual.iter();
         let others = others.filter(|one| one.attribute_type() != loose.attribute_type());
         let template: Vec<_> = others.cloned().chain([loose.clone()]).collect();
-        if session.unwrap_key(&kwp, root, blob, &template).is_ok() {
+        if session.unwrap_key(&way, root, blob, &template).is_ok() {
             came.push(format!("unwrapped with {loose:?}"));
         }
         if session.copy_object(kept, slice::from_ref(&loose)).is_ok() {
             came.push(format!("copied with {loose:?}"));
         }
         let without: Vec<_> = template.into_iter().filter(|one| *one != loose).collect();
-        if let Ok(key) = session.unwrap_key(&kwp, root, blob, &without)
-            && (!read(session, key).is_null() || session.wrap_key(&kwp, root, key).is_ok())
+        if let Ok(key) = session.unwrap_key(&way, root, blob, &without)
+            && (!read(session, key).is_null() || session.wrap_key(&way, root, key).is_ok())
         {
             came.push(format!("let out without {:?}", loose.attribute_type()));
         }
@@ -293,7 +295,7 @@ fn unwrap(session: &Session, root: ObjectHandle, blob: &[u8]) -> Value {
     if !read(session, kept).is_null() {
         came.push("read".to_owned());
     }
-    if session.wrap_key(&kwp, root, kept).is_ok() {
+    if session.wrap_key(&way, root, kept).is_ok() {
         came.push("wrapped by its root".to_owned());
     }
     let others = wrap(session, kept);

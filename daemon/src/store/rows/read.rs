@@ -76,7 +76,7 @@ pub(in crate::store) fn master_keys(
     each: &mut dyn FnMut(Tagged),
 ) -> Result<(), Error> {
     let query = r#"SELECT "group", generation, id, state, emptied, doom, wrapping,
-            canary, token_label, token_serial, root, wrapped, reserved, created,
+            canary, token_label, token_serial, root, root_wrapping, wrapped, reserved, created,
             change, tag
         FROM master_key"#;
     read(connection, "master_key", query, each, |columns| {

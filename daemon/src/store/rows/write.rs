@@ -75,8 +75,9 @@ pub(in crate::store) fn row(connection: &Connection, tagged: &Tagged) -> Result<
         ),
         Row::MasterKey(key) => run(
             r#"INSERT INTO master_key ("group", generation, id, state, emptied, doom, wrapping,
-                canary, token_label, token_serial, root, wrapped, reserved, created, change, tag)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
+                canary, token_label, token_serial, root, root_wrapping, wrapped, reserved, created, change,
+                tag)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
             ON CONFLICT ("group", generation, id) DO UPDATE SET state = excluded.state,
                 emptied = excluded.emptied, doom = excluded.doom, wrapped = excluded.wrapped,
                 reserved = excluded.reserved, change = excluded.change, tag = excluded.tag"#,
@@ -92,6 +93,7 @@ pub(in crate::store) fn row(connection: &Connection, tagged: &Tagged) -> Result<
                 key.token.label,
                 key.token.serial,
                 key.blob.as_ref().map(|blob| blob.root.as_bytes()),
+                key.blob.as_ref().map(|blob| blob.by.name()),
                 key.blob.as_ref().map(|blob| &blob.wrapped),
                 key.reserved,
                 key.created,

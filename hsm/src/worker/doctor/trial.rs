@@ -5,7 +5,7 @@ use cryptoki::{
     error::Error as CkError, mechanism::Mechanism, object::Attribute, session::Session,
 };
 use custody::{
-    envelope::Wrapping,
+    envelope::{KeyWrap, Wrapping},
     journal::signing::{Signature, Signing},
 };
 
@@ -221,7 +221,7 @@ fn attributes(session: &Session, way: Wrapping, chart: &mut Chart) {
     match template::check(session, key, &template::conforming_trial(way)) {
         Ok(Ok(())) => chart.fine("a new key has all that a master key must have"),
         Ok(Err(why)) => chart.find(Grade::Refused, why, advice),
-        Err(fault) => chart.find(Grade::Refused, format!("{fault:?}"), advice),
+        Err(fault) => chart.find(Grade::Refused, said(fault), advice),
     }
     strategy::discard(session, key);
     let mut fixed = template::trial_gmk(way);
@@ -241,13 +241,13 @@ fn pair_attributes(session: &Session, codes: &Codes, chart: &mut Chart) {
     let advice = "custodyd init refuses such keys: use another module, or its setting for this";
     let trial = match pair::trial_opening(session, codes) {
         Ok(trial) => trial,
-        Err(fault) => return chart.find(Grade::Refused, said(&fault), advice),
+        Err(fault) => return chart.find(Grade::Refused, said(fault), advice),
     };
     let expected = template::conforming_trial_pair(trial.owner);
     match template::check(session, trial.pair.private, &expected) {
         Ok(Ok(())) => chart.fine("a new pair has all that a master key must have"),
         Ok(Err(why)) => chart.find(Grade::Refused, why, advice),
-        Err(fault) => chart.find(Grade::Refused, said(&fault), advice),
+        Err(fault) => chart.find(Grade::Refused, said(fault), advice),
     }
     if !codes.profile.goes_by_attributes() {
         let found = "this module takes any change of a key's attributes";
@@ -259,17 +259,21 @@ fn pair_attributes(session: &Session, codes: &Codes, chart: &mut Chart) {
 
 /// Whether a group may keep its master keys outside, which none has to.
 fn wrapped_keys(session: &Session, chart: &mut Chart) {
-    let why = match key::keeps_wrapped(session) {
-        Ok(Ok(())) => {
-            return chart.fine(
-                "a root key wraps master keys, and unwraps them only to what the token keeps in",
-            );
-        }
-        Ok(Err(why)) => why,
-        Err(fault) => said(&fault),
-    };
+    let mut whys = Vec::new();
+    for by in KeyWrap::ALL {
+        let why = match key::keeps_wrapped(session, by) {
+            Ok(Ok(())) => {
+                return chart.fine(format!(
+                    "a root key wraps master keys by {by}, and unwraps them only to what the token keeps in"
+                ));
+            }
+            Ok(Err(why)) => why,
+            Err(fault) => said(fault),
+        };
+        whys.push(format!("{by}: {why}"));
+    }
     let advice = "the master keys of groups stay in the token: 'custodyctl group create --keep-key wrapped' is refused";
-    chart.find(Grade::Note, why, advice);
+    chart.find(Grade::Note, whys.join("; "), advice);
 }
 
 /// The first way to sign that works; one that is not needed is not tried, since it may take long.
@@ -297,7 +301,7 @@ fn signature(session: &Session, codes: &Codes, way: Signing, chart: &mut Chart) 
             return true;
         }
         Ok(false) => "what it signs does not verify".to_owned(),
-        Err(fault) => said(&fault),
+        Err(fault) => said(fault),
     };
     let advice = "a journal key is made that signs in another way";
     chart.find(Grade::Note, why, advice);
@@ -316,9 +320,6 @@ fn signs(session: &Session, codes: &Codes, way: Signing) -> Result<bool, Fault> 
     }))
 }
 
-fn said(fault: &Fault) -> String {
-    match fault {
-        Fault::Token(error) => recovery::describe(error),
-        fault => format!("{fault:?}"),
-    }
+fn said(fault: Fault) -> String {
+    strategy::Amiss::from(fault).what
 }

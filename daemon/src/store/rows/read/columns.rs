@@ -2,7 +2,7 @@
 
 use custody::{
     cache::Terms,
-    envelope::WrappedDek,
+    envelope::{KeyWrap, WrappedDek},
     group::{Blob, KeyState},
     label::About,
     name::{KeyId, SecretId, VersionId},
@@ -131,14 +131,15 @@ impl Columns<'_, '_> {
         })
     }
 
-    /// The two columns of a master key that is kept outside its token.
+    /// The three columns of a master key that is kept outside its token.
     pub(super) fn blob(&mut self) -> Result<Option<Blob>, Error> {
         let root: Option<Vec<u8>> = self.take()?;
-        let blob = match (root, self.take::<Option<Vec<u8>>>()?) {
-            (None, None) => return Ok(None),
-            (Some(root), Some(wrapped)) => {
-                KeyId::from_bytes(&root).map(|root| Blob { root, wrapped })
-            }
+        let by: Option<String> = self.take()?;
+        let blob = match (root, by, self.take::<Option<Vec<u8>>>()?) {
+            (None, None, None) => return Ok(None),
+            (Some(root), Some(by), Some(wrapped)) => KeyId::from_bytes(&root)
+                .zip(KeyWrap::from_name(&by))
+                .map(|(root, by)| Blob { root, by, wrapped }),
             _ => None,
         };
         blob.map(Some).ok_or_else(|| Error::Malformed {
