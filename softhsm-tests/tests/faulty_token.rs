@@ -2,6 +2,9 @@
 //! that nothing is left of it afterwards, without a restart of the daemon.
 #![allow(clippy::unwrap_used, reason = "a test says so by failing")]
 
+#[path = "faulty_token/ways.rs"]
+mod ways;
+
 use std::{
     sync::{
         Arc,
@@ -11,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use faulty_pkcs11::{Act, Code, Control, Fault, Function, GcmNonce, PinFlag};
+use faulty_pkcs11::{Act, Code, Control, Fault, Function, PinFlag};
 use nix::sys::signal::{Signal, kill};
 use serde_json::Value;
 use softhsm_tests::{
@@ -25,10 +28,6 @@ use softhsm_tests::{
 use tokio::task::JoinSet;
 
 const CONTENT: &[u8] = b"the content of the secret";
-const GCM: u64 = 0x1087;
-const KW: u64 = 0x2109;
-const KWP: u64 = 0x210a;
-const OAEP: u64 = 0x9;
 
 /// `custodyctl`'s exit code for what may work later.
 const UNAVAILABLE: Option<i32> = Some(6);
@@ -438,69 +437,6 @@ fn a_token_that_dies_unused_is_found_out_and_that_it_is_back_too() {
     });
     assert!(site.entries("allow").is_empty());
     all_is_well(&site, daemon);
-}
-
-/// How the key of a new group wraps.
-fn wrapping(site: &Site, group: &str) -> Value {
-    let group = site.ctl_json(&["group", "create", group]);
-    group["master_keys"][0]["wrapping"].clone()
-}
-
-#[test]
-fn a_token_that_makes_nonces_itself_wraps_in_another_way() {
-    if !Kind::is_softhsm("a_token_that_makes_nonces_itself_wraps_in_another_way") {
-        return;
-    }
-    for nonce in [GcmNonce::WrittenBack, GcmNonce::Appended, GcmNonce::Kept] {
-        let site = site();
-        let daemon = site.start();
-        assert_eq!(wrapping(&site, "before"), "aes-256-gcm");
-        site.misbehave(|control| control.token.gcm_nonce = nonce);
-        kill(daemon.worker(), Signal::SIGKILL).unwrap();
-        until("a successor serves", || {
-            (site.token()["worker_generation"] == 2 && site.token()["state"] == "serving")
-                .then_some(())
-        });
-        assert_eq!(wrapping(&site, "web"), "aes-kwp", "{nonce:?}");
-        site.ctl(&["grant", "add", "--allow-weak", "web", "*", "--uid", &uid()]);
-        assert!(site.put("web/key", CONTENT).status.success());
-        assert_eq!(site.fetch("web/key").stdout, CONTENT);
-    }
-}
-
-fn uid() -> String {
-    nix::unistd::getuid().to_string()
-}
-
-#[test]
-fn a_token_without_a_way_to_wrap_says_what_was_tried() {
-    let site = site();
-    let daemon = site.start();
-    site.misbehave(|control| control.token.without_mechanisms = vec![GCM, KWP, KW, OAEP]);
-    kill(daemon.worker(), Signal::SIGKILL).unwrap();
-    let refused = until("a worker answers", || {
-        let output = site.try_ctl(&["group", "create", "web"]);
-        text(&output)
-            .contains("none of the allowed ways")
-            .then_some(output)
-    });
-    let refused = text(&refused);
-    for way in [
-        "aes-256-gcm",
-        "aes-kwp",
-        "aes-kw:",
-        "rsa-oaep-sha256",
-        "rsa-oaep-sha1",
-        "CKR_MECHANISM_INVALID",
-    ] {
-        assert!(refused.contains(way), "{refused}");
-    }
-    assert!(
-        site.ctl_json(&["group", "list"])
-            .to_string()
-            .find("web")
-            .is_none()
-    );
 }
 
 #[test]

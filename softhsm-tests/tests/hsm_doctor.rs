@@ -286,7 +286,26 @@ fn ways_to_wrap_that_do_not_work_are_named_and_none_at_all_is_refused() {
         return;
     }
     let site = site();
-    site.misbehave(|control| control.token.gcm_nonce = GcmNonce::Appended);
+    for (nonce, because) in [
+        (GcmNonce::WrittenBack, "gives the known answer; "),
+        (
+            GcmNonce::WrittenBackToZeros,
+            "the token makes the nonces itself and writes them back",
+        ),
+        (
+            GcmNonce::Appended,
+            "the token makes the nonces itself and appends them",
+        ),
+        (GcmNonce::AppendedLong, "no known answer could be had"),
+    ] {
+        site.misbehave(|control| control.token.gcm_nonce = nonce);
+        let (said, _) = doctor(&site);
+        is(&said, "aes-256-gcm", "fine", because);
+    }
+    site.misbehave(|control| control.token.gcm_nonce = GcmNonce::Repeated);
+    let (said, _) = doctor(&site);
+    is(&said, "aes-256-gcm", "note", "the same nonce twice");
+    site.misbehave(|control| control.token.gcm_nonce = GcmNonce::Kept);
     let (said, code) = doctor(&site);
     assert_eq!(code, Some(0), "{said:#}");
     is(&said, "aes-256-gcm", "note", "");
@@ -368,7 +387,7 @@ fn a_token_without_imports_is_taken_at_its_round_trips() {
     let site = site();
     site.fault(answering("C_CreateObject", "CKR_ACTION_PROHIBITED"));
     let (said, _) = doctor(&site);
-    is(&said, "aes-256-gcm", "fine", "takes no imported key");
+    is(&said, "aes-256-gcm", "fine", "no known answer could be had");
 }
 
 #[test]

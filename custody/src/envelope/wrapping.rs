@@ -5,8 +5,8 @@ use std::fmt;
 /// How a token wraps: an algorithm, by the name that is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Wrapping {
-    /// The DEK as data under AES-256-GCM (`C_Encrypt`), nonce from the caller, the
-    /// context as additional authenticated data. The blob is nonce ‖ ciphertext ‖ tag.
+    /// The DEK as data under AES-256-GCM (`C_Encrypt`), the context as additional authenticated
+    /// data. The blob is nonce ‖ ciphertext ‖ tag, whoever made the nonce.
     Aes256Gcm,
     /// AES key wrap with padding, RFC 5649 (`C_WrapKey`). The context is not bound by
     /// the wrap, only by the content.

@@ -111,12 +111,8 @@ impl<'a> Desk<'a> {
     fn judge(&mut self, op: &Op, fault: Fault, tries: usize) -> Verdict {
         let (error, remedy, may_pass) = match fault {
             Fault::Answer(error) => return Verdict::Answer(error),
-            Fault::Odd(what) => {
-                return Verdict::Answer(Error::Token {
-                    function: "a wrap".to_owned(),
-                    code: what.to_owned(),
-                });
-            }
+            Fault::Odd(what) => return Verdict::Answer(odd(what)),
+            Fault::Changed(what) => return Verdict::Worker(odd(what)),
             Fault::BadBlob => (malformed(), Remedy::AskCanary, false),
             Fault::Token(error) => match self.token.codes().remedy(&error) {
                 Remedy::ReplaceSession => return Verdict::Session(error),
@@ -340,6 +336,13 @@ fn lost<T>(error: &Error) -> Option<T> {
 
 fn key_id(bytes: &[u8]) -> Result<KeyId, Error> {
     KeyId::from_bytes(bytes).ok_or_else(malformed)
+}
+
+fn odd(what: &str) -> Error {
+    Error::Token {
+        function: "a wrap".to_owned(),
+        code: what.to_owned(),
+    }
 }
 
 fn malformed() -> Error {

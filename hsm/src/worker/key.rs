@@ -23,7 +23,7 @@ use super::{
     pair::{self, Pair, fresh_id},
     recovery::{self, Codes, Remedy, TRIES},
     strategy, template,
-    wrap::{Fault, Kek},
+    wrap::{Fault, Kek, Nonces},
 };
 use crate::{Error, Refusal, wire};
 
@@ -76,6 +76,8 @@ pub(super) struct Keys {
     room: NonZeroUsize,
     uses: AtomicU64,
     proven: HashSet<Wrapping>,
+    /// What the token is to be given for nonces.
+    nonces: Nonces,
 }
 
 impl Keys {
@@ -91,6 +93,7 @@ impl Keys {
             room,
             uses: AtomicU64::new(0),
             proven: HashSet::new(),
+            nonces: Nonces::default(),
         }
     }
 
@@ -148,7 +151,8 @@ impl Keys {
             })?;
         }
         gmk.prove(session, &self.codes, id)?;
-        self.gmks.insert(id, gmk);
+        let kek = gmk.kek.with_nonces(self.nonces);
+        self.gmks.insert(id, Gmk { kek, ..gmk });
         Ok(())
     }
 
@@ -246,7 +250,7 @@ impl Keys {
     ) -> Result<wire::Gmk, Fault> {
         let context = Context::Canary { gmk: &id }.encode();
         let value = envelope::canary(&id);
-        let kek = Kek::new(session, handle, wrapping)?;
+        let kek = Kek::new(session, handle, wrapping)?.with_nonces(self.nonces);
         let canary = kek.protect(session, &value, &context)?;
         let gmk = Gmk {
             kek,
@@ -271,8 +275,11 @@ impl Keys {
         wrapping: Wrapping,
     ) -> Result<Result<(), String>, Fault> {
         if !self.proven.contains(&wrapping) {
-            if let Err(amiss) = strategy::prove(session, &self.codes, wrapping) {
-                return Ok(Err(amiss.about_the_way(&self.codes)?));
+            match strategy::prove(session, &self.codes, wrapping) {
+                Ok(proof) => {
+                    self.nonces = proof.nonces.map_or(self.nonces, |(nonces, _)| nonces);
+                }
+                Err(amiss) => return Ok(Err(amiss.about_the_way(&self.codes)?)),
             }
             self.proven.insert(wrapping);
         }

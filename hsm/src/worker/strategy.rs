@@ -11,7 +11,7 @@ use super::{
     pair,
     recovery::{self, Codes, Remedy, TRIES},
     template,
-    wrap::{self, Fault, Kek},
+    wrap::{self, Fault, Kek, Maker, Nonces},
 };
 
 const DEK: [u8; PlaintextDek::LEN] = [0x5a; PlaintextDek::LEN];
@@ -104,7 +104,7 @@ impl From<Fault> for Amiss {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Token(error) => error.into(),
-            Fault::Odd(what) => Self::lasting(what),
+            Fault::Odd(what) | Fault::Changed(what) => Self::lasting(what),
             Fault::BadBlob => Self::lasting("it is not of the form it must have"),
             Fault::Answer(error) => Self::lasting(error.to_string()),
         }
@@ -117,13 +117,22 @@ pub(super) struct Proof {
     pub(super) known_answer: bool,
     /// What it answered to what had been altered.
     pub(super) refusals: Vec<CkError>,
+    /// What it is to be given for nonces, and whose it uses, if there are any.
+    pub(super) nonces: Option<(Nonces, Maker)>,
 }
 
 /// Tries `wrapping`.
 pub(super) fn prove(session: &Session, codes: &Codes, wrapping: Wrapping) -> Result<Proof, Amiss> {
     match wrapping.is_public() {
         true => try_pair(session, codes, wrapping),
-        false => repeatedly(codes, || try_key(session, wrapping)),
+        false if wrapping == Wrapping::Aes256Gcm => {
+            let tried = repeatedly(codes, || try_key(session, wrapping, Nonces::Ours));
+            tried.or_else(|amiss| {
+                let other = || try_key(session, wrapping, Nonces::Zeros);
+                repeatedly(codes, other).map_err(|_| amiss)
+            })
+        }
+        false => repeatedly(codes, || try_key(session, wrapping, Nonces::default())),
     }
 }
 
@@ -150,12 +159,27 @@ pub(super) fn repeatedly<T>(
     }
 }
 
-fn try_key(session: &Session, wrapping: Wrapping) -> Result<Proof, Amiss> {
-    let refusals = with_trial_key(session, wrapping, |key| try_out(session, key))?;
+fn try_key(session: &Session, wrapping: Wrapping, nonces: Nonces) -> Result<Proof, Amiss> {
+    let (refusals, maker) = with_trial_key(session, wrapping, nonces, |key| {
+        Ok((try_out(session, key)?, maker_of_nonces(session, key)?))
+    })?;
     Ok(Proof {
-        known_answer: known_answer(session, wrapping)?,
+        known_answer: known_answer(session, wrapping, nonces)?,
         refusals,
+        nonces: maker.map(|maker| (nonces, maker)),
     })
+}
+
+/// Whose nonces a key uses, none of them twice.
+fn maker_of_nonces(session: &Session, kek: &Kek) -> Result<Option<Maker>, Amiss> {
+    let seal = || kek.seal(session, &DEK, CONTEXT).transpose();
+    let (Some(one), Some(other)) = (seal()?, seal()?) else {
+        return Ok(None);
+    };
+    match one.nonce() == other.nonce() {
+        true => Err(Amiss::lasting("the token makes the same nonce twice")),
+        false => Ok(Some(other.maker)),
+    }
 }
 
 fn try_pair(session: &Session, codes: &Codes, wrapping: Wrapping) -> Result<Proof, Amiss> {
@@ -179,13 +203,18 @@ fn try_pair(session: &Session, codes: &Codes, wrapping: Wrapping) -> Result<Proo
     Ok(Proof {
         known_answer: true,
         refusals,
+        nonces: None,
     })
 }
 
 /// Whether the token can wrap and open at all just now.
 pub(super) fn works(session: &Session, codes: &Codes, wrapping: Wrapping) -> bool {
+    let on_trial = |nonces| {
+        let opened = with_trial_key(session, wrapping, nonces, |key| round_trip(session, key));
+        matches!(opened, Ok(Opened::Yes))
+    };
     let opened = match wrapping.is_public() {
-        false => with_trial_key(session, wrapping, |key| round_trip(session, key)),
+        false => return Nonces::ALL.into_iter().any(on_trial),
         true => pair::trial_opening(session, codes)
             .and_then(|trial| {
                 let kek = Kek::new(session, trial.pair.private, wrapping);
@@ -214,12 +243,13 @@ fn round_trip(session: &Session, kek: &Kek) -> Result<Opened, Amiss> {
 fn with_trial_key<T>(
     session: &Session,
     wrapping: Wrapping,
+    nonces: Nonces,
     trial: impl FnOnce(&Kek) -> Result<T, Amiss>,
 ) -> Result<T, Amiss> {
     let key = session.generate_key(&Mechanism::AesKeyGen, &template::trial_gmk(wrapping))?;
     let outcome = Kek::new(session, key, wrapping)
         .map_err(Amiss::from)
-        .and_then(|kek| trial(&kek));
+        .and_then(|kek| trial(&kek.with_nonces(nonces)));
     discard(session, key);
     outcome
 }
@@ -293,19 +323,22 @@ fn opens(session: &Session, kek: &Kek, blob: &[u8], context: &[u8]) -> Result<Op
 /// Compares with an implementation of our own, under a key that is imported: what a mechanism
 /// is called does not tell what it is. `CKM_AES_KEY_WRAP_PAD` is RFC 5649 with some modules and
 /// something else with others. `false` if no key may be imported.
-fn known_answer(session: &Session, wrapping: Wrapping) -> Result<bool, Amiss> {
+fn known_answer(session: &Session, wrapping: Wrapping, nonces: Nonces) -> Result<bool, Amiss> {
     let value = [0x07; 32];
     let Ok(key) = session.create_object(&template::known_gmk(value, wrapping)) else {
         return Ok(false);
     };
     let blob = Kek::new(session, key, wrapping)
         .map_err(Amiss::from)
-        .and_then(|kek| seal(session, &kek));
+        .and_then(|kek| seal(session, &kek.with_nonces(nonces)));
     discard(session, key);
     let blob = blob?;
     let (ours, what) = match wrapping {
         Wrapping::Aes256Gcm => (
-            wrap::opens_by_ourselves(&value, &blob, &DEK, CONTEXT),
+            match wrap::opens_by_ourselves(&value, &blob, &DEK, CONTEXT) {
+                Some(opens) => opens,
+                None => return Ok(false),
+            },
             "what the token seals is not AES-256-GCM of key, nonce and context",
         ),
         Wrapping::AesKwp => (

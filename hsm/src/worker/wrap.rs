@@ -1,12 +1,8 @@
 //! How a DEK goes under a key in the token and comes back, by each algorithm.
 
-use aws_lc_rs::{
-    aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey},
-    rand,
-};
 use cryptoki::{
     error::Error as CkError,
-    mechanism::{Mechanism, aead::GcmParams},
+    mechanism::Mechanism,
     object::{Attribute, AttributeType, KeyType, ObjectHandle},
     session::Session,
 };
@@ -16,14 +12,12 @@ use zeroize::Zeroizing;
 use super::template;
 use crate::Error;
 
+mod gcm;
 mod oaep;
 
+pub(super) use gcm::{Maker, Nonces, Sealed, opens_by_ourselves};
 use oaep::{Hash, PublicHalf};
 
-/// Nonce, ciphertext and tag of a DEK under AES-256-GCM.
-const GCM_NONCE: usize = 12;
-const GCM_SEALED: usize = PlaintextDek::LEN + 16;
-const GCM_TAG_BITS: u64 = 128;
 /// A key of ours under AES key wrap, with padding (RFC 5649) or without (RFC 3394).
 pub(super) const KEY_BLOB: usize = PlaintextDek::LEN + 8;
 
@@ -39,6 +33,8 @@ pub(super) enum Fault {
     BadBlob,
     /// The token does not do what the algorithm says.
     Odd(&'static str),
+    /// It does no longer what it did when it was tried: that has to be found out anew.
+    Changed(&'static str),
     /// The request itself has an answer.
     Answer(Error),
 }
@@ -62,7 +58,7 @@ pub(super) struct Kek {
 }
 
 enum Way {
-    Aes256Gcm,
+    Aes256Gcm(Nonces),
     AesKey(KeyWrap),
     RsaOaep(PublicHalf),
 }
@@ -76,7 +72,7 @@ impl Kek {
     ) -> Result<Self, Fault> {
         let pair = |hash| PublicHalf::of(session, handle, hash).map(Way::RsaOaep);
         let way = match wrapping {
-            Wrapping::Aes256Gcm => Way::Aes256Gcm,
+            Wrapping::Aes256Gcm => Way::Aes256Gcm(Nonces::default()),
             Wrapping::AesKwp => Way::AesKey(KeyWrap::Kwp),
             Wrapping::AesKw => Way::AesKey(KeyWrap::Kw),
             Wrapping::RsaOaepSha256 => pair(Hash::Sha256)?,
@@ -85,13 +81,21 @@ impl Kek {
         Ok(Self { handle, way })
     }
 
+    /// The same, if the token is to be given such nonces.
+    pub(super) fn with_nonces(mut self, wanted: Nonces) -> Self {
+        if let Way::Aes256Gcm(nonces) = &mut self.way {
+            *nonces = wanted;
+        }
+        self
+    }
+
     pub(super) fn handle(&self) -> ObjectHandle {
         self.handle
     }
 
     pub(super) fn wrapping(&self) -> Wrapping {
         match &self.way {
-            Way::Aes256Gcm => Wrapping::Aes256Gcm,
+            Way::Aes256Gcm(_) => Wrapping::Aes256Gcm,
             Way::AesKey(way) => (*way).into(),
             Way::RsaOaep(public) => public.wrapping(),
         }
@@ -105,19 +109,8 @@ impl Kek {
         context: &[u8],
     ) -> Result<Vec<u8>, Fault> {
         match &self.way {
-            Way::Aes256Gcm => {
-                let mut nonce = [0; GCM_NONCE];
-                rand::fill(&mut nonce)
-                    .map_err(|_| Fault::Odd("the system gives no random numbers"))?;
-                let ours = nonce;
-                let sealed = session.encrypt(&gcm(&mut nonce, context)?, self.handle, dek)?;
-                if nonce != ours {
-                    return Err(Fault::Odd("the token replaces the nonce that it is given"));
-                }
-                if sealed.len() != GCM_SEALED {
-                    return Err(Fault::Odd("the token adds to ciphertext and tag"));
-                }
-                Ok([&ours[..], &sealed].concat())
+            Way::Aes256Gcm(nonces) => {
+                Ok(gcm::seal(session, self.handle, *nonces, dek, context)?.blob)
             }
             Way::AesKey(way) => {
                 let object = session.create_object(&template::dek_in(dek))?;
@@ -130,6 +123,19 @@ impl Kek {
         }
     }
 
+    /// As [`Self::protect`], with who made the nonce; `None` if the algorithm takes none.
+    pub(super) fn seal(
+        &self,
+        session: &Session,
+        dek: &[u8],
+        context: &[u8],
+    ) -> Option<Result<Sealed, Fault>> {
+        match &self.way {
+            Way::Aes256Gcm(nonces) => Some(gcm::seal(session, self.handle, *nonces, dek, context)),
+            Way::AesKey(_) | Way::RsaOaep(_) => None,
+        }
+    }
+
     /// Opens what [`Self::protect`] made.
     pub(super) fn reveal(
         &self,
@@ -138,15 +144,7 @@ impl Kek {
         context: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, Fault> {
         let dek = match &self.way {
-            Way::Aes256Gcm => {
-                let (nonce, sealed) = blob
-                    .split_first_chunk::<GCM_NONCE>()
-                    .filter(|(_, sealed)| sealed.len() == GCM_SEALED)
-                    .ok_or(Fault::BadBlob)?;
-                let mut nonce = *nonce;
-                let mechanism = gcm(&mut nonce, context)?;
-                Zeroizing::new(session.decrypt(&mechanism, self.handle, sealed)?)
-            }
+            Way::Aes256Gcm(_) => gcm::open(session, self.handle, blob, context)?,
             Way::AesKey(way) => {
                 if blob.len() != KEY_BLOB {
                     return Err(Fault::BadBlob);
@@ -184,24 +182,6 @@ pub(super) fn whole(way: KeyWrap, blob: Vec<u8>) -> Result<Vec<u8>, Fault> {
     }
 }
 
-/// Whether a blob of AES-256-GCM opens to `dek` without the token.
-pub(super) fn opens_by_ourselves(key: &[u8; 32], blob: &[u8], dek: &[u8], context: &[u8]) -> bool {
-    let Some((nonce, sealed)) = blob.split_first_chunk::<GCM_NONCE>() else {
-        return false;
-    };
-    let mut opened = sealed.to_vec();
-    UnboundKey::new(&AES_256_GCM, key)
-        .and_then(|key| {
-            LessSafeKey::new(key).open_in_place(
-                Nonce::assume_unique_for_key(*nonce),
-                Aad::from(context),
-                &mut opened,
-            )?;
-            Ok(opened.starts_with(dek))
-        })
-        .unwrap_or(false)
-}
-
 fn read_dek(session: &Session, object: ObjectHandle) -> Result<Zeroizing<Vec<u8>>, Fault> {
     let mut found =
         session.get_attributes(object, &[AttributeType::KeyType, AttributeType::Value])?;
@@ -211,12 +191,4 @@ fn read_dek(session: &Session, object: ObjectHandle) -> Result<Zeroizing<Vec<u8>
         }
         _ => Err(Fault::BadBlob),
     }
-}
-
-fn gcm<'a>(nonce: &'a mut [u8; GCM_NONCE], context: &'a [u8]) -> Result<Mechanism<'a>, Fault> {
-    Ok(Mechanism::AesGcm(GcmParams::new(
-        nonce,
-        context,
-        GCM_TAG_BITS.into(),
-    )?))
 }

@@ -170,8 +170,14 @@ pub enum GcmNonce {
     Caller,
     /// The token, which writes it into the mechanism's parameters.
     WrittenBack,
+    /// The same, and it refuses to be given another than zeros.
+    WrittenBackToZeros,
+    /// The token, which writes it back, and makes the same each time.
+    Repeated,
     /// The token, which appends it to the ciphertext.
     Appended,
+    /// The same, of 16 bytes in place of 12.
+    AppendedLong,
     /// The token, which keeps it to itself.
     Kept,
 }

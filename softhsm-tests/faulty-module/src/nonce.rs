@@ -8,7 +8,7 @@ use std::{
 
 use cryptoki_sys::{
     CK_BYTE, CK_GCM_PARAMS, CK_MECHANISM, CK_OBJECT_HANDLE, CK_RV, CK_SESSION_HANDLE, CK_ULONG,
-    CKM_AES_GCM, CKR_BUFFER_TOO_SMALL, CKR_MECHANISM_INVALID, CKR_OK,
+    CKM_AES_GCM, CKR_BUFFER_TOO_SMALL, CKR_MECHANISM_INVALID, CKR_MECHANISM_PARAM_INVALID, CKR_OK,
 };
 
 use crate::{
@@ -20,8 +20,9 @@ use crate::{
 };
 
 const LEN: usize = 12;
+const LONG: usize = 16;
 
-type Nonce = [CK_BYTE; LEN];
+type Nonce = Vec<CK_BYTE>;
 
 /// The nonces that are to be appended, by session.
 #[derive(Default)]
@@ -38,7 +39,7 @@ impl Nonces {
 
     fn of(&self, session: CK_SESSION_HANDLE) -> Option<Nonce> {
         let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.get(&session).copied()
+        all.get(&session).cloned()
     }
 }
 
@@ -56,17 +57,30 @@ pub(crate) unsafe extern "C" fn C_EncryptInit(
         let key = meant(call, key);
         call.module.nonces.begin(session, None);
         let made_by = call.control.token.gcm_nonce;
-        let (GcmNonce::WrittenBack | GcmNonce::Appended | GcmNonce::Kept, Some(given)) =
-            (made_by, given)
-        else {
+        let (Some(length), Some(given)) = (length(made_by), given) else {
             // SAFETY: the caller's promises are passed on with the call.
             return unsafe { real!(call.C_EncryptInit(session, mechanism, key)) };
         };
-        let mut nonce = fresh();
+        let place = match usize::try_from(given.ulIvLen) {
+            Ok(room) if room >= LEN && !given.pIv.is_null() => {
+                // SAFETY: the caller's nonce is that long.
+                Some(unsafe { slice::from_raw_parts_mut(given.pIv, LEN) })
+            }
+            _ => None,
+        };
+        if made_by == GcmNonce::WrittenBackToZeros
+            && !matches!(&place, Some(given) if given.iter().all(|byte| *byte == 0))
+        {
+            return CKR_MECHANISM_PARAM_INVALID;
+        }
+        let mut nonce = match made_by {
+            GcmNonce::Repeated => vec![1; length],
+            _ => fresh(length),
+        };
         let mut parameters = *given;
         parameters.pIv = nonce.as_mut_ptr();
-        parameters.ulIvLen = LEN as CK_ULONG;
-        parameters.ulIvBits = 8 * LEN as CK_ULONG;
+        parameters.ulIvLen = length as CK_ULONG;
+        parameters.ulIvBits = 8 * length as CK_ULONG;
         let mut own = CK_MECHANISM {
             mechanism: CKM_AES_GCM,
             pParameter: (&raw mut parameters).cast(),
@@ -74,14 +88,16 @@ pub(crate) unsafe extern "C" fn C_EncryptInit(
         };
         // SAFETY: the caller's promises, and parameters of ours that outlast the call.
         let answer = unsafe { real!(call.C_EncryptInit(session, &raw mut own, key)) };
-        let room = usize::try_from(given.ulIvLen).unwrap_or(0);
         match made_by {
-            GcmNonce::WrittenBack if room >= LEN && !given.pIv.is_null() => {
-                // SAFETY: the caller's nonce is that long.
-                unsafe { slice::from_raw_parts_mut(given.pIv, LEN) }.copy_from_slice(&nonce);
+            GcmNonce::WrittenBack | GcmNonce::WrittenBackToZeros | GcmNonce::Repeated => {
+                if let Some(place) = place {
+                    place.copy_from_slice(&nonce);
+                }
             }
-            GcmNonce::Appended => call.module.nonces.begin(session, Some(nonce)),
-            _ => {}
+            GcmNonce::Appended | GcmNonce::AppendedLong => {
+                call.module.nonces.begin(session, Some(nonce));
+            }
+            GcmNonce::Caller | GcmNonce::Kept => {}
         }
         answer
     })
@@ -103,7 +119,7 @@ pub(crate) unsafe extern "C" fn C_Encrypt(
         unsafe {
             let room = *len;
             if !out.is_null() {
-                let Some(rest) = room.checked_sub(LEN as CK_ULONG) else {
+                let Some(rest) = room.checked_sub(nonce.len() as CK_ULONG) else {
                     return CKR_BUFFER_TOO_SMALL;
                 };
                 *len = rest;
@@ -111,9 +127,9 @@ pub(crate) unsafe extern "C" fn C_Encrypt(
             let answer = real!(call.C_Encrypt(session, data, data_len, out, len));
             if answer == CKR_OK && !out.is_null() {
                 let end = out.add(usize::try_from(*len).unwrap_or(0));
-                slice::from_raw_parts_mut(end, LEN).copy_from_slice(&nonce);
+                slice::from_raw_parts_mut(end, nonce.len()).copy_from_slice(&nonce);
             }
-            *len += LEN as CK_ULONG;
+            *len += nonce.len() as CK_ULONG;
             answer
         }
     })
@@ -156,9 +172,20 @@ unsafe fn gcm<'a>(mechanism: *const CK_MECHANISM) -> Option<&'a CK_GCM_PARAMS> {
     is_gcm.then(|| unsafe { mechanism.pParameter.cast::<CK_GCM_PARAMS>().as_ref() })?
 }
 
-fn fresh() -> Nonce {
-    let mut nonce = [0; LEN];
-    nonce[..8].copy_from_slice(&chance::number().to_ne_bytes());
-    nonce[8..].copy_from_slice(&chance::number().to_ne_bytes()[..4]);
-    nonce
+/// Of a nonce that the token makes.
+fn length(made_by: GcmNonce) -> Option<usize> {
+    match made_by {
+        GcmNonce::Caller => None,
+        GcmNonce::AppendedLong => Some(LONG),
+        GcmNonce::WrittenBack
+        | GcmNonce::WrittenBackToZeros
+        | GcmNonce::Repeated
+        | GcmNonce::Appended
+        | GcmNonce::Kept => Some(LEN),
+    }
+}
+
+fn fresh(length: usize) -> Nonce {
+    let bytes = [chance::number(), chance::number()].map(u64::to_ne_bytes);
+    bytes.concat()[..length].to_vec()
 }

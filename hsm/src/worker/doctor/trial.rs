@@ -18,7 +18,7 @@ use crate::{
         recovery::{self, Codes, Remedy},
         signing, strategy, template,
         token::Token,
-        wrap::Fault,
+        wrap::{Fault, Maker},
     },
 };
 
@@ -173,10 +173,14 @@ fn wrapping(session: &Session, codes: &Codes, way: Wrapping, chart: &mut Chart) 
             let answer = if proof.known_answer {
                 "gives the known answer"
             } else {
-                "opens what it wrapped (it takes no imported key for a known answer)"
+                "opens what it wrapped (no known answer could be had of it)"
             };
             let refusals = distinct(&proof.refusals);
-            chart.fine(format!("{answer}; to altered data, {refusals}"));
+            let nonces = match proof.nonces {
+                Some((_, maker)) if maker != Maker::Caller => format!("; the token {maker}"),
+                _ => String::new(),
+            };
+            chart.fine(format!("{answer}; to altered data, {refusals}{nonces}"));
             upsets(codes, &proof.refusals, chart);
             true
         }
