@@ -36,6 +36,8 @@ pub(super) enum Fault {
     BadBlob,
     /// The token does not do what the algorithm says.
     Odd(&'static str),
+    /// The token signed, and its public key does not verify that.
+    WrongSignature,
     /// The request itself has an answer.
     Answer(Error),
 }
