@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     group::Millis,
@@ -21,7 +21,7 @@ use rules::{KeyAlgorithm, Rules, SignatureAlgorithm, SymmetricAlgorithm, TlsVers
 const DAY: Millis = 24 * 60 * 60 * 1000;
 
 /// A kind of finding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[allow(missing_docs, reason = "each is named for what is wrong")]
 pub enum Code {

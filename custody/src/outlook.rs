@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     compliance::{Code, Finding, Subject, check, rules::Rules},
@@ -15,6 +15,8 @@ use crate::{
         view::{GroupView, SecretView},
     },
 };
+
+pub mod record;
 
 /// The end of one version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -91,16 +93,27 @@ pub fn findings(
 }
 
 /// What changed in what is found of one secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Shift {
     /// The secret.
     pub secret: SecretName,
     /// What was not found before.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub found: Vec<Code>,
     /// What was found before.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gone: Vec<Code>,
+}
+
+impl Shift {
+    fn between(secret: &SecretName, before: &BTreeSet<Code>, now: &BTreeSet<Code>) -> Option<Self> {
+        let shift = Self {
+            secret: secret.clone(),
+            found: now.difference(before).copied().collect(),
+            gone: before.difference(now).copied().collect(),
+        };
+        (before != now).then_some(shift)
+    }
 }
 
 /// The ends of everything there is, and what is found of it.
@@ -173,12 +186,7 @@ impl Outlook {
         let known = known.unwrap_or_default();
         let found = known.found.clone();
         let before = self.put(id, known);
-        let shift = Shift {
-            secret: id.name.clone(),
-            found: found.difference(&before).copied().collect(),
-            gone: before.difference(&found).copied().collect(),
-        };
-        (before != found).then_some(shift)
+        Shift::between(&id.name, &before, &found)
     }
 
     /// Says what was found of it before.

@@ -1,5 +1,5 @@
-//! Who used which grant, and who fetched which secret: drawn from the journal alone, so
-//! it is trusted as the journal is, and nothing else needs to keep it.
+//! Who used which grant, who fetched which secret, and what was found of which: drawn from the
+//! journal alone, so it is trusted as the journal is, and nothing else needs to keep it.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -13,6 +13,7 @@ use crate::{
     group::Millis,
     journal::Receipt,
     name::{RuleId, SecretId},
+    outlook::record::OnRecord,
     policy::rule::{Rate, Rule},
     selector::Selector,
     state::State,
@@ -56,6 +57,9 @@ pub struct Usage {
     /// Deliveries that may yet turn out not to have happened, by their entries.
     open: BTreeMap<u64, Open>,
     since: Since,
+    /// Secrets that are gone are in it until that is on record, too.
+    #[serde(default, skip_serializing_if = "OnRecord::is_empty")]
+    findings: OnRecord,
 }
 
 /// From where on all of the journal was there to be drawn from.
@@ -310,6 +314,11 @@ impl Usage {
         });
     }
 
+    /// What is on record of findings, as far as it was followed. It is not followed any further.
+    pub fn take_findings(&mut self) -> OnRecord {
+        std::mem::take(&mut self.findings)
+    }
+
     /// Follows an entry of the journal that was written by an earlier life of the daemon.
     pub fn replay(&mut self, seq: u64, at: Millis, noted: Noted, known: &Known) {
         match noted {
@@ -344,6 +353,7 @@ impl Usage {
                 group,
                 name: secret,
             }),
+            Noted::Findings { group, secrets } => self.findings.follow(&group, secrets),
             Noted::Allow { .. } | Noted::Prepare { .. } | Noted::Other => {}
         }
     }

@@ -5,7 +5,7 @@ use std::{
     fs, io,
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -14,6 +14,7 @@ use custody::{
     name::BackupId,
 };
 use tempfile::TempDir;
+use tokio::sync::watch;
 
 use crate::{journal, store};
 
@@ -21,11 +22,19 @@ mod make;
 
 pub(crate) use make::{Copied, Preparing, Source};
 
-/// How long a backup is kept after some of it was read.
-const KEPT: Duration = Duration::from_secs(60 * 60);
+/// How long a backup is kept.
+#[derive(Clone, Copy, Debug)]
+struct Stays {
+    /// After some of it was read, or nothing yet.
+    some: Duration,
+    /// Once all of it was.
+    all: Duration,
+}
 
-/// How long it is kept once all of it was.
-const KEPT_ALL: Duration = Duration::from_secs(60);
+const STAYS: Stays = Stays {
+    some: Duration::from_secs(60 * 60),
+    all: Duration::from_secs(60),
+};
 
 /// Why there is no backup.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +66,7 @@ pub(crate) enum Error {
 #[derive(Debug)]
 pub(crate) struct Shelf {
     folder: PathBuf,
+    stays: Stays,
     kept: Mutex<Option<Arc<Kept>>>,
     /// Whoever makes one has it.
     making: Arc<tokio::sync::Mutex<()>>,
@@ -80,7 +90,8 @@ impl Place {
 pub(crate) struct Kept {
     folder: TempDir,
     sealed: Sealed,
-    until: Mutex<Instant>,
+    stays: Stays,
+    until: watch::Sender<Instant>,
 }
 
 impl Shelf {
@@ -96,6 +107,7 @@ impl Shelf {
         }
         Ok(Self {
             folder,
+            stays: STAYS,
             kept: Mutex::default(),
             making: Arc::default(),
         })
@@ -120,10 +132,11 @@ impl Shelf {
         let kept = Arc::new(Kept {
             folder: place.folder,
             sealed,
-            until: Mutex::new(Instant::now() + KEPT),
+            stays: self.stays,
+            until: watch::Sender::new(Instant::now() + self.stays.some),
         });
         *self.lock() = Some(Arc::clone(&kept));
-        tokio::spawn(Arc::clone(self).expire(Arc::downgrade(&kept)));
+        tokio::spawn(Arc::clone(self).expire(kept.until.subscribe()));
         kept
     }
 
@@ -134,14 +147,22 @@ impl Shelf {
             .ok_or(Error::NoSuchBackup(backup))
     }
 
-    /// Removes a backup once nobody has read it for long enough.
-    async fn expire(self: Arc<Self>, kept: Weak<Kept>) {
-        while let Some(until) = kept.upgrade().map(|kept| *lock(&kept.until)) {
-            tokio::time::sleep_until(until.into()).await;
-            let is_over = |kept: &Kept| *lock(&kept.until) <= Instant::now();
+    /// Removes a backup once nobody has read it for long enough. `until` ends with it.
+    async fn expire(self: Arc<Self>, mut until: watch::Receiver<Instant>) {
+        loop {
+            let end = *until.borrow_and_update();
+            tokio::select! {
+                // It may be much sooner now.
+                changed = until.changed() => match changed {
+                    Ok(()) => continue,
+                    Err(_) => return,
+                },
+                () = tokio::time::sleep_until(end.into()) => {}
+            }
+            let is_over = |kept: &Kept| *kept.until.borrow() <= Instant::now();
             if self.give_up(is_over).is_err() {
                 // Somebody reads it.
-                tokio::time::sleep(KEPT_ALL).await;
+                tokio::time::sleep(self.stays.all).await;
             }
         }
     }
@@ -159,7 +180,7 @@ impl Shelf {
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Arc<Kept>>> {
-        lock(&self.kept)
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -186,20 +207,16 @@ impl Kept {
     /// `limit` bytes from `offset` on, or what is left. Blocks.
     pub(crate) fn read(&self, offset: u64, limit: usize) -> Result<Vec<u8>, Error> {
         let stays = match offset.saturating_add(limit as u64) >= self.size() {
-            true => KEPT_ALL,
-            false => KEPT,
+            true => self.stays.all,
+            false => self.stays.some,
         };
-        *lock(&self.until) = Instant::now() + stays;
+        self.until.send_replace(Instant::now() + stays);
         let read = |member: &Member, from, buffer: &mut [u8]| {
             fs::File::open(path(self.folder.path(), member.name))?.read_exact_at(buffer, from)
         };
         let read = self.sealed.read_at(offset, limit, read);
         read.map_err(failed("read", self.folder.path()))
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Where a member's bytes are; segments of the journal stand beside the other files.
@@ -214,3 +231,6 @@ fn failed<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> E
         source,
     }
 }
+
+#[cfg(test)]
+mod tests;

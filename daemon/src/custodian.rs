@@ -116,13 +116,15 @@ pub(crate) struct Parts {
 }
 
 impl Custodian {
-    pub(crate) fn new(parts: Parts) -> Arc<Self> {
+    pub(crate) fn new(mut parts: Parts) -> Arc<Self> {
         let turns = Turns::new(parts.tokens.at_once(), parts.tokens.places());
+        let outlook = Outlook::of(&parts.state, now());
+        let news = News::of(outlook.unrecorded(&parts.usage.take_findings()));
         Arc::new(Self {
             attestor: parts.attestor,
             system: parts.system,
-            outlook: std::sync::Mutex::new(Outlook::of(&parts.state, now())),
-            news: News::default(),
+            outlook: std::sync::Mutex::new(outlook),
+            news,
             requests: Requests::default(),
             state: RwLock::new(parts.state),
             tally: Tally::of(parts.usage),

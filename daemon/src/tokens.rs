@@ -234,6 +234,12 @@ impl Token {
         self.presence.borrow().clone()
     }
 
+    /// How far the change of its PIN has come, if there is to be one. Reads a file.
+    pub(crate) fn pin_change(&self) -> Option<&'static str> {
+        let settings = self.settings().clone();
+        settings.pin_change()
+    }
+
     /// Hears when it comes, and of why it does not.
     pub(crate) fn watch(&self) -> watch::Receiver<Presence> {
         self.presence.subscribe()

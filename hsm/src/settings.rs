@@ -5,6 +5,7 @@ use std::{ffi::OsString, num::NonZeroUsize, os::fd::RawFd, path::PathBuf, time::
 use custody::envelope::Wrapping;
 
 use crate::{
+    Error,
     client::{link::WINDOW, meters::Meters},
     code::CodeOverride,
     profile::Profile,
@@ -93,10 +94,25 @@ impl Settings {
         matches!(self.stand(), Some(Stand::Begun | Stand::Done))
     }
 
+    /// How far the change to [`next_pin`](Self::next_pin) has come, in a word, if there is to be
+    /// one: "named", no worker has taken that PIN in yet; "staged", the token can be told to change
+    /// to it; "begun", the token was told to, and what came of it is not known; "done", the token
+    /// has it; "unknown", the record of it cannot be read.
+    pub fn pin_change(&self) -> Option<&'static str> {
+        Some(match self.recorded()? {
+            Ok(stand) => stand.map_or("named", Stand::name),
+            Err(_) => "unknown",
+        })
+    }
+
     /// How far the change to the next PIN has come, if that is known.
     pub(crate) fn stand(&self) -> Option<Stand> {
+        self.recorded()?.ok()?
+    }
+
+    fn recorded(&self) -> Option<Result<Option<Stand>, Error>> {
         let pair = Pair::new(&(&self.pin).into(), &self.next_pin.as_ref()?.into());
-        Succession::new(&self.pin_latch).stand(&pair).ok()?
+        Some(Succession::new(&self.pin_latch).stand(&pair))
     }
 }
 

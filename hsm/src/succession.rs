@@ -24,7 +24,7 @@ pub(crate) enum Stand {
 impl Stand {
     const ALL: [Self; 3] = [Self::Staged, Self::Begun, Self::Done];
 
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Staged => "staged",
             Self::Begun => "begun",

@@ -40,6 +40,7 @@ pub mod load;
 pub mod machine;
 pub mod many;
 pub mod memory;
+pub mod metrics;
 pub mod pair;
 pub mod pki;
 pub mod raw;

@@ -86,6 +86,11 @@ impl Site {
         self.one("SELECT lower(hex(gmk)) FROM system")
     }
 
+    /// `CKA_ID` of the journal key.
+    pub fn journal_key(&self) -> String {
+        self.one("SELECT lower(hex(journal_key)) FROM system")
+    }
+
     /// `CKA_ID` of a group's master key.
     pub fn gmk(&self, group: &str) -> String {
         self.one(&format!(

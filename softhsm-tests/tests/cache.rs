@@ -2,11 +2,7 @@
 //! and whatever changes has them forgotten.
 #![allow(clippy::unwrap_used, reason = "a test says so by failing")]
 
-use std::{
-    io::{Read as _, Write as _},
-    os::unix::net::UnixStream,
-    process::Command,
-};
+use std::process::Command;
 
 use faulty_pkcs11::Function;
 use nix::sys::signal::{Signal, kill};
@@ -127,26 +123,14 @@ fn a_key_is_used_as_often_as_is_said() {
     daemon.stop_unharmed();
 }
 
-/// What a metric is.
-fn metric(site: &Site, name: &str) -> f64 {
-    let mut stream = UnixStream::connect(site.path("run/metrics.sock")).unwrap();
-    let request = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
-    stream.write_all(request).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let value = answer.lines().find_map(|line| line.strip_prefix(name));
-    value.unwrap().trim().parse().unwrap()
-}
-
 #[test]
 fn a_key_whose_time_is_over_is_gone_though_nobody_asks_for_it() {
     let site = Site::new();
-    let socket = site.path("run/metrics.sock");
-    site.configure(&format!("[metrics]\nsocket = {socket:?}\n"));
+    site.measure();
     let daemon = site.start();
     site.furnish(CONTENT);
     keep(&site, "--for 1s --uses 1000");
-    let kept = || metric(&site, "custodyd_cached_data_keys ");
+    let kept = || site.metrics()["custodyd_cached_data_keys"];
     assert_eq!(kept(), 0.0);
     until("one is kept", || {
         assert_eq!(site.fetch("web/key").stdout, CONTENT);
@@ -155,7 +139,7 @@ fn a_key_whose_time_is_over_is_gone_though_nobody_asks_for_it() {
     until("it is gone", || (kept() == 0.0).then_some(()));
     let lent = site.entries("allow").into_iter();
     let lent = lent.filter(|entry| entry["cached"] == true).count();
-    let counted = metric(&site, "custodyd_cached_deliveries_total ");
+    let counted = site.metrics()["custodyd_cached_deliveries_total"];
     assert_eq!(counted, lent as f64);
     daemon.stop_unharmed();
 }

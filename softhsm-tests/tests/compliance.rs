@@ -242,6 +242,69 @@ fn what_falls_foul_of_rules_is_listed_and_goes_on_record() {
     assert!(shown["rules"].is_null());
 }
 
+/// Cuts the journal before its last entry of findings, as if the daemon had been killed there.
+fn lose_last_findings(site: &Site) {
+    let folder = site.path("state/journal");
+    let segments = std::fs::read_dir(folder).unwrap();
+    let last = segments.map(|entry| entry.unwrap().path()).max().unwrap();
+    let text = std::fs::read_to_string(&last).unwrap();
+    let lost = site.entries("findings").pop().unwrap();
+    let is_lost = |line: &&str| {
+        let entry: Value = serde_json::from_str(line).unwrap();
+        assert!(entry["seq"].as_u64() < lost["seq"].as_u64() || entry["kind"] != "prepare");
+        entry["seq"].as_u64() >= lost["seq"].as_u64()
+    };
+    let kept = text.split_inclusive('\n').filter(|line| !is_lost(line));
+    std::fs::write(&last, kept.collect::<String>()).unwrap();
+}
+
+#[test]
+fn what_a_killed_daemon_found_goes_on_record_at_the_next_start() {
+    let site = Site::new();
+    let daemon = site.start();
+    site.ctl(&["group", "create", "web"]);
+    let root = authority("root", 2300, None);
+    let (long, _) = leaf(&root, 2200);
+    let put_long = |name| {
+        let fields = [("certificate", &*long)];
+        put(&site, name, "certificate", &fields, &[]);
+    };
+    put_long("kept");
+    set_rules(&site, RULES, &[]);
+    let kept = ["kept key-algorithm", "kept validity"].map(str::to_owned);
+    on_record(&site, &kept);
+    // From here on a start reads what was drawn from the journal.
+    daemon.stop();
+    let daemon = site.start();
+
+    put_long("lost");
+    let both = findings(&site);
+    assert_eq!(both.len(), 4);
+    on_record(&site, &both);
+    daemon.kill();
+    lose_last_findings(&site);
+    let daemon = site.start();
+    on_record(&site, &both);
+
+    site.ctl(&["secret", "delete", "web/lost", "--yes"]);
+    on_record(&site, &kept);
+    daemon.kill();
+    lose_last_findings(&site);
+    let daemon = site.start();
+    on_record(&site, &kept);
+    daemon.stop_verified();
+
+    // What is on record is not told again, by whatever start.
+    let entries = site.entries("findings").len();
+    site.start().stop();
+    std::fs::remove_file(site.path("state/usage.json")).unwrap();
+    let daemon = site.start();
+    put_long("third");
+    on_record(&site, &findings(&site));
+    assert_eq!(site.entries("findings").len(), entries + 1);
+    daemon.stop_verified();
+}
+
 #[test]
 fn enforced_rules_let_nothing_in_and_take_nothing_away() {
     let site = Site::new();

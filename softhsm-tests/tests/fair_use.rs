@@ -2,8 +2,6 @@
 #![allow(clippy::unwrap_used, reason = "a test says so by failing")]
 
 use std::{
-    io::{Read as _, Write as _},
-    os::unix::net::UnixStream,
     process::{Command, Stdio},
     sync::{
         Arc,
@@ -26,17 +24,11 @@ const CONNECTIONS: usize = 8;
 
 /// The places in the line of which one caller has half.
 const PLACES: usize = 64;
+const HALF: f64 = PLACES as f64 / 2.0;
 
 /// How many deliveries wait for their turn.
-fn waiting(site: &Site) -> usize {
-    let mut stream = UnixStream::connect(site.path("run/metrics.sock")).unwrap();
-    let request = b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
-    stream.write_all(request).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let mut lines = answer.lines();
-    let value = lines.find_map(|line| line.strip_prefix("custodyd_token_turns_waiting "));
-    value.unwrap().trim().parse().unwrap()
+fn waiting(site: &Site) -> f64 {
+    site.metrics()["custodyd_token_turns_waiting"]
 }
 
 #[test]
@@ -44,12 +36,10 @@ fn who_asks_for_much_of_a_slow_token_does_not_keep_others_waiting() {
     if !is_root("who_asks_for_much_of_a_slow_token_does_not_keep_others_waiting") {
         return;
     }
-    let (site, socket) = (Site::faulty(""), "run/metrics.sock");
-    let metrics = site.path(socket);
-    site.configure_faulty(&format!(
-        "deadline = \"10s\"\ncanary-interval = \"10m\"\nqueue = {PLACES}\n\
-         [metrics]\nsocket = {metrics:?}\n"
+    let site = Site::faulty(&format!(
+        "deadline = \"10s\"\ncanary-interval = \"10m\"\nqueue = {PLACES}\n"
     ));
+    site.measure();
     let daemon = site.start();
     site.furnish(b"content");
     site.grant(&[&format!("unix:uid:{STRANGER}")]);
@@ -86,7 +76,7 @@ fn who_asks_for_much_of_a_slow_token_does_not_keep_others_waiting() {
         })
         .collect();
     until("it has all the places that it may have", || {
-        (waiting(&site) >= PLACES / 2).then_some(())
+        (waiting(&site) >= HALF).then_some(())
     });
 
     let client = site.custodyctl();
@@ -101,18 +91,16 @@ fn who_asks_for_much_of_a_slow_token_does_not_keep_others_waiting() {
         .spawn()
         .unwrap();
     until("another waits beside it", || {
-        (waiting(&site) > PLACES / 2).then_some(())
+        (waiting(&site) > HALF).then_some(())
     });
     let before = fetched.load(Ordering::Relaxed);
-    until("it has its turn", || {
-        (waiting(&site) <= PLACES / 2).then_some(())
-    });
+    until("it has its turn", || (waiting(&site) <= HALF).then_some(()));
     let meanwhile = fetched.load(Ordering::Relaxed) - before;
     assert!(meanwhile < PLACES / 4, "{meanwhile} went first");
     let output = asking.wait_with_output().unwrap();
     assert_eq!(output.stdout, b"content", "{}", text(&output));
     let there = waiting(&site);
-    assert!((1..=PLACES / 2).contains(&there), "{there} wait");
+    assert!((1.0..=HALF).contains(&there), "{there} wait");
 
     stop.store(true, Ordering::Relaxed);
     site.mend();
@@ -120,6 +108,6 @@ fn who_asks_for_much_of_a_slow_token_does_not_keep_others_waiting() {
         runtime.block_on(one).unwrap();
     }
     assert!(fetched.load(Ordering::Relaxed) > 0, "it got nothing");
-    until("nobody waits", || (waiting(&site) == 0).then_some(()));
+    until("nobody waits", || (waiting(&site) == 0.0).then_some(()));
     daemon.stop_unharmed();
 }

@@ -9,7 +9,7 @@ use std::{
 
 use custody::journal::{public_key::PublicKey, signing::Signing};
 use faulty_pkcs11::{Delay, Fault};
-use softhsm_tests::{Site, command, fault::CURVES, kind::Kind, text};
+use softhsm_tests::{Site, command, fault::CURVES, kind::Kind, text, until};
 
 const CONTENT: &[u8] = b"the content of the secret";
 
@@ -125,6 +125,44 @@ fn a_journal_that_is_signed_by_rsa_cannot_be_altered() {
     for other in [Site::new(), furnished()] {
         let verified = verify(&whole, &other.path("state/journal.pub"));
         assert_eq!(verified.status.code(), Some(8), "{}", text(&verified));
+    }
+}
+
+#[test]
+fn a_signature_that_does_not_verify_is_not_written() {
+    for lacking in [&[][..], &CURVES] {
+        let site = Site::without_init();
+        site.configure_faulty("longest-wait = \"100ms\"\n[journal]\ncheckpoint-entries = 1\n");
+        site.misbehave(|control| control.token.without_mechanisms = lacking.to_vec());
+        let output = site.init().output().unwrap();
+        assert!(output.status.success(), "{}", text(&output));
+        let daemon = site.start();
+        site.furnish(CONTENT);
+
+        site.misbehave(|control| {
+            control.token.without_mechanisms = lacking.to_vec();
+            control.token.signs_wrongly = true;
+        });
+        let why = "a signature that its public key does not verify";
+        until("a checkpoint is refused", || {
+            site.fetch("web/key");
+            let log = site.log();
+            (log.contains(why) && log.contains("the journal cannot be signed")).then_some(())
+        });
+        let covered = |site: &Site| site.entries("checkpoint").pop().unwrap()["covers"].clone();
+        let before = covered(&site);
+        until("the secret is delivered", || {
+            (site.fetch("web/key").stdout == CONTENT).then_some(())
+        });
+        assert_eq!(covered(&site), before);
+        let verified = site.verify_journal();
+        assert!(verified.status.success(), "{}", text(&verified));
+
+        site.misbehave(|control| control.token.without_mechanisms = lacking.to_vec());
+        until("the journal is signed again", || {
+            (covered(&site) != before).then_some(())
+        });
+        daemon.stop_verified();
     }
 }
 

@@ -1,45 +1,15 @@
 //! Metrics: counted and told over a socket, in the format that monitoring reads.
 #![allow(clippy::unwrap_used, reason = "a test says so by failing")]
 
-use std::{
-    collections::BTreeMap,
-    io::{Read as _, Write as _},
-    os::unix::{fs::PermissionsExt as _, net::UnixStream},
-};
+use std::os::unix::{fs::PermissionsExt as _, net::UnixStream};
 
 use faulty_pkcs11::Fault;
 use softhsm_tests::{Site, fault::answering, kind::Kind, until, verdict::CONTENT};
 
-const CONFIGURED: &str = "[metrics]\nsocket = ";
-
 fn measured() -> Site {
     let site = Site::new();
-    let socket = site.path("run/metrics.sock");
-    site.configure(&format!("{CONFIGURED}{socket:?}\n"));
+    site.measure();
     site
-}
-
-/// Sends a request as it is; gives the answer's head and body.
-fn ask(site: &Site, request: &str) -> (String, String) {
-    let mut stream = UnixStream::connect(site.path("run/metrics.sock")).unwrap();
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head.to_owned(), body.to_owned())
-}
-
-/// Each sample by its name and labels.
-fn scrape(site: &Site) -> BTreeMap<String, f64> {
-    let (head, body) = ask(site, "GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
-    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
-    assert!(head.contains("text/plain; version=0.0.4"), "{head}");
-    let samples = body.lines().filter(|line| !line.starts_with('#'));
-    let sample = |line: &str| {
-        let (name, value) = line.rsplit_once(' ').unwrap();
-        (name.to_owned(), value.parse().unwrap())
-    };
-    samples.map(sample).collect()
 }
 
 #[test]
@@ -56,7 +26,7 @@ fn what_happens_is_counted_and_how_things_stand_is_told() {
     let rules = site.path("rules.toml");
     site.ctl(&["group", "rules", "web", rules.to_str().unwrap()]);
 
-    let samples = scrape(&site);
+    let samples = site.metrics();
     let fetched = |code| {
         format!(
             "custodyd_requests_total{{surface=\"provider\",operation=\"fetch\",code=\"{code}\"}}"
@@ -123,7 +93,7 @@ fn what_happens_is_counted_and_how_things_stand_is_told() {
     // A worker that dies is seen, and so is its successor.
     nix::sys::signal::kill(daemon.worker(), nix::sys::signal::Signal::SIGKILL).unwrap();
     until("the next worker serves", || {
-        let samples = scrape(&site);
+        let samples = site.metrics();
         let is = |name: &str, value: f64| samples[&of_token(&site, name, "")] == value;
         (is("workers_total", 2.0) && is("serving", 1.0)).then_some(())
     });
@@ -142,9 +112,9 @@ fn of_token(site: &Site, name: &str, more: &str) -> String {
 #[test]
 fn what_is_left_to_do_in_the_background_is_told() {
     let site = Site::new();
-    let socket = site.path("run/metrics.sock");
     let slow = format!("[limits]\nrewrap-share = {}\n", Kind::slowness());
-    site.configure(&format!("{CONFIGURED}{socket:?}\n{slow}"));
+    site.configure(&slow);
+    site.measure();
     let _daemon = site.start();
     site.furnish(CONTENT);
     for number in 0..10 {
@@ -154,7 +124,7 @@ fn what_is_left_to_do_in_the_background_is_told() {
     // What does not open is not renewed; its data key can still be moved.
     site.sqlite("UPDATE content SET ciphertext = zeroblob(30) WHERE name = 's9'");
     let left = || {
-        let samples = scrape(&site);
+        let samples = site.metrics();
         let names = ["custodyd_data_keys_to_move", "custodyd_versions_to_renew"];
         names.map(|name| samples[name])
     };
@@ -181,14 +151,13 @@ fn answered(site: &Site, code: &str) -> Option<f64> {
         "errors_total",
         &format!("function=\"C_Decrypt\",code=\"{code}\""),
     );
-    scrape(site).get(&name).copied()
+    site.metrics().get(&name).copied()
 }
 
 #[test]
 fn what_the_token_answers_amiss_is_counted_whether_or_not_it_is_got_over() {
     let site = Site::faulty("");
-    let socket = site.path("run/metrics.sock");
-    site.configure_faulty(&format!("{CONFIGURED}{socket:?}\n"));
+    site.measure();
     let daemon = site.start();
     site.furnish(CONTENT);
     // The first is got over, the second ends the worker.
@@ -220,14 +189,14 @@ fn findings_and_ends_are_told_by_group() {
             .code(),
         Some(10)
     );
-    let samples = scrape(&site);
+    let samples = site.metrics();
     let finding = "custodyd_findings{group=\"web\",code=\"key-algorithm\",mode=\"report\"}";
     assert_eq!(samples.get(finding), Some(&1.0), "{samples:#?}");
     // What rcgen makes ends in 4096.
     let end = samples["custodyd_soonest_end_timestamp_seconds{group=\"web\"}"];
     assert_eq!(end, 67_090_118_400.0);
     site.ctl(&["secret", "delete", "web/tls", "--yes"]);
-    let samples = scrape(&site);
+    let samples = site.metrics();
     assert_eq!(samples.get(finding), Some(&0.0));
     assert!(!samples.keys().any(|name| name.contains("soonest_end")));
 }
@@ -236,7 +205,7 @@ fn findings_and_ends_are_told_by_group() {
 fn there_is_one_thing_to_get_and_not_for_everyone() {
     let site = measured();
     let _daemon = site.start();
-    let mode = std::fs::metadata(site.path("run/metrics.sock")).unwrap();
+    let mode = std::fs::metadata(site.metrics_socket()).unwrap();
     assert_eq!(mode.permissions().mode() & 0o777, 0o660);
     for (request, status) in [
         ("GET / HTTP/1.1\r\nHost: x\r\n\r\n", "404 Not Found"),
@@ -246,7 +215,7 @@ fn there_is_one_thing_to_get_and_not_for_everyone() {
         ),
         ("nonsense\r\n\r\n", "400 Bad Request"),
     ] {
-        let (head, body) = ask(&site, request);
+        let (head, body) = site.ask_metrics(request);
         assert!(
             head.starts_with(&format!("HTTP/1.1 {status}\r\n")),
             "{head}"
@@ -255,9 +224,9 @@ fn there_is_one_thing_to_get_and_not_for_everyone() {
     }
     // Who connects and says nothing keeps nobody else out.
     let silent: Vec<_> = (0..4)
-        .map(|_| UnixStream::connect(site.path("run/metrics.sock")).unwrap())
+        .map(|_| UnixStream::connect(site.metrics_socket()).unwrap())
         .collect();
-    assert!(!scrape(&site).is_empty());
+    assert!(!site.metrics().is_empty());
     drop(silent);
 }
 
@@ -265,5 +234,5 @@ fn there_is_one_thing_to_get_and_not_for_everyone() {
 fn without_a_word_in_the_configuration_nothing_is_told() {
     let site = Site::new();
     let _daemon = site.start();
-    assert!(!site.path("run/metrics.sock").exists());
+    assert!(!site.metrics_socket().exists());
 }

@@ -2,9 +2,10 @@
 //! start.
 #![allow(clippy::unwrap_used, reason = "a test says so by failing")]
 
+use faulty_pkcs11::Fault;
 use nix::unistd::getuid;
 use serde_json::{Value, json};
-use softhsm_tests::{LABEL, Site, daemon::Daemon, kind::Kind, text};
+use softhsm_tests::{LABEL, Site, daemon::Daemon, fault::answering, kind::Kind, text, until};
 
 /// `custodyctl`'s exit code: a key that is refused is tried again and may be mended.
 const UNAVAILABLE: Option<i32> = Some(6);
@@ -38,7 +39,7 @@ fn conforming(id: &str) -> Value {
         // It says that what decrypts verifies, which the TPM does not do with a private key.
         return json!({
             "Class": "CKO_PRIVATE_KEY", "KeyType": "CKK_RSA", "Id": id,
-            "Token": true, "Private": true,
+            "Token": true, "Private": true, "Modifiable": false,
             "Sensitive": true, "AlwaysSensitive": true,
             "Extractable": false, "NeverExtractable": true,
             "Local": true,
@@ -48,7 +49,7 @@ fn conforming(id: &str) -> Value {
     }
     json!({
         "Class": "CKO_SECRET_KEY", "KeyType": "CKK_AES", "ValueLen": 32, "Id": id,
-        "Token": true, "Private": true,
+        "Token": true, "Private": true, "Modifiable": false,
         "Sensitive": true, "AlwaysSensitive": true,
         "Extractable": false, "NeverExtractable": true,
         "Local": true,
@@ -73,6 +74,39 @@ fn every_gmk_is_made_in_the_token_for_one_use_and_cannot_be_read() {
         assert_eq!(site.intrude(&["read", id]), Value::Null);
     }
     assert!(ids[0] != ids[1] && ids[1] != ids[2] && ids[0] != ids[2]);
+}
+
+#[test]
+fn no_key_can_be_changed_because_the_token_lacked_memory_for_a_moment() {
+    let test = "no_key_can_be_changed_because_the_token_lacked_memory_for_a_moment";
+    if !Kind::has(test, "AES keys") {
+        return;
+    }
+    for code in ["CKR_DEVICE_MEMORY", "CKR_HOST_MEMORY"] {
+        let site = Site::without_init();
+        site.configure_faulty("");
+        let lacks_memory_once = |function| {
+            site.fault(Fault {
+                times: Some(1),
+                ..answering(function, code)
+            });
+        };
+        lacks_memory_once("C_GenerateKeyPair");
+        let output = site.init().output().unwrap();
+        assert!(output.status.success(), "{code}: {}", text(&output));
+        assert_eq!(site.counts().strikes(0), 1);
+        let _daemon = site.start();
+        lacks_memory_once("C_GenerateKey");
+        until("the group is made", || {
+            let made = site.try_ctl(&["group", "create", "web"]);
+            made.status.success().then_some(())
+        });
+        assert_eq!(site.counts().strikes(0), 1);
+        for id in [site.journal_key(), site.gmk("web")] {
+            let found = site.intrude(&["look", &id]);
+            assert_eq!(found["Modifiable"], false, "{code}: {found}");
+        }
+    }
 }
 
 #[test]

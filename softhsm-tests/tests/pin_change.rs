@@ -74,6 +74,28 @@ fn change(site: &Site) -> Output {
     change.arg(site.path("custodyd.toml")).output().unwrap()
 }
 
+/// How far `custodyctl hsm status` says that the change has come, and what to do.
+fn shown(site: &Site) -> Option<String> {
+    let told = |format| {
+        let output = site.try_ctl(&["hsm", "status", "--output", format]);
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let json: serde_json::Value = serde_json::from_str(&told("json")).unwrap();
+    let stand = json["token"]["pin_change"].as_str().map(str::to_owned);
+    let table = told("table");
+    let line = table.lines().find(|line| line.starts_with("PIN change"));
+    assert_eq!(line.is_some(), stand.is_some(), "{table}");
+    let said = line?.strip_prefix("PIN change").unwrap().trim();
+    assert!(said.starts_with(&stand?), "{said}");
+    Some(said.to_owned())
+}
+
+fn is_shown(site: &Site, stand: &str, advice: &str) {
+    let said = shown(site).unwrap_or_default();
+    let expected = said.starts_with(&format!("{stand}: ")) && said.contains(advice);
+    assert!(expected, "{said}");
+}
+
 /// How often the token was told to change its PIN.
 fn changes(site: &Site) -> u64 {
     site.counts().calls(Function::C_SetPIN)
@@ -133,6 +155,7 @@ fn start_is_refused(site: &Site) {
 fn a_pin_is_changed_and_no_login_is_with_another_than_the_token_has() {
     let site = site();
     let daemon = start_staged(&site);
+    is_shown(&site, "staged", "custodyd hsm change-pin");
     kill_worker(&site, &daemon);
     is_well(&site);
 
@@ -148,6 +171,7 @@ fn a_pin_is_changed_and_no_login_is_with_another_than_the_token_has() {
     }
     assert!(!said.contains(NEXT_PIN) && !said.contains(PIN), "{said}");
     assert_eq!(changes(&site), 1);
+    is_shown(&site, "done", "take token.next-pin out");
 
     // With nobody told: a successor, and a restart.
     logs_in_and_is_well(&site, daemon);
@@ -166,6 +190,7 @@ fn a_pin_is_changed_and_no_login_is_with_another_than_the_token_has() {
         let record = site.path("state/pin-refused.next");
         (!record.exists()).then_some(())
     });
+    assert_eq!(shown(&site), None);
     daemon.stop();
     let daemon = site.start();
     is_well(&site);
@@ -195,6 +220,7 @@ fn a_pin_that_custodyd_has_not_taken_in_is_not_changed_to() {
     let site = site();
     let daemon = site.start();
     site.furnish(CONTENT);
+    assert_eq!(shown(&site), None);
     for (named, said) in [(false, "none is configured"), (true, "not taken it in yet")] {
         if named {
             name_next(&site);
@@ -217,6 +243,7 @@ fn a_pin_that_custodyd_has_not_taken_in_is_not_changed_to() {
         site.log().contains("cannot be prepared").then_some(())
     });
     assert!(!site.path("state/pin-refused.next").exists());
+    is_shown(&site, "named", "reload custodyd");
     is_well(&site);
     daemon.stop();
 }
@@ -304,6 +331,7 @@ fn a_change_that_is_cut_off_after_the_token_acted_costs_none() {
         ..answering("C_SetPIN", "CKR_DEVICE_ERROR")
     });
     nobody_knows_what_became_of_a_change(&site);
+    is_shown(&site, "begun", "the next login tries it");
     daemon.kill();
 
     site.mend();

@@ -67,6 +67,7 @@ async fn connections(site: &Site) -> Vec<Provider> {
 #[test]
 fn deliveries_of_one_version_at_a_time_ask_the_token_once_and_are_each_on_record() {
     let site = site();
+    site.measure();
     let daemon = site.start();
     site.furnish(b"content");
     let runtime = runtime();
@@ -79,6 +80,8 @@ fn deliveries_of_one_version_at_a_time_ask_the_token_once_and_are_each_on_record
     let middle = decrypts(&site);
     let of_one = middle - start;
     assert!(of_one > 0);
+    let shared = || site.counted_of(&site.serial, "unwraps_shared");
+    assert_eq!(shared(), 0.0);
 
     let before = site.entries("allow").len();
     let all = runtime.block_on(fetch_all(&providers, "key"));
@@ -89,6 +92,7 @@ fn deliveries_of_one_version_at_a_time_ask_the_token_once_and_are_each_on_record
         (1..=4).contains(&times),
         "the token was asked {times} times"
     );
+    assert_eq!(shared(), CALLERS as f64 - times as f64);
     let entries = site.entries("allow");
     assert_eq!(entries.len() - before, CALLERS);
     let numbers: BTreeSet<_> = entries.iter().map(|entry| entry["seq"].as_u64()).collect();

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use aws_lc_rs::{
+    digest::{Digest, SHA256},
     encoding::AsDer as _,
     signature::{
         ECDSA_P256_SHA256_FIXED, RSA_PSS_2048_8192_SHA256, RsaPublicKeyComponents,
@@ -159,12 +160,25 @@ impl PublicKey {
 
     /// Whether `signature` is over `message`, which begins with what it is of.
     pub fn signed(&self, message: &[u8], signature: &Signature) -> bool {
+        let key = self.verifying();
+        key.verify(message, signature.as_bytes()).is_ok()
+    }
+
+    /// Whether `signature` is over the message whose SHA-256 is `digest`: for what was just given to
+    /// be signed so. What others hand over is verified as a [message](Self::signed).
+    pub fn signed_digest(&self, digest: &[u8], signature: &Signature) -> bool {
+        let digest = Digest::import_less_safe(digest, &SHA256);
+        let verified =
+            digest.and_then(|it| self.verifying().verify_digest(&it, signature.as_bytes()));
+        verified.is_ok()
+    }
+
+    fn verifying(&self) -> UnparsedPublicKey<&[u8]> {
         let algorithm: &dyn VerificationAlgorithm = match self.signing {
             Signing::EcdsaP256 => &ECDSA_P256_SHA256_FIXED,
             Signing::RsaPss => &RSA_PSS_2048_8192_SHA256,
         };
-        let key = UnparsedPublicKey::new(algorithm, &self.bytes);
-        key.verify(message, signature.as_bytes()).is_ok()
+        UnparsedPublicKey::new(algorithm, &self.bytes)
     }
 }
 

@@ -1,6 +1,6 @@
 use proptest::prelude::*;
 
-use super::*;
+use super::{record::OnRecord, *};
 use crate::{
     compliance::rules::Adopted,
     envelope::{PlaintextDek, SealedDigest},
@@ -22,6 +22,7 @@ struct World {
     state: State,
     outlook: Outlook,
     changes: u64,
+    shifts: Vec<(GroupName, Shift)>,
 }
 
 impl World {
@@ -31,6 +32,7 @@ impl World {
             state: State::empty(key),
             outlook: Outlook::default(),
             changes: 0,
+            shifts: Vec::new(),
         };
         let groups = ["a", "b"].map(|name| {
             Row::Group(Group {
@@ -67,7 +69,8 @@ impl World {
         let plan = self.state.plan(edit, self.changes);
         self.state.adopt(&plan);
         for id in plan.secrets() {
-            self.outlook.look(&self.state, id, NOW);
+            let shift = self.outlook.look(&self.state, id, NOW);
+            self.shifts.extend(shift.map(|it| (id.group.clone(), it)));
         }
     }
 
@@ -212,7 +215,36 @@ fn nexts(outlook: &Outlook) -> Vec<(Millis, SecretId)> {
     nexts.collect()
 }
 
+fn followed(shifts: &[(GroupName, Shift)]) -> OnRecord {
+    let mut record = OnRecord::default();
+    for (group, shift) in shifts {
+        record.follow(group, vec![shift.clone()]);
+    }
+    record
+}
+
 proptest! {
+    #[test]
+    fn what_is_not_on_record_is_told_whatever_was_lost_of_it(
+        changes in proptest::collection::vec(change(), 1..40),
+        lost in proptest::collection::vec(any::<bool>(), 40),
+    ) {
+        let mut world = World::new();
+        for (puts, deletes) in changes {
+            world.edit(puts, deletes);
+        }
+        let all = followed(&world.shifts);
+        prop_assert_eq!(world.outlook.unrecorded(&all), []);
+        let kept = world.shifts.iter().zip(lost.iter().cycle());
+        let kept: Vec<_> = kept.filter(|(_, lost)| !**lost).map(|(it, _)| it.clone()).collect();
+        let missing = world.outlook.unrecorded(&followed(&kept));
+        prop_assert_eq!(followed(&[kept, missing].concat()), all.clone());
+
+        // It outlives what it is written into.
+        let written = serde_json::to_string(&all).unwrap();
+        prop_assert_eq!(serde_json::from_str::<OnRecord>(&written).unwrap(), all);
+    }
+
     #[test]
     fn an_outlook_that_follows_every_change_is_the_one_of_a_new_look(
         changes in proptest::collection::vec(change(), 1..40),

@@ -3,7 +3,10 @@
 use serde::Deserialize;
 
 use super::Consumer;
-use crate::name::{GroupName, RuleId, SecretName};
+use crate::{
+    name::{GroupName, RuleId, SecretName},
+    outlook::Shift,
+};
 
 /// What an entry of the journal says of use.
 #[derive(Clone, Debug, Deserialize)]
@@ -23,6 +26,10 @@ pub enum Noted {
     },
     Prepare {
         change: NotedChange,
+    },
+    Findings {
+        group: GroupName,
+        secrets: Vec<Shift>,
     },
     #[serde(other)]
     Other,

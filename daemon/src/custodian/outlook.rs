@@ -39,6 +39,15 @@ pub(super) struct News {
 }
 
 impl News {
+    /// What came up while nobody looked, or was not written down any more.
+    pub(super) fn of(unrecorded: Vec<(GroupName, Shift)>) -> Self {
+        let news = Self::default();
+        for (group, shift) in unrecorded {
+            news.add(&group, shift);
+        }
+        news
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<GroupName, (Vec<Shift>, u64)>> {
         self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -114,6 +114,9 @@ impl<'a> Desk<'a> {
             Fault::Odd(what) => return Verdict::Answer(odd(what)),
             Fault::Changed(what) => return Verdict::Worker(odd(what)),
             Fault::BadBlob => (malformed(), Remedy::AskCanary, false),
+            // A handle that means another key by now looks the same. Whoever comes next proves the
+            // key before it signs.
+            Fault::WrongSignature => return Verdict::Worker(wrong_signature()),
             Fault::Token(error) => match self.token.codes().remedy(&error) {
                 Remedy::ReplaceSession => return Verdict::Session(error),
                 remedy => (recovery::token_error(&error), remedy, tries < TRIES),
@@ -215,7 +218,8 @@ impl<'a> Desk<'a> {
     fn sign(&self, request: &Sign) -> Result<Done, Fault> {
         let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         let journal = keys.journal(&key_id(&request.key)?)?;
-        Ok(Done::Signed(journal.sign(&self.session, &request.digest)?))
+        let signature = journal.sign(&self.session, &request.digest)?;
+        Ok(Done::Signed(signature.as_bytes().to_vec()))
     }
 
     fn check_canary(&self, id: &KeyId) -> Result<Done, Fault> {
@@ -342,6 +346,13 @@ fn odd(what: &str) -> Error {
     Error::Token {
         function: "a wrap".to_owned(),
         code: what.to_owned(),
+    }
+}
+
+fn wrong_signature() -> Error {
+    Error::Token {
+        function: "C_Sign".to_owned(),
+        code: "a signature that its public key does not verify".to_owned(),
     }
 }
 

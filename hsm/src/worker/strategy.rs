@@ -106,6 +106,7 @@ impl From<Fault> for Amiss {
             Fault::Token(error) => error.into(),
             Fault::Odd(what) | Fault::Changed(what) => Self::lasting(what),
             Fault::BadBlob => Self::lasting("it is not of the form it must have"),
+            Fault::WrongSignature => Self::lasting("what it signs does not verify"),
             Fault::Answer(error) => Self::lasting(error.to_string()),
         }
     }

@@ -35,6 +35,8 @@ pub(super) enum Fault {
     Odd(&'static str),
     /// It does no longer what it did when it was tried: that has to be found out anew.
     Changed(&'static str),
+    /// The token signed, and its public key does not verify that.
+    WrongSignature,
     /// The request itself has an answer.
     Answer(Error),
 }

@@ -145,6 +145,9 @@ pub struct Token {
     /// `C_WrapKey` succeeds with keys that are not extractable, and their value can be read.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub lets_keys_out: bool,
+    /// `C_Sign` succeeds with signatures that do not verify.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub signs_wrongly: bool,
 }
 
 /// A flag of a token that tells about its user PIN.

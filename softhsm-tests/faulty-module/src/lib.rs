@@ -17,6 +17,7 @@ mod module;
 mod nonce;
 mod pass;
 mod session;
+mod sign;
 mod token;
 
 pub use code::Code;

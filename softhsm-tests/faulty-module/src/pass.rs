@@ -14,6 +14,7 @@ pub(crate) use crate::{
     module::{C_Finalize, C_GetFunctionList, C_Initialize},
     nonce::{C_DecryptInit, C_Encrypt, C_EncryptInit},
     session::{C_CloseAllSessions, C_CloseSession, C_OpenSession},
+    sign::C_Sign,
     token::{C_GetMechanismInfo, C_GetMechanismList, C_GetSlotList, C_GetTokenInfo},
 };
 
@@ -107,7 +108,6 @@ of_sessions! {
     C_DigestUpdate(a: *mut CK_BYTE, b: CK_ULONG);
     C_DigestKey(a: CK_OBJECT_HANDLE);
     C_DigestFinal(a: *mut CK_BYTE, b: *mut CK_ULONG);
-    C_Sign(a: *mut CK_BYTE, b: CK_ULONG, c: *mut CK_BYTE, d: *mut CK_ULONG);
     C_SignUpdate(a: *mut CK_BYTE, b: CK_ULONG);
     C_SignFinal(a: *mut CK_BYTE, b: *mut CK_ULONG);
     C_SignRecover(a: *mut CK_BYTE, b: CK_ULONG, c: *mut CK_BYTE, d: *mut CK_ULONG);

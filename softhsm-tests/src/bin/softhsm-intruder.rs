@@ -142,13 +142,14 @@ fn all(session: &Session, id: &str) -> Vec<ObjectHandle> {
     found
 }
 
-const LOOKED_AT: [AttributeType; 18] = [
+const LOOKED_AT: [AttributeType; 19] = [
     AttributeType::Class,
     AttributeType::KeyType,
     AttributeType::ValueLen,
     AttributeType::Id,
     AttributeType::Token,
     AttributeType::Private,
+    AttributeType::Modifiable,
     AttributeType::Sensitive,
     AttributeType::AlwaysSensitive,
     AttributeType::Extractable,
@@ -170,6 +171,7 @@ fn look(session: &Session, key: ObjectHandle) -> Value {
         let value = match attribute {
             Attribute::Token(is)
             | Attribute::Private(is)
+            | Attribute::Modifiable(is)
             | Attribute::Sensitive(is)
             | Attribute::AlwaysSensitive(is)
             | Attribute::Extractable(is)

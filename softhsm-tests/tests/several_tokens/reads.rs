@@ -35,6 +35,12 @@ fn decrypted(pair: &Pair) -> [u64; 2] {
     [First, Second].map(|which| pair.counts(which).calls(Function::C_DecryptInit))
 }
 
+/// Of how many unwraps custodyd says that it asked each token, since another took long.
+fn hedged(pair: &Pair) -> [f64; 2] {
+    let of = |which| pair.site.counted_of(pair.serial(which), "unwraps_hedged");
+    [First, Second].map(of)
+}
+
 /// Starts with tokens whose deliveries ask in the order of `reads`, and take their time.
 fn reading(reads: &str) -> Pair {
     let pair = Pair::new("");
@@ -69,8 +75,11 @@ fn fetch_at_once(pair: &Pair, numbers: impl Iterator<Item = usize>) {
 #[test]
 fn a_token_that_hangs_is_not_waited_for_while_another_can_be_asked() {
     let pair = Pair::new(PATIENT);
+    pair.site.measure();
     let daemon = pair.site.start();
     pair.site.furnish(CONTENT);
+    is_had(&pair.site, "web/key", CONTENT);
+    let [of_first, of_second] = hedged(&pair);
     pair.fault(First, decrypting(None, Some(Act::Hang)));
     let [_, before] = decrypted(&pair);
     is_had(&pair.site, "web/key", CONTENT);
@@ -78,9 +87,11 @@ fn a_token_that_hangs_is_not_waited_for_while_another_can_be_asked() {
     assert_eq!(pair.token(First)["state"], "serving");
     let [hung, after] = decrypted(&pair);
     assert!(hung > 0 && after > before, "{hung} {before} {after}");
+    assert_eq!(hedged(&pair), [of_first, of_second + 1.0]);
     // Whoever comes now does not even try.
     is_had(&pair.site, "web/key", CONTENT);
     assert_eq!(decrypted(&pair), [hung, after + 1]);
+    assert_eq!(hedged(&pair), [of_first, of_second + 1.0]);
 
     pair.mend(First);
     until("its worker was replaced", || {

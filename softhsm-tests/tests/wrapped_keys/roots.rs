@@ -31,6 +31,7 @@ fn whoever_has_the_pin_and_the_database_does_not_get_the_key_out() {
     let (root, blob) = blob(&site, 1);
     let found = site.intrude(&["look", &root]);
     for (name, value) in [
+        ("Modifiable", false),
         ("Sensitive", true),
         ("AlwaysSensitive", true),
         ("Extractable", false),

@@ -24,6 +24,7 @@ pub(crate) struct Token {
     canary_problem: Option<String>,
     breaker: String,
     workers: Vec<Worker>,
+    pin_change: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -48,6 +49,7 @@ impl From<v1::TokenStatus> for Token {
             canary_problem: token.canary_problem,
             breaker: token.breaker,
             workers: token.workers.into_iter().map(Into::into).collect(),
+            pin_change: token.pin_change,
         }
     }
 }
@@ -87,6 +89,20 @@ impl Token {
         }
     }
 
+    /// How far the change of the PIN has come, and what is to be done.
+    fn pin_change(&self) -> Option<String> {
+        let stand = self.pin_change.as_deref()?;
+        let label = &self.label;
+        let said = match stand {
+            "named" => "the next PIN is not taken in yet: reload custodyd, or restart it for a credential".to_owned(),
+            "staged" => format!("the next PIN is there: change to it by 'custodyd hsm change-pin --token {label:?}'"),
+            "begun" => "it is not known whether the token has the next PIN: the next login tries it, once".to_owned(),
+            "done" => "the token has the next PIN: make it token.pin, take token.next-pin out, and reload custodyd".to_owned(),
+            _ => "the record of it cannot be read: see custodyd's log".to_owned(),
+        };
+        Some(format!("{stand}: {said}"))
+    }
+
     fn workers(&self) -> Option<String> {
         let workers = self.workers.iter().map(|worker| {
             let Worker { number, state, .. } = worker;
@@ -115,6 +131,7 @@ impl Token {
             ("requests", Some(self.breaker().to_owned())),
             ("workers", self.workers()),
             ("canary", self.canary()),
+            ("PIN change", self.pin_change()),
         ]
     }
 }

@@ -486,6 +486,7 @@ pub(super) fn status() -> v1::StatusResponse {
                 },
             ],
             breaker: "open".into(),
+            pin_change: None,
         }),
         other_tokens: vec![v1::TokenStatus {
             label: "standby".into(),
@@ -493,6 +494,7 @@ pub(super) fn status() -> v1::StatusResponse {
             state: "away".into(),
             problem: Some("no token is pkcs11:token=standby;serial=4567".into()),
             breaker: "open".into(),
+            pin_change: Some("staged".into()),
             ..v1::TokenStatus::default()
         }],
         journal: None,

@@ -5,7 +5,7 @@ use aws_lc_rs::{
 };
 
 use super::*;
-use crate::journal::pair::Pair;
+use crate::journal::{chain::Hash, pair::Pair};
 
 /// Made by OpenSSL 3.0: `openssl genrsa 2048 | openssl rsa -pubout`.
 const RSA_2048: &str = "\
@@ -84,8 +84,16 @@ fn each_way_to_sign_verifies_with_its_key_and_with_no_other() {
         for (other, pair) in pairs.iter().enumerate() {
             let signed = pair.public().signed(b"something", &signature);
             assert_eq!(signed, other == at, "{other} by {at}");
+            let digest = Hash::of(b"something");
+            let signed = pair.public().signed_digest(digest.as_bytes(), &signature);
+            assert_eq!(signed, other == at, "{other} by {at}, of the digest");
         }
         assert!(!signer.public().signed(b"something else", &signature));
+        let other = Hash::of(b"something else");
+        for no_digest_of_it in [other.as_bytes(), &b"something"[..], &[]] {
+            let signed = signer.public().signed_digest(no_digest_of_it, &signature);
+            assert!(!signed, "{no_digest_of_it:?}");
+        }
         let mut bent = signature.as_bytes().to_vec();
         bent[20] ^= 1;
         let bent = Signature::from_bytes(bent).unwrap();

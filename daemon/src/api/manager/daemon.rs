@@ -1,5 +1,7 @@
 //! The daemon itself, and who the operator is to it.
 
+use std::sync::Arc;
+
 use custody::caller::observation::Pinned;
 use hsm::{WorkerHealth, WorkerState};
 use proto::v1;
@@ -16,13 +18,14 @@ impl Call<'_> {
         let custodian = &self.manager.custodian;
         let about = &self.manager.about;
         let counts = custodian.state().counts();
+        let mut tokens = token_statuses(custodian).await?.into_iter();
         Ok(v1::StatusResponse {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             instance: custodian.system().instance.to_string(),
             started: Some(view::timestamp(about.started)),
             development: about.is_development(),
-            token: custodian.tokens().all().next().map(token_status),
-            other_tokens: custodian.tokens().all().skip(1).map(token_status).collect(),
+            token: tokens.next(),
+            other_tokens: tokens.collect(),
             journal: Some(journal_status(custodian)),
             groups: counts.groups,
             secrets: counts.secrets,
@@ -55,7 +58,15 @@ impl Call<'_> {
     }
 }
 
+async fn token_statuses(custodian: &Arc<Custodian>) -> Result<Vec<v1::TokenStatus>, Error> {
+    let custodian = Arc::clone(custodian);
+    let all = move || custodian.tokens().all().map(token_status).collect();
+    let all = tokio::task::spawn_blocking(all).await;
+    all.map_err(|_| Error::Stopping)
+}
+
 fn token_status(token: &Token) -> v1::TokenStatus {
+    let pin_change = token.pin_change().map(str::to_owned);
     let client = match token.presence() {
         Presence::Arrived(client) | Presence::Here(client) => client,
         Presence::Away(problem) => {
@@ -65,6 +76,7 @@ fn token_status(token: &Token) -> v1::TokenStatus {
                 state: "away".to_owned(),
                 problem: problem.map(|problem| problem.to_string()),
                 breaker: hsm::Breaker::Open.name().to_owned(),
+                pin_change,
                 ..v1::TokenStatus::default()
             };
         }
@@ -87,6 +99,7 @@ fn token_status(token: &Token) -> v1::TokenStatus {
         canary_problem: canary.and_then(|canary| canary.problem),
         workers: health.workers.into_iter().map(worker_status).collect(),
         breaker,
+        pin_change,
     }
 }
 

@@ -27,26 +27,29 @@ use crate::{Error, wire};
 const PROBE: &[u8] = b"custodyd journal key";
 
 /// A journal key, proven.
-#[derive(Clone, Copy)]
 pub(in super::super) struct Journal {
     handle: ObjectHandle,
-    signing: Signing,
+    public_key: PublicKey,
 }
 
 impl Journal {
-    /// Signs a SHA-256 digest.
+    /// Signs a SHA-256 digest. What the token gives is verified: an entry with another signature
+    /// would break the journal for good.
     pub(in super::super) fn sign(
-        self,
+        &self,
         session: &Session,
         digest: &[u8],
-    ) -> Result<Vec<u8>, cryptoki::error::Error> {
-        signing::sign(session, self.signing, self.handle, digest)
+    ) -> Result<Signature, Fault> {
+        let signed = signing::sign(session, self.public_key.signing(), self.handle, digest)?;
+        Signature::from_bytes(signed)
+            .filter(|signature| self.public_key.signed_digest(digest, signature))
+            .ok_or(Fault::WrongSignature)
     }
 }
 
 impl Keys {
-    pub(in super::super) fn journal(&self, id: &KeyId) -> Result<Journal, Error> {
-        let journal = self.journals.get(id).copied();
+    pub(in super::super) fn journal(&self, id: &KeyId) -> Result<&Journal, Error> {
+        let journal = self.journals.get(id);
         journal.ok_or(Error::KeyNotLoaded { id: *id })
     }
 
@@ -67,16 +70,18 @@ impl Keys {
         let found = session.find_objects(&template::journal_search(&id))?;
         let journal = Journal {
             handle: find::only(session, &id, &found)?,
-            signing: public_key.signing(),
+            public_key,
         };
-        let expected = template::conforming_journal(journal.signing);
+        let expected = template::conforming_journal(journal.public_key.signing());
         conforms(session, &id, journal.handle, &expected)?;
         let digest = digest::digest(&digest::SHA256, PROBE);
-        let signature = Signature::from_bytes(journal.sign(session, digest.as_ref())?);
-        if !signature.is_some_and(|signature| public_key.signed(PROBE, &signature)) {
-            let why = "what it signs does not verify with its public key";
-            return Err(nonconforming(why).into());
-        }
+        match journal.sign(session, digest.as_ref()) {
+            Err(Fault::WrongSignature) => {
+                let why = "what it signs does not verify with its public key";
+                return Err(nonconforming(why).into());
+            }
+            signed => signed?,
+        };
         self.journals.insert(id, journal);
         Ok(())
     }
