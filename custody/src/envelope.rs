@@ -15,7 +15,7 @@ use crate::{
 
 mod wrapping;
 
-pub use wrapping::{KeyWrap, Wrapping};
+pub use wrapping::{Form, KeyWrap, Wrapping};
 
 /// The version of the formats that [`Context`] authenticates.
 pub const FORMAT: u8 = 1;

@@ -129,13 +129,15 @@ impl Invocations {
     }
 }
 
-/// The others take no nonce.
+/// The others take no nonce, or one so long that none is drawn twice.
 fn is_bounded(wrapping: Wrapping) -> bool {
     match wrapping {
         Wrapping::Aes256Gcm => true,
-        Wrapping::AesKwp | Wrapping::AesKw | Wrapping::RsaOaepSha256 | Wrapping::RsaOaepSha1 => {
-            false
-        }
+        Wrapping::AesKwp
+        | Wrapping::AesKw
+        | Wrapping::AesCbcHmac
+        | Wrapping::RsaOaepSha256
+        | Wrapping::RsaOaepSha1 => false,
     }
 }
 

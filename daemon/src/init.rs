@@ -9,7 +9,7 @@ use std::{
 
 use comfy_table::{Table, presets::NOTHING};
 use custody::{
-    envelope::PlaintextDek,
+    envelope::{Form, PlaintextDek},
     journal::{
         Event,
         change::{Appointed, Change},
@@ -191,9 +191,10 @@ fn describe(config: &Config, system: &System, signing: Signing, roles: &[Assignm
     table.load_style(NOTHING);
     let path = |path: PathBuf| path.display().to_string();
     let token = format!("{} (serial {})", system.token_label, system.token_serial);
-    let kind = match system.wrapping.is_public() {
-        true => "RSA",
-        false => "AES-256",
+    let kind = match system.wrapping.form() {
+        Form::Key => "AES-256",
+        Form::Twins => "AES-256 and HMAC-SHA-256",
+        Form::Pair => "RSA",
     };
     let gmk = format!(
         "{kind}, CKA_ID {}, wraps by {}",

@@ -41,6 +41,7 @@ mod signing;
 mod strategy;
 mod template;
 mod token;
+mod twins;
 mod wrap;
 
 /// The body of the hidden sub-command that [`Settings::worker`](crate::Settings::worker)

@@ -112,10 +112,11 @@ fn a_good_token_is_found_good_for_one_login_and_with_nothing_left_in_it() {
     assert_eq!(said["profile"], profile);
     is(&said, "aes-kwp", kwp, because);
     let (kw, because) = match Kind::chosen() {
-        Kind::SoftHsm | Kind::Kryoptic => ("fine", "gives the known answer; to altered data"),
+        Kind::SoftHsm | Kind::Kryoptic => ("fine", "gives the known answer; to altered data, "),
         Kind::Tpm2 => ("note", "CKR_FUNCTION_NOT_SUPPORTED"),
     };
     is(&said, "aes-kw", kw, because);
+    is(&said, "aes-256-cbc-hmac-sha256", kw, because);
     assert_eq!(said["token"]["serial"], site.serial);
     assert_eq!(site.logins(), logins + 1);
     assert_eq!(objects(), before);
@@ -313,6 +314,12 @@ fn ways_to_wrap_that_do_not_work_are_named_and_none_at_all_is_refused() {
     site.misbehave(|control| control.token.without_mechanisms = vec![0x1087, 0x210a, 0x2109]);
     let (said, code) = doctor(&site);
     assert_eq!(code, Some(0), "{said:#}");
+    is(&said, "attributes", "fine", "two new keys have all");
+    site.misbehave(|control| {
+        control.token.without_mechanisms = vec![0x1087, 0x210a, 0x2109, 0x1082];
+    });
+    let (said, code) = doctor(&site);
+    assert_eq!(code, Some(0), "{said:#}");
     is(&said, "aes-kwp", "note", "CKR_MECHANISM_INVALID");
     is(&said, "aes-kw", "note", "CKR_MECHANISM_INVALID");
     is(&said, "rsa-oaep-sha256", "note", "CKR_ARGUMENTS_BAD");
@@ -323,7 +330,9 @@ fn ways_to_wrap_that_do_not_work_are_named_and_none_at_all_is_refused() {
         "gives the known answer; to altered data, C_Decrypt answered CKR_GENERAL_ERROR",
     );
     is(&said, "attributes", "fine", "a new pair has all");
-    site.misbehave(|control| control.token.without_mechanisms = vec![0x1087, 0x210a, 0x2109, 0x9]);
+    site.misbehave(|control| {
+        control.token.without_mechanisms = vec![0x1087, 0x210a, 0x2109, 0x1082, 0x9];
+    });
     let (said, _) = doctor(&site);
     is(&said, "wrapping", "refused", "none of the ways");
 }

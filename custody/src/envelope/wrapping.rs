@@ -14,6 +14,9 @@ pub enum Wrapping {
     /// AES key wrap without padding, RFC 3394 (`C_WrapKey`), for tokens whose wrap with padding is
     /// not that of RFC 5649. The context is not bound by the wrap, only by the content.
     AesKw,
+    /// The DEK as data under AES-256-CBC (`C_Encrypt`) without padding, and HMAC-SHA-256 (`C_Sign`) of
+    /// context, IV and ciphertext, by a second key. The blob is IV ‖ ciphertext ‖ tag.
+    AesCbcHmac,
     /// RSA-OAEP with SHA-256, empty label, of the DEK and the SHA-256 digest of the context:
     /// under the public half outside the token, opened in it (`C_Decrypt`).
     RsaOaepSha256,
@@ -23,10 +26,11 @@ pub enum Wrapping {
 
 impl Wrapping {
     /// Every algorithm, the preferred first.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Aes256Gcm,
         Self::AesKwp,
         Self::AesKw,
+        Self::AesCbcHmac,
         Self::RsaOaepSha256,
         Self::RsaOaepSha1,
     ];
@@ -37,6 +41,7 @@ impl Wrapping {
             Self::Aes256Gcm => "aes-256-gcm",
             Self::AesKwp => "aes-kwp",
             Self::AesKw => "aes-kw",
+            Self::AesCbcHmac => "aes-256-cbc-hmac-sha256",
             Self::RsaOaepSha256 => "rsa-oaep-sha256",
             Self::RsaOaepSha1 => "rsa-oaep-sha1",
         }
@@ -45,9 +50,15 @@ impl Wrapping {
     /// Whether anybody can wrap who has the public half of the key: that a blob opens does then
     /// not tell that the token made it.
     pub fn is_public(self) -> bool {
+        self.form() == Form::Pair
+    }
+
+    /// What a master key is that wraps so.
+    pub fn form(self) -> Form {
         match self {
-            Self::Aes256Gcm | Self::AesKwp | Self::AesKw => false,
-            Self::RsaOaepSha256 | Self::RsaOaepSha1 => true,
+            Self::Aes256Gcm | Self::AesKwp | Self::AesKw => Form::Key,
+            Self::AesCbcHmac => Form::Twins,
+            Self::RsaOaepSha256 | Self::RsaOaepSha1 => Form::Pair,
         }
     }
 
@@ -57,6 +68,17 @@ impl Wrapping {
             .into_iter()
             .find(|wrapping| wrapping.name() == name)
     }
+}
+
+/// What a master key is in its token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// One secret key.
+    Key,
+    /// Two secret keys under one identifier: one encrypts, the other authenticates.
+    Twins,
+    /// A private key and its public half.
+    Pair,
 }
 
 /// How a key wraps other keys as objects (NIST SP 800-38F): those of [`Wrapping`] that do not take

@@ -8,31 +8,31 @@ use std::{
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use cryptoki::{
-    mechanism::Mechanism,
     object::{Attribute, ObjectHandle},
     session::Session,
 };
 use custody::{
-    envelope::{self, Context, KeyWrap, Wrapping},
+    envelope::{self, Context, Form, KeyWrap, Wrapping},
     group::Blob,
     name::KeyId,
 };
 
 use super::{
     find::{self, Finder},
-    pair::{self, Pair, fresh_id},
     recovery::{self, Codes, Remedy, TRIES},
-    strategy, template,
+    strategy, template, twins,
     wrap::{Fault, Kek, Nonces},
 };
-use crate::{Error, Refusal, wire};
+use crate::{Error, Refusal};
 
 mod journal;
+mod make;
 mod outside;
 mod root;
 mod wrapped;
 
 use journal::Journal;
+use make::make;
 use outside::PutBack;
 use root::Root;
 pub(super) use root::keeps_wrapped;
@@ -117,15 +117,16 @@ impl Keys {
         canary: Vec<u8>,
     ) -> Result<(), Fault> {
         self.gmks.remove(&id);
-        let handle = match wrapping.is_public() {
-            true => {
+        let kek = match wrapping.form() {
+            Form::Key => Kek::new(session, self.finder.find(session, &id)?, wrapping)?,
+            Form::Twins => Kek::twins(twins::find(session, &id)?),
+            Form::Pair => {
                 let found = session.find_objects(&template::pair_search(&id))?;
-                find::only(session, &id, &found)?
+                Kek::new(session, find::only(session, &id, &found)?, wrapping)?
             }
-            false => self.finder.find(session, &id)?,
         };
         let gmk = Gmk {
-            kek: Kek::new(session, handle, wrapping)?,
+            kek,
             canary,
             place: Place::Token,
             used: self.next_use().into(),
@@ -138,7 +139,10 @@ impl Keys {
         let wrapping = gmk.kek.wrapping();
         let expected = gmk.place.expected(&id, wrapping);
         conforms(session, &id, gmk.kek.handle(), &expected)?;
-        if wrapping.is_public() {
+        if let Some(twins) = gmk.kek.both() {
+            conforms(session, &id, twins.mac, &template::conforming_mac(&id))?;
+        }
+        if wrapping.form() != Form::Key {
             if let Err(amiss) = strategy::prove_by(session, &self.codes, &gmk.kek) {
                 let opens = || matches!(gmk.open_canary(session, &id), Ok(true));
                 let why = amiss.about_the_key(&self.codes, opens)?;
@@ -163,109 +167,26 @@ impl Keys {
             self.gmks.remove(id);
         }
         self.put_back.remove(id);
+        let macs = session.find_objects(&template::mac_search(id))?;
         let mut found = session.find_objects(&template::gmk_search(id))?;
+        found.retain(|object| !macs.contains(object));
         found.extend(session.find_objects(&template::pair_search(id))?);
-        let was_there = match find::only(session, id, &found) {
-            Ok(object) => {
-                session.destroy_object(object)?;
-                true
+        let mut was_there = false;
+        for found in [macs, found] {
+            match find::only(session, id, &found) {
+                Ok(object) => {
+                    session.destroy_object(object)?;
+                    was_there = true;
+                }
+                Err(Fault::Answer(Error::NoSuchKey { .. })) => {}
+                Err(fault) => return Err(fault),
             }
-            Err(Fault::Answer(Error::NoSuchKey { .. })) => false,
-            Err(fault) => return Err(fault),
-        };
+        }
         // A public half opens nothing, and may have been left by a try that was cut off.
         for public in session.find_objects(&template::pair_public_search(id))? {
             session.destroy_object(public)?;
         }
         Ok(was_there)
-    }
-
-    /// Makes a group master key in the first of the `allowed` ways that works.
-    pub(super) fn generate_gmk(
-        &mut self,
-        session: &Session,
-        label: &str,
-        allowed: &[Wrapping],
-    ) -> Result<wire::Gmk, Fault> {
-        let wrapping = self.first_that_works(session, allowed)?;
-        if wrapping.is_public() {
-            return self.generate_pair(session, label, wrapping);
-        }
-        let id = fresh_id()?;
-        let made = make(&self.codes, |fixed| {
-            let mut template = template::gmk(&id, label, wrapping);
-            template.extend(fixed);
-            session.generate_key(&Mechanism::AesKeyGen, &template)
-        })?;
-        let gmk = self.finish_gmk(session, id, made, wrapping, Place::Token);
-        gmk.inspect_err(|_| told(pair::destroy_own(session, &id, made)))
-    }
-
-    fn generate_pair(
-        &mut self,
-        session: &Session,
-        label: &str,
-        wrapping: Wrapping,
-    ) -> Result<wire::Gmk, Fault> {
-        let id = fresh_id()?;
-        let (public, private) = make(&self.codes, |fixed| {
-            let mut template = template::pair_private(&id, label);
-            template.extend(fixed);
-            pair::largest(&self.codes, |kind| {
-                let public = template::pair_public(&id, label, kind);
-                session.generate_key_pair(&kind.mechanism(), &public, &template)
-            })
-        })?;
-        let made = Pair {
-            id,
-            public,
-            private,
-        };
-        let gmk = self.finish_gmk(session, id, private, wrapping, Place::Token);
-        gmk.inspect_err(|_| told(made.destroy(session)))
-    }
-
-    fn first_that_works(
-        &mut self,
-        session: &Session,
-        allowed: &[Wrapping],
-    ) -> Result<Wrapping, Fault> {
-        let mut tried = Vec::new();
-        for wrapping in allowed.iter().copied() {
-            match self.prove(session, wrapping)? {
-                Ok(()) => return Ok(wrapping),
-                Err(why) => tried.push(Refusal { wrapping, why }),
-            }
-        }
-        Err(Error::NoWrapping { tried }.into())
-    }
-
-    fn finish_gmk(
-        &mut self,
-        session: &Session,
-        id: KeyId,
-        handle: ObjectHandle,
-        wrapping: Wrapping,
-        place: Place,
-    ) -> Result<wire::Gmk, Fault> {
-        let context = Context::Canary { gmk: &id }.encode();
-        let value = envelope::canary(&id);
-        let kek = Kek::new(session, handle, wrapping)?.with_nonces(self.nonces);
-        let canary = kek.protect(session, &value, &context)?;
-        let gmk = Gmk {
-            kek,
-            canary: canary.clone(),
-            place,
-            used: self.next_use().into(),
-        };
-        // It need not be searched for: nothing else has an identifier that was just drawn.
-        self.take_in(session, id, gmk)?;
-        Ok(wire::Gmk {
-            id: id.as_bytes().to_vec(),
-            wrapping: wrapping.name().to_owned(),
-            canary,
-            ..wire::Gmk::default()
-        })
     }
 
     /// Tries a way to wrap, unless it has worked before; says what is amiss with it.
@@ -340,18 +261,6 @@ fn conforms(
 ) -> Result<(), Fault> {
     let nonconforming = |why| Error::NonConforming { id: *id, why };
     Ok(template::check(session, object, expected)?.map_err(nonconforming)?)
-}
-
-/// Makes a key that cannot be changed afterwards, or one that can if the token wants it so.
-fn make<T>(
-    codes: &Codes,
-    generate: impl Fn(Option<Attribute>) -> cryptoki::error::Result<T>,
-) -> Result<T, Fault> {
-    let fixed = generate(Some(Attribute::Modifiable(false)));
-    match fixed {
-        Err(error) if codes.cannot(&error) => Ok(generate(None)?),
-        made => Ok(made?),
-    }
 }
 
 fn told(removed: cryptoki::error::Result<()>) {

@@ -45,12 +45,28 @@ impl Kind {
     }
 }
 
-/// Whose objects the halves of a throw-away pair are.
+/// Whose objects throw-away keys are.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Owner {
     Session,
-    /// Some tokens make no others. What remains of such a pair has to be removed by its label.
+    /// Some tokens make no others. What remains of such keys has to be removed by its label.
     Token,
+}
+
+impl Owner {
+    /// Says that keys could not be thrown away.
+    pub(super) fn left(self, error: &CkError, id: &KeyId) {
+        let error = recovery::describe(error);
+        let label = template::TRIAL_LABEL;
+        match self {
+            Self::Session => {
+                tracing::warn!(%error, "throw-away keys stay until their session ends");
+            }
+            Self::Token => {
+                tracing::error!(%error, label, %id, "throw-away keys stay in the token");
+            }
+        }
+    }
 }
 
 pub(super) fn fresh_id() -> Result<KeyId, Fault> {
@@ -134,16 +150,7 @@ impl Trial {
 
     pub(super) fn discard(self, session: &Session) {
         if let Err(error) = self.pair.destroy(session) {
-            let error = recovery::describe(&error);
-            let (label, id) = (template::TRIAL_LABEL, self.pair.id);
-            match self.owner {
-                Owner::Session => {
-                    tracing::warn!(%error, "a throw-away pair stays until its session ends");
-                }
-                Owner::Token => {
-                    tracing::error!(%error, label, %id, "a throw-away pair stays in the token");
-                }
-            }
+            self.owner.left(&error, &self.pair.id);
         }
     }
 }

@@ -1,18 +1,20 @@
 //! How this token wraps: found out by trying, on keys that are thrown away.
 
-use aws_lc_rs::key_wrap::{AES_256, AesKek, KeyWrap as _, KeyWrapPadded as _};
 use cryptoki::{
     error::Error as CkError, mechanism::Mechanism, object::ObjectHandle, session::Session,
 };
-use custody::envelope::{KeyWrap, PlaintextDek, Wrapping};
+use custody::envelope::{Form, PlaintextDek, Wrapping};
 
 use super::{
     captivity::{self, Untrusted},
     pair,
     recovery::{self, Codes, Remedy, TRIES},
     template,
-    wrap::{self, Fault, Kek, Maker, Nonces},
+    twins::Trial,
+    wrap::{Fault, Kek, Maker, Nonces},
 };
+
+mod known;
 
 const DEK: [u8; PlaintextDek::LEN] = [0x5a; PlaintextDek::LEN];
 const CONTEXT: &[u8] = b"custodyd trial";
@@ -124,21 +126,22 @@ pub(super) struct Proof {
 
 /// Tries `wrapping`.
 pub(super) fn prove(session: &Session, codes: &Codes, wrapping: Wrapping) -> Result<Proof, Amiss> {
-    match wrapping.is_public() {
-        true => try_pair(session, codes, wrapping),
-        false if wrapping == Wrapping::Aes256Gcm => {
+    match wrapping.form() {
+        Form::Pair => try_pair(session, codes, wrapping),
+        Form::Twins => try_twins(session, codes),
+        Form::Key if wrapping == Wrapping::Aes256Gcm => {
             let tried = repeatedly(codes, || try_key(session, wrapping, Nonces::Ours));
             tried.or_else(|amiss| {
                 let other = || try_key(session, wrapping, Nonces::Zeros);
                 repeatedly(codes, other).map_err(|_| amiss)
             })
         }
-        false => repeatedly(codes, || try_key(session, wrapping, Nonces::default())),
+        Form::Key => repeatedly(codes, || try_key(session, wrapping, Nonces::default())),
     }
 }
 
-/// Tries a key that is one of a pair, which costs it nothing: neither half keeps count. That is
-/// spared a token to which a throw-away pair is much work.
+/// Tries a key that is of more than one object, which costs it nothing: none keeps count. That
+/// spares a token to which throw-away keys are much work.
 pub(super) fn prove_by(session: &Session, codes: &Codes, kek: &Kek) -> Result<(), Amiss> {
     repeatedly(codes, || try_out(session, kek).map(drop))
 }
@@ -165,7 +168,7 @@ fn try_key(session: &Session, wrapping: Wrapping, nonces: Nonces) -> Result<Proo
         Ok((try_out(session, key)?, maker_of_nonces(session, key)?))
     })?;
     Ok(Proof {
-        known_answer: known_answer(session, wrapping, nonces)?,
+        known_answer: known::of_key(session, wrapping, nonces)?,
         refusals,
         nonces: maker.map(|maker| (nonces, maker)),
     })
@@ -197,9 +200,7 @@ fn try_pair(session: &Session, codes: &Codes, wrapping: Wrapping) -> Result<Proo
     };
     trial.discard(session);
     let refusals = tried?;
-    if !escapes.is_empty() {
-        return Err(Amiss::lasting(Untrusted::LetsOut(escapes).to_string()));
-    }
+    kept_in(escapes)?;
     // What it opened was wrapped by an implementation of our own.
     Ok(Proof {
         known_answer: true,
@@ -208,31 +209,61 @@ fn try_pair(session: &Session, codes: &Codes, wrapping: Wrapping) -> Result<Proo
     })
 }
 
+fn try_twins(session: &Session, codes: &Codes) -> Result<Proof, Amiss> {
+    let trial = repeatedly(codes, || Ok(Trial::make(session, codes)?))?;
+    let tried = repeatedly(codes, || try_out(session, &trial.kek()));
+    let escapes = match tried {
+        Ok(_) => [trial.twins.cipher, trial.twins.mac]
+            .map(|key| captivity::escapes_of(session, codes, key, None))
+            .concat(),
+        Err(_) => Vec::new(),
+    };
+    trial.discard(session);
+    let refusals = tried?;
+    kept_in(escapes)?;
+    Ok(Proof {
+        known_answer: known::of_twins(session)?,
+        refusals,
+        nonces: None,
+    })
+}
+
+fn kept_in(escapes: Vec<&'static str>) -> Result<(), Amiss> {
+    match escapes.is_empty() {
+        true => Ok(()),
+        false => Err(Amiss::lasting(Untrusted::LetsOut(escapes).to_string())),
+    }
+}
+
 /// Whether the token can wrap and open at all just now.
 pub(super) fn works(session: &Session, codes: &Codes, wrapping: Wrapping) -> bool {
     let on_trial = |nonces| {
         let opened = with_trial_key(session, wrapping, nonces, |key| round_trip(session, key));
         matches!(opened, Ok(Opened::Yes))
     };
-    let opened = match wrapping.is_public() {
-        false => return Nonces::ALL.into_iter().any(on_trial),
-        true => pair::trial_opening(session, codes)
-            .and_then(|trial| {
-                let kek = Kek::new(session, trial.pair.private, wrapping);
-                let opened = kek.map(|kek| round_trip(session, &kek));
-                trial.discard(session);
-                opened
-            })
-            .unwrap_or_else(|fault| Err(fault.into())),
+    let opened = match wrapping.form() {
+        Form::Key => return Nonces::ALL.into_iter().any(on_trial),
+        Form::Twins => Trial::make(session, codes).map(|trial| {
+            let opened = round_trip(session, &trial.kek());
+            trial.discard(session);
+            opened
+        }),
+        Form::Pair => pair::trial_opening(session, codes).map(|trial| {
+            let kek = Kek::new(session, trial.pair.private, wrapping);
+            let opened = kek.map_err(Amiss::from);
+            let opened = opened.and_then(|kek| round_trip(session, &kek));
+            trial.discard(session);
+            opened
+        }),
     };
-    matches!(opened, Ok(Opened::Yes))
+    matches!(opened, Ok(Ok(Opened::Yes)))
 }
 
-/// As [`works`], with no key made for it if `kek` is one of a pair.
+/// As [`works`], with no key made for it if `kek` is of more than one object.
 pub(super) fn works_with(session: &Session, codes: &Codes, kek: &Kek) -> bool {
-    match kek.wrapping().is_public() {
-        true => matches!(round_trip(session, kek), Ok(Opened::Yes)),
-        false => works(session, codes, kek.wrapping()),
+    match kek.wrapping().form() {
+        Form::Twins | Form::Pair => matches!(round_trip(session, kek), Ok(Opened::Yes)),
+        Form::Key => works(session, codes, kek.wrapping()),
     }
 }
 
@@ -284,7 +315,10 @@ fn try_out(session: &Session, kek: &Kek) -> Result<Vec<CkError>, Amiss> {
         ),
     ];
     match kek.wrapping() {
-        Wrapping::Aes256Gcm | Wrapping::RsaOaepSha256 | Wrapping::RsaOaepSha1 => {
+        Wrapping::Aes256Gcm
+        | Wrapping::AesCbcHmac
+        | Wrapping::RsaOaepSha256
+        | Wrapping::RsaOaepSha1 => {
             altered.push(("in another context", blob, b"custodyd other"));
         }
         Wrapping::AesKwp | Wrapping::AesKw => {}
@@ -319,55 +353,6 @@ fn opens(session: &Session, kek: &Kek, blob: &[u8], context: &[u8]) -> Result<Op
         Err(Fault::BadBlob) => Ok(Opened::No(None)),
         Err(fault) => Err(fault.into()),
     }
-}
-
-/// Compares with an implementation of our own, under a key that is imported: what a mechanism
-/// is called does not tell what it is. `CKM_AES_KEY_WRAP_PAD` is RFC 5649 with some modules and
-/// something else with others. `false` if no key may be imported.
-fn known_answer(session: &Session, wrapping: Wrapping, nonces: Nonces) -> Result<bool, Amiss> {
-    let value = [0x07; 32];
-    let Ok(key) = session.create_object(&template::known_gmk(value, wrapping)) else {
-        return Ok(false);
-    };
-    let blob = Kek::new(session, key, wrapping)
-        .map_err(Amiss::from)
-        .and_then(|kek| seal(session, &kek.with_nonces(nonces)));
-    discard(session, key);
-    let blob = blob?;
-    let (ours, what) = match wrapping {
-        Wrapping::Aes256Gcm => (
-            match wrap::opens_by_ourselves(&value, &blob, &DEK, CONTEXT) {
-                Some(opens) => opens,
-                None => return Ok(false),
-            },
-            "what the token seals is not AES-256-GCM of key, nonce and context",
-        ),
-        Wrapping::AesKwp => (
-            Some(blob) == by_ourselves(&value, KeyWrap::Kwp),
-            wrap::NOT_KWP,
-        ),
-        Wrapping::AesKw => (
-            Some(blob) == by_ourselves(&value, KeyWrap::Kw),
-            wrap::NOT_KW,
-        ),
-        // What a pair opens was wrapped outside the token.
-        Wrapping::RsaOaepSha256 | Wrapping::RsaOaepSha1 => (true, ""),
-    };
-    match ours {
-        true => Ok(true),
-        false => Err(Amiss::lasting(what)),
-    }
-}
-
-fn by_ourselves(kek: &[u8; 32], way: KeyWrap) -> Option<Vec<u8>> {
-    let mut blob = vec![0; wrap::KEY_BLOB];
-    let kek = AesKek::new(&AES_256, kek).ok()?;
-    let wrapped = match way {
-        KeyWrap::Kwp => kek.wrap_with_padding(&DEK, &mut blob),
-        KeyWrap::Kw => kek.wrap(&DEK, &mut blob),
-    };
-    wrapped.ok()?;
-    Some(blob)
 }
 
 pub(super) fn discard(session: &Session, object: ObjectHandle) {

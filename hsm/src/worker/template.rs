@@ -11,9 +11,11 @@ use crate::code;
 
 mod pair;
 mod root;
+mod twins;
 
 pub(super) use pair::*;
 pub(super) use root::*;
+pub(super) use twins::*;
 
 /// The attributes by which a group master key is found.
 pub(super) fn gmk_search(id: &KeyId) -> Vec<Attribute> {
@@ -160,7 +162,7 @@ fn born_in() -> [Attribute; 3] {
 /// One use only: a key that both wraps and decrypts can decrypt what it wrapped.
 fn uses(wrapping: Wrapping) -> [Attribute; 7] {
     let (data, keys) = match wrapping {
-        Wrapping::Aes256Gcm => (true, false),
+        Wrapping::Aes256Gcm | Wrapping::AesCbcHmac => (true, false),
         Wrapping::AesKwp | Wrapping::AesKw => (false, true),
         // Those are pairs, and no secret key is one.
         Wrapping::RsaOaepSha256 | Wrapping::RsaOaepSha1 => (false, false),

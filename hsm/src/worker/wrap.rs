@@ -12,10 +12,12 @@ use zeroize::Zeroizing;
 use super::template;
 use crate::Error;
 
+mod cbc;
 mod gcm;
 mod oaep;
 
-pub(super) use gcm::{Maker, Nonces, Sealed, opens_by_ourselves};
+pub(super) use cbc::opens_by_ourselves as cbc_opens_by_ourselves;
+pub(super) use gcm::{Maker, Nonces, Sealed, opens_by_ourselves as gcm_opens_by_ourselves};
 use oaep::{Hash, PublicHalf};
 
 /// A key of ours under AES key wrap, with padding (RFC 5649) or without (RFC 3394).
@@ -53,6 +55,13 @@ impl From<Error> for Fault {
     }
 }
 
+/// Two keys in the token that are one master key.
+#[derive(Clone, Copy)]
+pub(super) struct Twins {
+    pub(super) cipher: ObjectHandle,
+    pub(super) mac: ObjectHandle,
+}
+
 /// A key in the token, and how it wraps.
 pub(super) struct Kek {
     handle: ObjectHandle,
@@ -62,6 +71,8 @@ pub(super) struct Kek {
 enum Way {
     Aes256Gcm(Nonces),
     AesKey(KeyWrap),
+    /// With the key that authenticates.
+    AesCbcHmac(ObjectHandle),
     RsaOaep(PublicHalf),
 }
 
@@ -77,10 +88,27 @@ impl Kek {
             Wrapping::Aes256Gcm => Way::Aes256Gcm(Nonces::default()),
             Wrapping::AesKwp => Way::AesKey(KeyWrap::Kwp),
             Wrapping::AesKw => Way::AesKey(KeyWrap::Kw),
+            Wrapping::AesCbcHmac => return Err(Fault::Odd("it is one key, and two are needed")),
             Wrapping::RsaOaepSha256 => pair(Hash::Sha256)?,
             Wrapping::RsaOaepSha1 => pair(Hash::Sha1)?,
         };
         Ok(Self { handle, way })
+    }
+
+    /// Two keys that are one.
+    pub(super) fn twins(Twins { cipher, mac }: Twins) -> Self {
+        Self {
+            handle: cipher,
+            way: Way::AesCbcHmac(mac),
+        }
+    }
+
+    /// Both keys, if it is two.
+    pub(super) fn both(&self) -> Option<Twins> {
+        match &self.way {
+            Way::AesCbcHmac(mac) => Some(self.with(*mac)),
+            Way::Aes256Gcm(_) | Way::AesKey(_) | Way::RsaOaep(_) => None,
+        }
     }
 
     /// The same, if the token is to be given such nonces.
@@ -91,6 +119,13 @@ impl Kek {
         self
     }
 
+    fn with(&self, mac: ObjectHandle) -> Twins {
+        Twins {
+            cipher: self.handle,
+            mac,
+        }
+    }
+
     pub(super) fn handle(&self) -> ObjectHandle {
         self.handle
     }
@@ -99,6 +134,7 @@ impl Kek {
         match &self.way {
             Way::Aes256Gcm(_) => Wrapping::Aes256Gcm,
             Way::AesKey(way) => (*way).into(),
+            Way::AesCbcHmac(_) => Wrapping::AesCbcHmac,
             Way::RsaOaep(public) => public.wrapping(),
         }
     }
@@ -121,6 +157,7 @@ impl Kek {
                 let blob = blob?;
                 whole(*way, blob)
             }
+            Way::AesCbcHmac(mac) => cbc::seal(session, self.with(*mac), dek, context),
             Way::RsaOaep(public) => public.protect(dek, context),
         }
     }
@@ -134,7 +171,7 @@ impl Kek {
     ) -> Option<Result<Sealed, Fault>> {
         match &self.way {
             Way::Aes256Gcm(nonces) => Some(gcm::seal(session, self.handle, *nonces, dek, context)),
-            Way::AesKey(_) | Way::RsaOaep(_) => None,
+            Way::AesKey(_) | Way::AesCbcHmac(_) | Way::RsaOaep(_) => None,
         }
     }
 
@@ -157,6 +194,7 @@ impl Kek {
                 session.destroy_object(object)?;
                 read?
             }
+            Way::AesCbcHmac(mac) => cbc::open(session, self.with(*mac), blob, context)?,
             Way::RsaOaep(public) => public.reveal(session, self.handle, blob, context)?,
         };
         if dek.len() != PlaintextDek::LEN {

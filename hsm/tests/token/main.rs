@@ -10,6 +10,8 @@ mod keys;
 #[cfg(test)]
 mod load;
 #[cfg(test)]
+mod maker;
+#[cfg(test)]
 mod many;
 #[cfg(test)]
 mod pairs;
@@ -21,6 +23,8 @@ mod recovery;
 mod several;
 #[cfg(test)]
 mod support;
+#[cfg(test)]
+mod twins;
 #[cfg(test)]
 mod urgency;
 #[cfg(test)]
@@ -39,7 +43,7 @@ fn worker_entry() {
 #[test]
 fn key_maker_entry() {
     if std::env::var_os(support::KEY_MAKER).is_some() {
-        support::make_what_was_asked_for();
+        maker::make_what_was_asked_for();
         std::process::exit(0);
     }
 }

@@ -10,12 +10,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cryptoki::{
-    context::{CInitializeArgs, CInitializeFlags, Pkcs11},
-    mechanism::Mechanism,
-    object::{Attribute, KeyType, ObjectClass},
-    session::{Session, UserType},
-};
 use custody::envelope::Wrapping;
 use hsm::{Client, Error, PinSource, Settings, TokenSelector, WorkerState};
 use rustix::process::{Pid, Signal};
@@ -25,7 +19,7 @@ pub(crate) const KEY_MAKER: &str = "HSM_TEST_KEY_MAKER";
 pub(crate) const PARENT: &str = "HSM_TEST_PARENT";
 pub(crate) const PIN: &str = "1234abcd";
 pub(crate) const LABEL: &str = "custody test";
-const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
+pub(crate) const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 const CONFIGURATION: &str = "SOFTHSM2_CONF";
 
 /// A store of tokens in a folder of its own.
@@ -212,7 +206,8 @@ impl Store {
         self.have_made(&format!("public {id} {modulus}"));
     }
 
-    fn have_made(&self, what: &str) {
+    /// Has another process make or destroy what is not as it ought to be: `maker.rs` says what.
+    pub(crate) fn have_made(&self, what: &str) {
         let status = self.again("key_maker_entry", KEY_MAKER, what).status();
         assert!(status.unwrap().success());
     }
@@ -340,88 +335,6 @@ pub(crate) async fn refusal(settings: Settings) -> Error {
         Ok(client) => panic!("it started: {client:?}"),
         Err(error) => error,
     }
-}
-
-/// The body of the process that [`Store::have_made`] starts.
-pub(crate) fn make_what_was_asked_for() {
-    let asked = std::env::var(KEY_MAKER).unwrap();
-    let asked: Vec<_> = asked.split(' ').collect();
-    let module = Pkcs11::new(MODULE).unwrap();
-    let locking = CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK);
-    module.initialize(locking).unwrap();
-    let slot = module.get_slots_with_initialized_token().unwrap().remove(0);
-    let session = module.open_rw_session(slot).unwrap();
-    session
-        .login(UserType::User, Some(&PIN.to_owned().into()))
-        .unwrap();
-    let id = Attribute::Id(hex::decode(asked[1]).unwrap());
-    match asked[..] {
-        ["key", _] => make_lax_key(&session, id),
-        ["pair", _] => make_lax_pair(&session, id),
-        ["public", _, modulus] => exchange_public_half(&session, id, modulus),
-        _ => panic!("{asked:?}"),
-    }
-}
-
-fn make_lax_key(session: &Session, id: Attribute) {
-    let template = [
-        Attribute::Token(true),
-        Attribute::Private(true),
-        id,
-        Attribute::ValueLen(32.into()),
-        Attribute::Sensitive(true),
-        Attribute::Extractable(false),
-        Attribute::Encrypt(true),
-        Attribute::Decrypt(true),
-        Attribute::Wrap(true),
-        Attribute::Unwrap(false),
-        Attribute::Sign(false),
-        Attribute::Verify(false),
-        Attribute::Derive(false),
-    ];
-    session
-        .generate_key(&Mechanism::AesKeyGen, &template)
-        .unwrap();
-}
-
-fn make_lax_pair(session: &Session, id: Attribute) {
-    let public = [
-        Attribute::Token(true),
-        id.clone(),
-        Attribute::ModulusBits(2048.into()),
-        Attribute::PublicExponent(vec![1, 0, 1]),
-    ];
-    let private = [
-        Attribute::Token(true),
-        Attribute::Private(true),
-        id,
-        Attribute::Sensitive(true),
-        Attribute::Extractable(false),
-        Attribute::Decrypt(true),
-        Attribute::Sign(true),
-        Attribute::Unwrap(false),
-        Attribute::Derive(false),
-    ];
-    session
-        .generate_key_pair(&Mechanism::RsaPkcsKeyPairGen, &public, &private)
-        .unwrap();
-}
-
-fn exchange_public_half(session: &Session, id: Attribute, modulus: &str) {
-    let class = Attribute::Class(ObjectClass::PUBLIC_KEY);
-    let found = session.find_objects(&[class.clone(), id.clone()]).unwrap();
-    assert_eq!(found.len(), 1);
-    session.destroy_object(found[0]).unwrap();
-    let other = [
-        class,
-        id,
-        Attribute::KeyType(KeyType::RSA),
-        Attribute::Token(true),
-        Attribute::Modulus(hex::decode(modulus).unwrap()),
-        Attribute::PublicExponent(vec![1, 0, 1]),
-        Attribute::Encrypt(true),
-    ];
-    session.create_object(&other).unwrap();
 }
 
 /// The body of the process that [`Store::parent`] starts.

@@ -2,16 +2,17 @@
 
 use std::collections::HashSet;
 
-use faulty_pkcs11::GcmNonce;
+use faulty_pkcs11::{Fault, GcmNonce};
 use nix::sys::signal::{Signal, kill};
 use serde_json::Value;
-use softhsm_tests::{Site, daemon::Daemon, kind::Kind, text, until};
+use softhsm_tests::{Site, daemon::Daemon, fault::answering, kind::Kind, text, until};
 
 use super::{CONTENT, site};
 
 const GCM: u64 = 0x1087;
 const KW: u64 = 0x2109;
 const KWP: u64 = 0x210a;
+const CBC: u64 = 0x1082;
 const OAEP: u64 = 0x9;
 
 /// Of ciphertext and tag.
@@ -149,11 +150,96 @@ fn nonces_that_come_back_or_do_not_come_out_are_not_wrapped_with() {
     }
 }
 
+const TWINS: &str = "wrapping = [\"aes-256-cbc-hmac-sha256\"]\n";
+
+/// An installation all of whose keys that wrap are of two keys.
+fn site_of_twins() -> Site {
+    let site = Site::without_init();
+    site.configure_faulty(TWINS);
+    let output = site.init().output().unwrap();
+    let said = text(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("AES-256 and HMAC-SHA-256, CKA_ID"), "{said}");
+    site
+}
+
+fn total(site: &Site) -> u64 {
+    site.intrude(&["total"]).as_u64().unwrap()
+}
+
+#[test]
+fn a_group_lives_with_keys_that_are_two_and_both_of_a_former_one_are_destroyed() {
+    if !Kind::has(
+        "a_group_lives_with_keys_that_are_two_and_both_of_a_former_one_are_destroyed",
+        "AES-256-CBC",
+    ) {
+        return;
+    }
+    let site = site_of_twins();
+    let daemon = site.start();
+    assert_eq!(wrapping(&site, "web"), "aes-256-cbc-hmac-sha256");
+    furnish(&site, "web");
+    is_had(&site, "web/key");
+    // The system's, the journal's and the group's.
+    assert_eq!(total(&site), 6);
+    let first = site.gmk("web");
+    assert_eq!(site.intrude(&["count", &first]), 2);
+    site.ctl(&["group", "rotate", "web", "--wait"]);
+    assert_eq!(total(&site), 8);
+    site.ctl(&["group", "destroy-key", "web", "1", "--yes", "--now"]);
+    until("both are gone", || (total(&site) == 6).then_some(()));
+    assert_eq!(site.intrude(&["count", &first]), 0);
+    is_had(&site, "web/key");
+    daemon.stop_unharmed();
+
+    let daemon = site.start();
+    is_had(&site, "web/key");
+    let wrapped = site.try_ctl(&["group", "create", "other", "--keep-key=wrapped"]);
+    let said = text(&wrapped);
+    assert!(said.contains("no root key wraps two keys"), "{said}");
+    assert_eq!(total(&site), 6);
+    daemon.stop_verified();
+}
+
+#[test]
+fn a_key_of_two_that_comes_to_nothing_leaves_neither() {
+    if !Kind::has(
+        "a_key_of_two_that_comes_to_nothing_leaves_neither",
+        "AES-256-CBC",
+    ) {
+        return;
+    }
+    let site = site_of_twins();
+    let daemon = site.start();
+    let before = total(&site);
+    // The first of a session is refused, so that it is tried with objects of the token.
+    site.fault(Fault {
+        times: Some(1),
+        ..answering("C_GenerateKey", "CKR_ATTRIBUTE_VALUE_INVALID")
+    });
+    assert_eq!(wrapping(&site, "web"), "aes-256-cbc-hmac-sha256");
+    assert_eq!(total(&site), before + 2);
+    // Of the second half of a key, and of what proves the whole.
+    for (function, first) in [("C_GenerateKey", 2), ("C_Sign", 1), ("C_Encrypt", 1)] {
+        site.fault(Fault {
+            first: Some(first),
+            ..answering(function, "CKR_FUNCTION_NOT_SUPPORTED")
+        });
+        let created = site.try_ctl(&["group", "create", "other"]);
+        assert!(!created.status.success(), "{function}: {}", text(&created));
+        site.mend();
+        assert_eq!(total(&site), before + 2, "{function}");
+    }
+    assert_eq!(wrapping(&site, "other"), "aes-256-cbc-hmac-sha256");
+    assert_eq!(total(&site), before + 4);
+    daemon.stop();
+}
+
 #[test]
 fn a_token_without_a_way_to_wrap_says_what_was_tried() {
     let site = site();
     let daemon = site.start();
-    site.misbehave(|control| control.token.without_mechanisms = vec![GCM, KWP, KW, OAEP]);
+    site.misbehave(|control| control.token.without_mechanisms = vec![GCM, KWP, KW, CBC, OAEP]);
     kill(daemon.worker(), Signal::SIGKILL).unwrap();
     let refused = until("a worker answers", || {
         let output = site.try_ctl(&["group", "create", "web"]);
@@ -166,6 +252,7 @@ fn a_token_without_a_way_to_wrap_says_what_was_tried() {
         "aes-256-gcm",
         "aes-kwp",
         "aes-kw:",
+        "aes-256-cbc-hmac-sha256",
         "rsa-oaep-sha256",
         "rsa-oaep-sha1",
         "CKR_MECHANISM_INVALID",

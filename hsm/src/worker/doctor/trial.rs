@@ -5,7 +5,7 @@ use cryptoki::{
     error::Error as CkError, mechanism::Mechanism, object::Attribute, session::Session,
 };
 use custody::{
-    envelope::{KeyWrap, Wrapping},
+    envelope::{Form, KeyWrap, Wrapping},
     journal::signing::{Signature, Signing},
 };
 
@@ -18,6 +18,7 @@ use crate::{
         recovery::{self, Codes, Remedy},
         signing, strategy, template,
         token::Token,
+        twins::Trial,
         wrap::{Fault, Maker},
     },
 };
@@ -44,9 +45,10 @@ pub(super) fn all(token: &Token, sessions: u32, chart: &mut Chart) -> Option<()>
     chart.step("attributes");
     on_session(token, chart, |session, chart| {
         let way = way.unwrap_or(Wrapping::Aes256Gcm);
-        match way.is_public() {
-            true => pair_attributes(session, token.codes(), chart),
-            false => attributes(session, way, chart),
+        match way.form() {
+            Form::Key => attributes(session, way, chart),
+            Form::Twins => twin_attributes(session, token.codes(), chart),
+            Form::Pair => pair_attributes(session, token.codes(), chart),
         }
     })?;
     chart.step("wrapped master keys");
@@ -238,6 +240,28 @@ fn attributes(session: &Session, way: Wrapping, chart: &mut Chart) {
             chart.find(Grade::Note, found, advice);
         }
     }
+}
+
+/// As [`attributes`], of master keys that are two keys.
+fn twin_attributes(session: &Session, codes: &Codes, chart: &mut Chart) {
+    let advice = "custodyd init refuses such keys: use another module, or its setting for this";
+    let trial = match Trial::make(session, codes) {
+        Ok(trial) => trial,
+        Err(fault) => return chart.find(Grade::Refused, said(fault), advice),
+    };
+    let [cipher, mac] = template::conforming_trial_twins(trial.owner);
+    let checked = [(trial.twins.cipher, cipher), (trial.twins.mac, mac)]
+        .map(|(key, expected)| template::check(session, key, &expected));
+    let amiss = checked.into_iter().find_map(|checked| match checked {
+        Ok(Ok(())) => None,
+        Ok(Err(why)) => Some(why),
+        Err(fault) => Some(said(fault)),
+    });
+    match amiss {
+        None => chart.fine("two new keys have all that a master key must have"),
+        Some(why) => chart.find(Grade::Refused, why, advice),
+    }
+    trial.discard(session);
 }
 
 /// As [`attributes`], of master keys that are pairs.

@@ -3,7 +3,7 @@
 
 use cryptoki::session::Session;
 use custody::{
-    envelope::{KeyWrap, Wrapping},
+    envelope::{Form, KeyWrap, Wrapping},
     group::Blob,
     name::KeyId,
 };
@@ -77,11 +77,15 @@ impl Keys {
         allowed: &[Wrapping],
     ) -> Result<wire::Gmk, Fault> {
         let [session, _] = sessions;
-        let (pairs, keys): (Vec<_>, Vec<_>) = allowed.iter().partition(|way| way.is_public());
+        let (others, keys): (Vec<_>, Vec<_>) =
+            allowed.iter().partition(|way| way.form() != Form::Key);
         if keys.is_empty() {
-            let tried = pairs.into_iter().map(|wrapping| Refusal {
+            let tried = others.into_iter().map(|wrapping| Refusal {
                 wrapping,
-                why: "no root key wraps a pair".to_owned(),
+                why: match wrapping.form() {
+                    Form::Pair => "no root key wraps a pair".to_owned(),
+                    Form::Key | Form::Twins => "no root key wraps two keys".to_owned(),
+                },
             });
             return Err(Error::NoWrapping {
                 tried: tried.collect(),
@@ -125,7 +129,8 @@ impl Keys {
         };
         let handle = root.unwrap(anchor, &blob.wrapped, wrapping)?;
         let kept = Some(Box::new(wire::Kept::from(&blob)));
-        let finished = self.finish_gmk(session, id, handle, wrapping, Place::Session(blob));
+        let finished = Kek::new(session, handle, wrapping)
+            .and_then(|kek| self.finish_gmk(session, id, kek, Place::Session(blob)));
         let gmk = finished.inspect_err(|_| strategy::discard(anchor, handle))?;
         Ok(wire::Gmk { kept, ..gmk })
     }
