@@ -69,6 +69,8 @@ TOKEN_TESTS := boot_order certificates chaos compliance faulty_token finding_key
     tls_context token_codes versions wrapped_keys
 # Those that run on a TPM: all that are about the token that they are given.
 TPM_TESTS := $(filter-out nss,$(TOKEN_TESTS))
+# The same on openCryptoki, whose daemons are in namespaces of their own: for root alone.
+OPENCRYPTOKI_TESTS := $(TPM_TESTS)
 
 # These tests, on the token that the environment names.
 run-on-token = if $(CARGO) nextest --version >/dev/null 2>&1; then run='nextest run'; else run=test; fi; \
@@ -92,7 +94,7 @@ soak: ## Have the token misbehave at random under load, for SOAK_SECONDS (an hou
 
 .PHONY: test-tokens
 test-tokens: export CUSTODYD_SKIPPED := $(TARGET)/skipped-token-tests
-test-tokens: ## Run the tests about tokens on Kryoptic and on a TPM, and live on that and on openCryptoki
+test-tokens: ## Run the tests about tokens on Kryoptic, a TPM and openCryptoki, and live on the last two
 	@scripts/setup cargo cc softhsm openssl curl java nss sqlite setpriv python kryoptic opencryptoki tpm2
 	$(CARGO) build --locked --bin custodyd --bin custodyctl
 	@rm -f "$(CUSTODYD_SKIPPED)"
@@ -102,6 +104,12 @@ test-tokens: ## Run the tests about tokens on Kryoptic and on a TPM, and live on
 	@$(call say-skipped,Kryoptic)
 	export CUSTODYD_TEST_TOKEN=tpm2; $(call run-on-token,$(TPM_TESTS))
 	@$(call say-skipped,a TPM)
+	if [[ $$(id -u) -eq 0 ]]; then \
+	    export CUSTODYD_TEST_TOKEN=opencryptoki; $(call run-on-token,$(OPENCRYPTOKI_TESTS)); \
+	else \
+	    echo 'openCryptoki: skipped, needs root'; \
+	fi
+	@$(call say-skipped,openCryptoki)
 	scripts/tpm2-token "$(TARGET)/debug"
 	scripts/opencryptoki-token "$(TARGET)/debug"
 

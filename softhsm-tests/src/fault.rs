@@ -4,7 +4,12 @@ use std::path::{Path, PathBuf};
 
 use faulty_pkcs11::{CONTROL, Code, Control, Counts, FILE_NAME, Fault, Function};
 
-use crate::{Site, command, module, text};
+use crate::{
+    Site, command,
+    kind::{Kind, table},
+    opencryptoki::OpenCryptoki,
+    text, vendors_module,
+};
 
 /// What a token lacks that has no elliptic curves: `CKM_EC_KEY_PAIR_GEN` and `CKM_ECDSA`.
 pub const CURVES: [u64; 2] = [0x1040, 0x1041];
@@ -31,8 +36,10 @@ impl Site {
 
     /// The environment of a worker that is told by `control` how its token misbehaves.
     pub(crate) fn faulty_environment(&self, control: &Path) -> String {
-        let environment = self.environment_table();
-        format!("{environment}, {CONTROL} = {control:?}")
+        let mut variables = self.module_environment();
+        variables.retain(|(variable, _)| *variable != CONTROL);
+        variables.push((CONTROL, control.display().to_string()));
+        table(variables)
     }
 
     /// Has the module misbehave from now on, in whatever process.
@@ -72,7 +79,10 @@ pub(crate) fn faulty_module() -> PathBuf {
 
 /// Has the module that reads `control` misbehave as `change` says.
 pub(crate) fn write_control(file: &Path, change: impl FnOnce(&mut Control)) {
-    let mut control = Control::passing_on_to(module());
+    let mut control = Control::passing_on_to(vendors_module());
+    if Kind::chosen() == Kind::OpenCryptoki {
+        OpenCryptoki::tell_time(&mut control);
+    }
     change(&mut control);
     control.write(file).expect("written");
 }

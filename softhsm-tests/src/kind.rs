@@ -7,7 +7,15 @@ use std::{
     time::Duration,
 };
 
-use crate::{PIN, Site, command, module, skip::skip, text, tpm::Tpm};
+use crate::{
+    PIN, Site, command,
+    fault::faulty_module,
+    module,
+    opencryptoki::{self, OpenCryptoki},
+    skip::skip,
+    text,
+    tpm::{self, Tpm},
+};
 
 /// Names it; SoftHSM when missing. `TEST_PKCS11_MODULE` says where its module is.
 const KIND: &str = "CUSTODYD_TEST_TOKEN";
@@ -24,6 +32,8 @@ pub enum Kind {
     Kryoptic,
     /// A TPM 2.0 in software behind tpm2-pkcs11.
     Tpm2,
+    /// A soft token of openCryptoki.
+    OpenCryptoki,
 }
 
 impl Kind {
@@ -33,7 +43,10 @@ impl Kind {
             Err(_) | Ok("softhsm") => Self::SoftHsm,
             Ok("kryoptic") => Self::Kryoptic,
             Ok("tpm2") => Self::Tpm2,
-            Ok(other) => panic!("{KIND} is softhsm, kryoptic or tpm2, not {other:?}"),
+            Ok("opencryptoki") => Self::OpenCryptoki,
+            Ok(other) => {
+                panic!("{KIND} is softhsm, kryoptic, tpm2 or opencryptoki, not {other:?}")
+            }
         }
     }
 
@@ -46,13 +59,27 @@ impl Kind {
         is
     }
 
-    /// Whether the tests run on a token that has what a TPM lacks. If not, `test` is skipped.
+    /// Whether the tests run on a token that has what some lack. If not, `test` is skipped.
     pub fn has(test: &str, what: &str) -> bool {
-        let has = Self::chosen() != Self::Tpm2;
+        let lacks = match Self::chosen() {
+            Self::SoftHsm | Self::Kryoptic => &[],
+            Self::Tpm2 => tpm::LACKS,
+            Self::OpenCryptoki => opencryptoki::LACKS,
+        };
+        let has = !lacks.contains(&what);
         if !has {
             skip(test, what);
         }
         has
+    }
+
+    /// What configurations name for the `module` of a token.
+    pub(crate) fn configured(self, module: PathBuf) -> PathBuf {
+        match self {
+            Self::SoftHsm | Self::Kryoptic | Self::Tpm2 => module,
+            // For its clock.
+            Self::OpenCryptoki => faulty_module(),
+        }
     }
 
     /// Where the module is when nothing else is said.
@@ -61,15 +88,17 @@ impl Kind {
             Self::SoftHsm => "/usr/lib/softhsm/libsofthsm2.so".into(),
             Self::Kryoptic => panic!("TEST_PKCS11_MODULE names Kryoptic's module"),
             Self::Tpm2 => Tpm::module(),
+            Self::OpenCryptoki => OpenCryptoki::module(),
         }
     }
 
     /// What a test's configuration says of a token unless the test does: what is done to a worker
-    /// is to be felt, and a TPM is slow and for one thread.
+    /// is to be felt, pairs take long to be made, and a TPM is for one thread.
     fn settings(self) -> &'static [&'static str] {
         match self {
             Self::SoftHsm | Self::Kryoptic => &["workers = 1\n"],
             Self::Tpm2 => &["workers = 1\n", "sessions = 1\n", "deadline = \"60s\"\n"],
+            Self::OpenCryptoki => &["workers = 1\n", "deadline = \"60s\"\n"],
         }
     }
 
@@ -84,14 +113,14 @@ impl Kind {
     }
 }
 
-/// The shortest deadline that a TPM meets while it makes a key on a busy machine.
+/// The shortest deadline that a token meets while it makes a pair on a busy machine.
 const SHORTEST: Duration = Duration::from_secs(10);
 
 impl Kind {
     /// `more` with a deadline that the token can meet in place of one that is shorter.
     pub(crate) fn patient(more: &str) -> String {
         let is_short = |line: &&str| match deadline(line) {
-            Some(deadline) => Self::chosen() == Self::Tpm2 && deadline < SHORTEST,
+            Some(deadline) => Self::chosen().makes_pairs() && deadline < SHORTEST,
             None => false,
         };
         let patient = format!("deadline = \"{}s\"", SHORTEST.as_secs());
@@ -103,18 +132,40 @@ impl Kind {
         text
     }
 
+    /// Whether master keys are pairs, for want of other keys that wrap.
+    pub fn makes_pairs(self) -> bool {
+        self == Self::Tpm2
+    }
+
+    /// The way to wrap that new master keys are made for.
+    pub fn wraps_by() -> &'static str {
+        match Self::chosen() {
+            Self::SoftHsm | Self::Kryoptic => "aes-256-gcm",
+            Self::OpenCryptoki => "aes-256-cbc-hmac-sha256",
+            Self::Tpm2 => "rsa-oaep-sha256",
+        }
+    }
+
+    /// The way in which the token signs the journal.
+    pub fn signs_by() -> &'static str {
+        match Self::chosen() {
+            Self::SoftHsm | Self::Kryoptic | Self::Tpm2 => "ecdsa-p256",
+            Self::OpenCryptoki => "rsa-pss",
+        }
+    }
+
     /// How many objects of the token a master key is.
     pub fn objects_of_key() -> u64 {
         match Self::chosen() {
             Self::SoftHsm | Self::Kryoptic => 1,
-            Self::Tpm2 => 2,
+            Self::Tpm2 | Self::OpenCryptoki => 2,
         }
     }
 
     /// How many sessions there are unless a test says otherwise.
     pub fn sessions() -> u16 {
         match Self::chosen() {
-            Self::SoftHsm | Self::Kryoptic => 2,
+            Self::SoftHsm | Self::Kryoptic | Self::OpenCryptoki => 2,
             Self::Tpm2 => 1,
         }
     }
@@ -122,7 +173,7 @@ impl Kind {
     /// About how much longer the token takes than others, where a test's patience depends on it.
     pub fn slowness() -> u32 {
         match Self::chosen() {
-            Self::SoftHsm | Self::Kryoptic => 1,
+            Self::SoftHsm | Self::Kryoptic | Self::OpenCryptoki => 1,
             Self::Tpm2 => 10,
         }
     }
@@ -132,7 +183,7 @@ impl Kind {
     /// them.
     pub fn proves() -> &'static str {
         match Self::chosen() {
-            Self::SoftHsm | Self::Kryoptic => "C_Encrypt",
+            Self::SoftHsm | Self::Kryoptic | Self::OpenCryptoki => "C_Encrypt",
             Self::Tpm2 => "C_Decrypt",
         }
     }
@@ -171,6 +222,15 @@ fn kryoptic(folder: &Path) -> String {
         .collect()
 }
 
+/// Variables as the inside of a table of the configuration.
+pub(crate) fn table(variables: Vec<(&'static str, String)>) -> String {
+    let pairs: Vec<_> = variables
+        .into_iter()
+        .map(|(variable, value)| format!("{variable} = {value:?}"))
+        .collect();
+    pairs.join(", ")
+}
+
 impl Site {
     /// The variables that tell the module where its tokens are.
     pub fn module_environment(&self) -> Vec<(&'static str, String)> {
@@ -179,16 +239,13 @@ impl Site {
             Kind::SoftHsm => vec![("SOFTHSM2_CONF", path("softhsm2.conf"))],
             Kind::Kryoptic => vec![("KRYOPTIC_CONF", path("kryoptic.conf"))],
             Kind::Tpm2 => Tpm::environment(self.folder()).into(),
+            Kind::OpenCryptoki => vec![OpenCryptoki::environment(self.folder())],
         }
     }
 
     /// The same as the inside of a table of the configuration.
     pub(crate) fn environment_table(&self) -> String {
-        let variables = self.module_environment().into_iter();
-        let pairs: Vec<_> = variables
-            .map(|(variable, value)| format!("{variable} = {value:?}"))
-            .collect();
-        pairs.join(", ")
+        table(self.module_environment())
     }
 
     /// Has the module find tokens here: there is none yet.
@@ -202,14 +259,28 @@ impl Site {
                 self.tpm = Some(Tpm::start(self.folder()));
                 return;
             }
+            Kind::OpenCryptoki => {
+                self.opencryptoki = Some(OpenCryptoki::start(self.folder()));
+                return;
+            }
         };
         fs::write(self.path(file), text).expect("written");
+    }
+
+    /// Takes this thread to where processes find this site's tokens.
+    pub(crate) fn enter(&self) {
+        if let Some(opencryptoki) = &self.opencryptoki {
+            opencryptoki.enter();
+        }
     }
 
     /// Makes one more token; says its serial number.
     pub fn init_token(&self, label: &str) -> String {
         if let Some(tpm) = &self.tpm {
             return tpm.add_token(self.folder(), label);
+        }
+        if let Some(opencryptoki) = &self.opencryptoki {
+            return opencryptoki.add_token(label);
         }
         let output = Command::new(command("softhsm-intruder"))
             .envs(self.module_environment())

@@ -28,7 +28,7 @@ use nix::{
 use tempfile::TempDir;
 
 pub use crate::skip::is_root;
-use crate::{daemon::Daemon, kind::Kind, tpm::Tpm};
+use crate::{daemon::Daemon, kind::Kind, opencryptoki::OpenCryptoki, tpm::Tpm};
 
 pub mod daemon;
 pub mod disk;
@@ -41,6 +41,7 @@ pub mod machine;
 pub mod many;
 pub mod memory;
 pub mod metrics;
+mod opencryptoki;
 pub mod pair;
 pub mod pki;
 pub mod raw;
@@ -61,8 +62,13 @@ pub const PIN: &str = "1234abcd";
 /// The label of every test token.
 pub const LABEL: &str = "test";
 
-/// SoftHSM's module, or another that the environment names.
+/// The module that configurations name: SoftHSM's, or another that the environment names.
 pub fn module() -> PathBuf {
+    Kind::chosen().configured(vendors_module())
+}
+
+/// The same with nothing before it.
+pub(crate) fn vendors_module() -> PathBuf {
     env::var_os("TEST_PKCS11_MODULE").map_or_else(|| Kind::chosen().module(), PathBuf::from)
 }
 
@@ -82,6 +88,7 @@ pub fn command(name: &str) -> PathBuf {
 pub struct Site {
     /// Ended before the folder is removed.
     tpm: Option<Tpm>,
+    opencryptoki: Option<OpenCryptoki>,
     folder: TempDir,
     /// Serial number of the token.
     pub serial: String,
@@ -117,6 +124,7 @@ impl Site {
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let mut site = Self {
             tpm: None,
+            opencryptoki: None,
             serial: String::new(),
             folder,
         };
@@ -191,6 +199,7 @@ impl Site {
 
     /// `custodyd COMMAND CONFIGURATION`, yet to be run.
     pub fn custodyd(&self, sub_command: &str) -> Command {
+        self.enter();
         let mut daemon = Command::new(command("custodyd"));
         daemon
             .arg(sub_command)
@@ -202,6 +211,7 @@ impl Site {
 
     /// `custodyctl`, pointed at this site, yet to be given arguments and run.
     pub fn custodyctl(&self) -> Command {
+        self.enter();
         let mut client = Command::new(command("custodyctl"));
         client
             .env("CUSTODY_MANAGER", self.path("run/manager.sock"))

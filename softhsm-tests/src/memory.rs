@@ -129,8 +129,8 @@ pub fn not_in_memory(process: Pid, there: &Forbidden, forbidden: &[Forbidden]) {
     }
 }
 
-/// The same of a daemon and its worker, but for the worker of a TPM: tpm2-pkcs11 leaves there what
-/// it opened last.
+/// The same of a daemon and its worker, but for a worker whose module leaves there what it opened:
+/// those of TPMs and of openCryptoki do.
 pub fn not_in_their_memory(
     test: &str,
     daemon: &Daemon<'_>,

@@ -20,6 +20,7 @@ impl Site {
 
     /// As [`Self::intrude`], of the token called `serial`.
     pub(crate) fn intrude_into(&self, serial: &str, arguments: &[&str]) -> Value {
+        self.enter();
         let output = Command::new(command("softhsm-intruder"))
             .envs(self.module_environment())
             .arg(module())
@@ -34,7 +35,7 @@ impl Site {
     /// Puts another key in the place of the key `id`, with the same identifier.
     pub fn replace_key(&self, id: &str, label: &str, flaw: &str) {
         self.intrude(&["destroy", id]);
-        if Kind::chosen() == Kind::Tpm2 {
+        if Kind::chosen().makes_pairs() {
             self.intrude(&["destroy-public", id]);
         }
         self.forge_key(id, label, flaw);
@@ -42,9 +43,10 @@ impl Site {
 
     /// Puts a key called `id` into the token that is as a master key must be there, but for `flaw`.
     pub fn forge_key(&self, id: &str, label: &str, flaw: &str) {
-        let forge = match Kind::chosen() {
-            Kind::SoftHsm | Kind::Kryoptic => "forge",
-            Kind::Tpm2 => "forge-pair",
+        let forge = if Kind::chosen().makes_pairs() {
+            "forge-pair"
+        } else {
+            "forge"
         };
         self.intrude(&[forge, id, label, flaw]);
     }
@@ -59,6 +61,7 @@ impl Site {
             kind: "blob",
             gmk: &id.expect("the name of a key"),
         };
+        self.enter();
         let output = Command::new(command("unwrap"))
             .envs(self.module_environment())
             .arg(module())

@@ -14,6 +14,25 @@ const SERIAL: &str = "0000000000000000";
 /// How the module and its tools reach the TPM.
 const TCTI: &str = "tabrmd:bus_type=session";
 
+/// What it lacks of what tests ask for by name.
+pub(crate) const LACKS: &[&str] = &[
+    "C_GenerateKey",
+    "C_WrapKey",
+    "a login that is over in no time",
+    "a module that wipes what it opened in the worker",
+    "a token that another user reaches",
+    "AES key wrap",
+    "AES keys",
+    "aes-256-cbc-hmac-sha256",
+    "aes-256-gcm",
+    "keys that are made within a second",
+    "many answers at once",
+    "master keys that are no pairs",
+    "master keys that encrypt in the token",
+    "several tokens of one label",
+    "tokens that differ in their serial numbers",
+];
+
 /// A TPM, a bus of its own, and the resource manager on that; they end when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Tpm {

@@ -22,14 +22,6 @@ fn site() -> Site {
     site
 }
 
-/// The way to wrap that new master keys are made for.
-fn way() -> &'static str {
-    match Kind::chosen() {
-        Kind::SoftHsm | Kind::Kryoptic => "aes-256-gcm",
-        Kind::Tpm2 => "rsa-oaep-sha256",
-    }
-}
-
 /// What it says, and the code that it ends with.
 fn doctor(site: &Site) -> (Value, Option<i32>) {
     let mut command = site.custodyctl();
@@ -77,46 +69,44 @@ fn a_good_token_is_found_good_for_one_login_and_with_nothing_left_in_it() {
         ("random", "32 bytes"),
         ("keeps keys in", "cannot be read, wrapped, copied"),
         (
-            way(),
+            Kind::wraps_by(),
             "gives the known answer; to altered data, C_Decrypt answered CKR_",
         ),
         ("attributes", "all that a master key must have"),
-        ("ecdsa-p256", "verifies in software"),
+        (Kind::signs_by(), "verifies in software"),
     ] {
         is(&said, check, "fine", because);
     }
-    let wrapped = match Kind::chosen() {
-        Kind::SoftHsm => (
-            "fine",
-            "by aes-kwp, and unwraps them only to what the token keeps in",
-        ),
-        Kind::Kryoptic => (
-            "fine",
-            "by aes-kw, and unwraps them only to what the token keeps in",
-        ),
-        Kind::Tpm2 => (
-            "note",
-            "aes-kw: C_GenerateKey answered CKR_FUNCTION_NOT_SUPPORTED",
-        ),
-    };
-    is(&said, "wrapped master keys", wrapped.0, wrapped.1);
-    let (profile, kwp, because) = match Kind::chosen() {
+    let fine = ("fine", "gives the known answer; to altered data, ");
+    let no_mechanism = ("note", "CKR_MECHANISM_INVALID");
+    let no_function = ("note", "CKR_FUNCTION_NOT_SUPPORTED");
+    let (profile, wrapped, [kwp, kw, twins]) = match Kind::chosen() {
         Kind::SoftHsm => (
             "softhsm",
-            "fine",
-            "gives the known answer; to altered data, C_UnwrapKey answered CKR_",
+            ("fine", "by aes-kwp, and unwraps them only to what the"),
+            [fine; 3],
         ),
-        Kind::Kryoptic => ("kryoptic", "note", "CKR_MECHANISM_INVALID"),
-        Kind::Tpm2 => ("tpm2", "note", "CKR_FUNCTION_NOT_SUPPORTED"),
+        Kind::Kryoptic => (
+            "kryoptic",
+            ("fine", "by aes-kw, and unwraps them only to what the"),
+            [no_mechanism, fine, fine],
+        ),
+        Kind::Tpm2 => ("tpm2", no_function, [no_function; 3]),
+        Kind::OpenCryptoki => (
+            "opencryptoki",
+            ("note", "CKR_ATTRIBUTE_TYPE_INVALID"),
+            [no_mechanism, no_mechanism, fine],
+        ),
     };
     assert_eq!(said["profile"], profile);
-    is(&said, "aes-kwp", kwp, because);
-    let (kw, because) = match Kind::chosen() {
-        Kind::SoftHsm | Kind::Kryoptic => ("fine", "gives the known answer; to altered data, "),
-        Kind::Tpm2 => ("note", "CKR_FUNCTION_NOT_SUPPORTED"),
-    };
-    is(&said, "aes-kw", kw, because);
-    is(&said, "aes-256-cbc-hmac-sha256", kw, because);
+    for (check, (outcome, because)) in [
+        ("wrapped master keys", wrapped),
+        ("aes-kwp", kwp),
+        ("aes-kw", kw),
+        ("aes-256-cbc-hmac-sha256", twins),
+    ] {
+        is(&said, check, outcome, because);
+    }
     assert_eq!(said["token"]["serial"], site.serial);
     assert_eq!(site.logins(), logins + 1);
     assert_eq!(objects(), before);
@@ -162,7 +152,7 @@ fn a_module_that_lets_keys_out_is_refused() {
         is(&said, "rsa-oaep-sha1", "note", because);
     }
     // It goes on, for whoever wants to know the rest.
-    is(&said, "ecdsa-p256", "fine", "verifies");
+    is(&said, Kind::signs_by(), "fine", "verifies");
 }
 
 #[test]
@@ -216,7 +206,7 @@ fn a_module_that_hangs_or_crashes_is_a_finding_about_what_it_did_then() {
         ),
         (
             "C_Sign",
-            "ecdsa-p256",
+            Kind::signs_by(),
             Act::Hang,
             "did not return within 1 s",
         ),
@@ -379,7 +369,7 @@ fn what_is_answered_to_altered_data_must_be_put_to_the_canary() {
     let (said, _) = doctor(&site);
     is(
         &said,
-        way(),
+        Kind::wraps_by(),
         "warning",
         "CKR_FUNCTION_REJECTED to altered data",
     );
@@ -389,7 +379,7 @@ fn what_is_answered_to_altered_data_must_be_put_to_the_canary() {
 fn a_token_without_imports_is_taken_at_its_round_trips() {
     if !Kind::has(
         "a_token_without_imports_is_taken_at_its_round_trips",
-        "imports of secret keys",
+        "aes-256-gcm",
     ) {
         return;
     }

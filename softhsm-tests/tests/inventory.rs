@@ -187,7 +187,7 @@ fn services_are_told_apart_and_what_would_stop_is_said() {
     let loss = printed.lines().find(|line| line.contains("would stop:"));
     let loss = loss.unwrap_or_else(|| panic!("{printed}"));
     assert!(
-        loss.contains("uid 1234 ") && loss.contains("uid 0 "),
+        loss.contains("uid 1234 ") && loss.contains("uid 0"),
         "{loss}"
     );
 }

@@ -35,17 +35,20 @@ fn furnish(site: &Site) -> Daemon<'_> {
 
 /// A key of a conforming kind, in every respect.
 fn conforming(id: &str) -> Value {
-    if Kind::chosen() == Kind::Tpm2 {
-        // It says that what decrypts verifies, which the TPM does not do with a private key.
-        return json!({
+    if Kind::chosen().makes_pairs() {
+        let mut pair = json!({
             "Class": "CKO_PRIVATE_KEY", "KeyType": "CKK_RSA", "Id": id,
             "Token": true, "Private": true, "Modifiable": false,
             "Sensitive": true, "AlwaysSensitive": true,
             "Extractable": false, "NeverExtractable": true,
             "Local": true,
-            "Encrypt": false, "Decrypt": true, "Verify": true,
-            "Unwrap": false, "Sign": false, "Derive": false,
+            "Decrypt": true, "Unwrap": false, "Sign": false, "Derive": false,
         });
+        if Kind::chosen() == Kind::Tpm2 {
+            // It says that what decrypts verifies, which the TPM does not do with a private key.
+            (pair["Encrypt"], pair["Verify"]) = (json!(false), json!(true));
+        }
+        return pair;
     }
     json!({
         "Class": "CKO_SECRET_KEY", "KeyType": "CKK_AES", "ValueLen": 32, "Id": id,
@@ -177,7 +180,13 @@ fn a_group_key_that_can_wrap_is_refused() {
     if !Kind::has("a_group_key_that_can_wrap_is_refused", "C_WrapKey") {
         return;
     }
-    a_flaw_is_refused("wraps", "CKA_WRAP is true, not false");
+    // The half of a pair that wraps is the public one, which is nobody's secret.
+    let why = if Kind::chosen().makes_pairs() {
+        "CKA_UNWRAP is true, not false"
+    } else {
+        "CKA_WRAP is true, not false"
+    };
+    a_flaw_is_refused("wraps", why);
 }
 
 #[test]
@@ -189,7 +198,7 @@ fn a_group_key_that_can_sign_is_refused() {
 fn a_group_key_that_came_from_outside_is_refused() {
     if !Kind::has(
         "a_group_key_that_came_from_outside_is_refused",
-        "imports of secret keys",
+        "master keys that are no pairs",
     ) {
         return;
     }
@@ -198,7 +207,10 @@ fn a_group_key_that_came_from_outside_is_refused() {
 
 #[test]
 fn a_shorter_group_key_is_refused() {
-    if !Kind::has("a_shorter_group_key_is_refused", "AES keys") {
+    if !Kind::has(
+        "a_shorter_group_key_is_refused",
+        "master keys that are no pairs",
+    ) {
         return;
     }
     a_flaw_is_refused("short", "CKA_VALUE_LEN is 16, not 32");
@@ -288,7 +300,7 @@ fn a_token_of_the_same_label_is_not_taken_for_the_one_that_is_gone() {
 fn of_two_tokens_of_one_label_the_one_of_the_serial_number_is_taken() {
     if !Kind::has(
         "of_two_tokens_of_one_label_the_one_of_the_serial_number_is_taken",
-        "several tokens of one label",
+        "tokens that differ in their serial numbers",
     ) {
         return;
     }

@@ -99,7 +99,7 @@ fn is_noticed(sql: &str, what: &str) {
 fn another_row_key() -> &'static str {
     match Kind::chosen() {
         Kind::SoftHsm | Kind::Kryoptic => "the row key does not open under the system GMK",
-        Kind::Tpm2 => "the token's journal key has not signed the row key",
+        Kind::Tpm2 | Kind::OpenCryptoki => "the token's journal key has not signed the row key",
     }
 }
 

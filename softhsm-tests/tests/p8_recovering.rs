@@ -352,7 +352,7 @@ fn a_worker_that_is_lost_on_a_full_disk_is_replaced_once_there_is_room() {
 /// What SoftHSM's files say of the token: a login that fails is written there.
 fn token_files(site: &Site) -> Vec<(std::path::PathBuf, Vec<u8>)> {
     let folder = match Kind::chosen() {
-        Kind::SoftHsm | Kind::Kryoptic => "tokens",
+        Kind::SoftHsm | Kind::Kryoptic | Kind::OpenCryptoki => "tokens",
         Kind::Tpm2 => "tpm",
     };
     softhsm_tests::disk::files(&site.path(folder))

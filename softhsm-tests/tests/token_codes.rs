@@ -43,7 +43,7 @@ fn a_code_that_is_policy_by_the_table_leaves_the_worker() {
 fn a_code_that_the_configuration_says_is_the_devices_replaces_the_worker() {
     // A TPM's token is not used by what holds for others.
     let profile = match Kind::chosen() {
-        Kind::SoftHsm | Kind::Kryoptic => "profile = \"generic\"\n",
+        Kind::SoftHsm | Kind::Kryoptic | Kind::OpenCryptoki => "profile = \"generic\"\n",
         Kind::Tpm2 => "",
     };
     let overrides = "ckr-overrides = { CKR_FUNCTION_REJECTED = \"device\" }\n";

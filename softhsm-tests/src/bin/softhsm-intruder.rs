@@ -124,9 +124,12 @@ fn modulus(session: &Session, key: ObjectHandle) -> Value {
     }
 }
 
-/// The one secret or private key called `id`.
+/// The one secret or private key called `id`; where two are one, the one that encrypts.
 fn the(session: &Session, id: &str) -> ObjectHandle {
-    let found = all(session, id);
+    let mut found = all(session, id);
+    let kind = [AttributeType::KeyType];
+    let authenticates = [Attribute::KeyType(KeyType::GENERIC_SECRET)];
+    found.retain(|key| session.get_attributes(*key, &kind).unwrap() != authenticates);
     assert_eq!(found.len(), 1, "{found:?}");
     found[0]
 }
@@ -376,19 +379,24 @@ fn forge_pair(session: &Session, id: &[u8], label: &str, flaw: &str) {
         Attribute::PublicExponent(vec![1, 0, 1]),
         Attribute::Wrap(false),
     ]);
-    let mut private = both(ObjectClass::PRIVATE_KEY);
-    private.extend([
-        Attribute::Private(true),
-        Attribute::Sensitive(flaw != "not-sensitive"),
-        Attribute::Extractable(false),
-        Attribute::Decrypt(true),
-        Attribute::Unwrap(false),
-        Attribute::Sign(flaw == "signs"),
-        Attribute::Derive(false),
-    ]);
-    let made = session.generate_key_pair(&Mechanism::RsaPkcsKeyPairGen, &public, &private);
-    let (_, key) = made.unwrap();
-    if flaw == "extractable" {
+    let make = |extractable| {
+        let mut private = both(ObjectClass::PRIVATE_KEY);
+        private.extend([
+            Attribute::Private(true),
+            Attribute::Sensitive(flaw != "not-sensitive"),
+            Attribute::Extractable(extractable),
+            Attribute::Decrypt(true),
+            Attribute::Unwrap(flaw == "wraps"),
+            Attribute::Sign(flaw == "signs"),
+            Attribute::Derive(false),
+        ]);
+        session.generate_key_pair(&Mechanism::RsaPkcsKeyPairGen, &public, &private)
+    };
+    if flaw != "extractable" {
+        make(false).unwrap();
+    } else if make(true).is_err() {
+        // A TPM makes none, but has a file say so of one.
+        let (_, key) = make(false).unwrap();
         let changed = [Attribute::Extractable(true)];
         session.update_attributes(key, &changed).unwrap();
     }
