@@ -30,6 +30,8 @@ pub(crate) const LACKS: &[&str] = &[
     "a token that another user reaches",
     "AES key wrap",
     "aes-256-gcm",
+    "codes for altered data",
+    "deliveries without C_Sign",
     "tokens that differ in their serial numbers",
 ];
 

@@ -70,7 +70,10 @@ fn a_good_token_is_found_good_for_one_login_and_with_nothing_left_in_it() {
         ("keeps keys in", "cannot be read, wrapped, copied"),
         (
             Kind::wraps_by(),
-            "gives the known answer; to altered data, C_Decrypt answered CKR_",
+            match Kind::chosen() {
+                Kind::OpenCryptoki => "gives the known answer; altered data does not open",
+                _ => "gives the known answer; to altered data, C_Decrypt answered CKR_",
+            },
         ),
         ("attributes", "all that a master key must have"),
         (Kind::signs_by(), "verifies in software"),
@@ -78,24 +81,25 @@ fn a_good_token_is_found_good_for_one_login_and_with_nothing_left_in_it() {
         is(&said, check, "fine", because);
     }
     let fine = ("fine", "gives the known answer; to altered data, ");
+    let twins = ("fine", "gives the known answer; altered data does not open");
     let no_mechanism = ("note", "CKR_MECHANISM_INVALID");
     let no_function = ("note", "CKR_FUNCTION_NOT_SUPPORTED");
-    let (profile, wrapped, [kwp, kw, twins]) = match Kind::chosen() {
+    let (profile, wrapped, [kwp, kw, both]) = match Kind::chosen() {
         Kind::SoftHsm => (
             "softhsm",
             ("fine", "by aes-kwp, and unwraps them only to what the"),
-            [fine; 3],
+            [fine, fine, twins],
         ),
         Kind::Kryoptic => (
             "kryoptic",
             ("fine", "by aes-kw, and unwraps them only to what the"),
-            [no_mechanism, fine, fine],
+            [no_mechanism, fine, twins],
         ),
         Kind::Tpm2 => ("tpm2", no_function, [no_function; 3]),
         Kind::OpenCryptoki => (
             "opencryptoki",
             ("note", "CKR_ATTRIBUTE_TYPE_INVALID"),
-            [no_mechanism, no_mechanism, fine],
+            [no_mechanism, no_mechanism, twins],
         ),
     };
     assert_eq!(said["profile"], profile);
@@ -103,7 +107,7 @@ fn a_good_token_is_found_good_for_one_login_and_with_nothing_left_in_it() {
         ("wrapped master keys", wrapped),
         ("aes-kwp", kwp),
         ("aes-kw", kw),
-        ("aes-256-cbc-hmac-sha256", twins),
+        ("aes-256-cbc-hmac-sha256", both),
     ] {
         is(&said, check, outcome, because);
     }
@@ -361,6 +365,12 @@ fn ways_to_sign_that_do_not_work_are_named_and_none_at_all_is_refused() {
 
 #[test]
 fn what_is_answered_to_altered_data_must_be_put_to_the_canary() {
+    if !Kind::has(
+        "what_is_answered_to_altered_data_must_be_put_to_the_canary",
+        "codes for altered data",
+    ) {
+        return;
+    }
     let site = site();
     // Two calls open what the token wrapped itself, and two more try what was altered.
     let mut fault = answering("C_Decrypt", "CKR_FUNCTION_REJECTED");

@@ -166,7 +166,7 @@ fn a_rotation_that_is_killed_goes_on_where_it_was() {
 
 /// Whether the token has a key of that name.
 fn has_key(site: &Site, id: &str) -> bool {
-    site.intrude(&["count", id]) == 1
+    site.intrude(&["count", id]) != 0
 }
 
 #[test]

@@ -19,6 +19,9 @@ use cryptoki::{
     types::AuthPin,
 };
 
+/// Length of an IV, a data key and a tag.
+const CBC_AND_HMAC: usize = 16 + 32 + 32;
+
 fn main() {
     let arguments: Vec<_> = std::env::args().skip(1).collect();
     let [module, pin, id, blob, context] = &arguments[..] else {
@@ -33,11 +36,13 @@ fn main() {
     let session = module.open_ro_session(slot).unwrap();
     let pin = AuthPin::new(pin.clone().into());
     session.login(UserType::User, Some(&pin)).unwrap();
-    let of_class = |class| {
-        let search = [Attribute::Class(class), Attribute::Id(bytes(id))];
+    let of_kind = |class, kind| {
+        let id = Attribute::Id(bytes(id));
+        let search = [Attribute::Class(class), Attribute::KeyType(kind), id];
         session.find_objects(&search).unwrap().pop()
     };
-    let key = of_class(ObjectClass::SECRET_KEY).or_else(|| of_class(ObjectClass::PRIVATE_KEY));
+    let key = of_kind(ObjectClass::SECRET_KEY, KeyType::AES)
+        .or_else(|| of_kind(ObjectClass::PRIVATE_KEY, KeyType::RSA));
     let key = key.expect("the key");
     let (blob, context) = (bytes(blob), bytes(context));
     let kind = session.get_attributes(key, &[AttributeType::KeyType]);
@@ -50,6 +55,12 @@ fn main() {
         let opened = session.decrypt(&Mechanism::RsaPkcsOaep(way), key, &blob);
         // The digest of the context is after it.
         println!("{}", hex::encode(&opened.unwrap()[..32]));
+        return;
+    }
+    if blob.len() == CBC_AND_HMAC {
+        let (iv, sealed) = blob.split_first_chunk().unwrap();
+        let opened = session.decrypt(&Mechanism::AesCbc(*iv), key, &sealed[..32]);
+        println!("{}", hex::encode(opened.unwrap()));
         return;
     }
     let (nonce, sealed) = blob.split_at(12);

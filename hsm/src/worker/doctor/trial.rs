@@ -177,12 +177,15 @@ fn wrapping(session: &Session, codes: &Codes, way: Wrapping, chart: &mut Chart) 
             } else {
                 "opens what it wrapped (no known answer could be had of it)"
             };
-            let refusals = distinct(&proof.refusals);
+            let refusals = match &proof.refusals[..] {
+                [] => "altered data does not open".to_owned(),
+                refusals => format!("to altered data, {}", distinct(refusals)),
+            };
             let nonces = match proof.nonces {
                 Some((_, maker)) if maker != Maker::Caller => format!("; the token {maker}"),
                 _ => String::new(),
             };
-            chart.fine(format!("{answer}; to altered data, {refusals}{nonces}"));
+            chart.fine(format!("{answer}; {refusals}{nonces}"));
             upsets(codes, &proof.refusals, chart);
             true
         }
@@ -198,10 +201,7 @@ fn distinct(refusals: &[CkError]) -> String {
     let mut codes: Vec<_> = refusals.iter().map(recovery::describe).collect();
     codes.sort();
     codes.dedup();
-    match codes.is_empty() {
-        true => "another value".to_owned(),
-        false => codes.join(", "),
-    }
+    codes.join(", ")
 }
 
 /// Bad data must not be taken for a token in trouble.
