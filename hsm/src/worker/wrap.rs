@@ -154,8 +154,7 @@ impl Kek {
                 let object = session.create_object(&template::dek_in(dek))?;
                 let blob = session.wrap_key(&mechanism(*way), self.handle, object);
                 session.destroy_object(object)?;
-                let blob = blob?;
-                whole(*way, blob)
+                whole(*way, blob?)
             }
             Way::AesCbcHmac(mac) => cbc::seal(session, self.with(*mac), dek, context),
             Way::RsaOaep(public) => public.protect(dek, context),

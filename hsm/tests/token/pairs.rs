@@ -14,7 +14,7 @@ use custody::{
 use hsm::{Client, Error, KeyRole, KnownKey};
 
 use crate::{
-    gmk::{known, protect},
+    gmk::{bent, known, opens_unaltered_only, protect},
     support::Store,
 };
 
@@ -37,33 +37,18 @@ async fn what_a_pair_wraps_opens_in_its_context_and_unaltered_only() {
     let gmk = client.generate_gmk("group").await.unwrap();
     assert_eq!(gmk.wrapping, Wrapping::RsaOaepSha1);
     assert_eq!(store.objects(), 2, "both halves, and nothing of the trial");
-    let [here, elsewhere] = [InstanceId::random().unwrap(), InstanceId::random().unwrap()];
-    let (dek, wrapped) = protect(&client, &gmk.id, &here).await;
-    assert_eq!(wrapped.blob().len(), BLOB);
-    let opened = client.unwrap_row_key(&here, &gmk.id, &wrapped).await;
-    assert_eq!(opened.unwrap().expose(), dek.expose());
-    let moved = client.unwrap_row_key(&elsewhere, &gmk.id, &wrapped).await;
-    assert_eq!(moved.unwrap_err(), Error::DoesNotOpen { gmk: gmk.id });
-    let bent = |at: usize| {
-        let mut bent = wrapped.blob().to_vec();
-        bent[at] ^= 1;
-        bent
-    };
-    for altered in [
-        bent(0),
-        bent(200),
-        bent(BLOB - 1),
-        vec![],
-        vec![0; BLOB],
-        vec![0xff; BLOB],
-        wrapped.blob()[1..].to_vec(),
-    ] {
-        let altered = WrappedDek::from_blob(altered);
-        let refused = client.unwrap_row_key(&here, &gmk.id, &altered).await;
-        assert_eq!(refused.unwrap_err(), Error::DoesNotOpen { gmk: gmk.id });
-    }
-    assert_eq!(client.health().borrow().generation, 1);
-    client.check_canary(&gmk.id).await.unwrap();
+    opens_unaltered_only(&client, &gmk.id, BLOB, |blob| {
+        vec![
+            bent(blob, 0),
+            bent(blob, 200),
+            bent(blob, BLOB - 1),
+            vec![],
+            vec![0; BLOB],
+            vec![0xff; BLOB],
+            blob[1..].to_vec(),
+        ]
+    })
+    .await;
     client.stop().await;
 }
 
