@@ -8,7 +8,7 @@ use aws_lc_rs::{
     signature::KeyPair as _,
 };
 use custody::{
-    envelope::{WrappedDek, Wrapping},
+    envelope::Wrapping,
     name::{InstanceId, KeyId},
 };
 use hsm::{Client, Error, KeyRole, KnownKey};

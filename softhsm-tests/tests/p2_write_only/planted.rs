@@ -185,13 +185,13 @@ impl Planted {
         }
     }
 
-    /// What shows in `bytes` of the content, as it is or in hexadecimal.
     /// What to look for that is text.
     pub(super) fn texts(&self) -> impl Iterator<Item = String> {
         let texts = self.traces.iter().cloned().map(String::from_utf8);
         texts.filter_map(Result::ok)
     }
 
+    /// Whether some of the content shows in `bytes`, as it is or in hexadecimal.
     pub(super) fn shows_in(&self, bytes: &[u8]) -> bool {
         let contains = |needle: &[u8]| bytes.windows(needle.len()).any(|part| part == needle);
         self.traces.iter().any(|trace| {
