@@ -53,7 +53,7 @@ pub struct Settings {
     /// longest ago. No fewer than there are sessions.
     pub unwrapped_keys: NonZeroUsize,
     /// Requests that may wait beyond those that the sessions work on. One more is
-    /// answered at once with [`Error::Busy`](crate::Error::Busy).
+    /// answered at once with [`Error::Busy`].
     pub queue: NonZeroUsize,
     /// How long an operation may take, waiting included. A worker that keeps one for
     /// longer is killed and replaced.
