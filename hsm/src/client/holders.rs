@@ -1,21 +1,22 @@
 //! Which of the tokens that hold a data key is asked for it, and when another is.
 
-use std::time::Duration;
+use std::{future::pending, time::Duration};
 
 use custody::{
     name::KeyId,
     release::{Unlock, Urgency},
 };
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
-use tokio::time::timeout;
+use tokio::time::sleep;
 
 use super::{
     Client,
+    health::Breaker,
     reveal::{Question, Unopened, open},
 };
 use crate::Error;
 
-/// A token that has not answered a delivery for this part of its deadline is not waited for any
+/// A token that serves and has not answered a delivery for this part of its deadline is not waited for any
 /// longer: the next is asked, too. It is more than a worker gets before another of the same token
 /// is asked.
 const PATIENCE: u32 = 5;
@@ -40,8 +41,8 @@ pub struct Holder {
 }
 
 /// Has one of `holders` unwrap the data key of `claim`, and opens its content: the first that
-/// `reads` says, and the next when it fails, or is slow to answer a delivery; then whichever
-/// answers first.
+/// `reads` says, and the next when it fails, or has a delivery wait, being slow or lost; then
+/// whichever answers first.
 ///
 /// # Errors
 ///
@@ -58,14 +59,14 @@ pub async fn unwrap_dek<T: Unlock>(
     questions.sort_by_cached_key(|question| Reluctance::to_ask(question, reads));
     let mut rest = questions.iter();
     let mut asked = FuturesUnordered::new();
-    let mut patience = Duration::ZERO;
+    let (mut last, mut patience) = (None, Duration::ZERO);
     let mut problem = None;
     loop {
         let waits = rest.len() == 0 || T::URGENCY > Urgency::Delivery;
         let answer = match (asked.is_empty(), waits) {
             (true, _) => None,
             (false, true) => asked.next().await,
-            (false, false) => timeout(patience, asked.next()).await.ok().flatten(),
+            (false, false) => soon(last, patience, asked.next()).await,
         };
         let Some(answer) = answer else {
             let Some(question) = rest.next() else {
@@ -76,6 +77,7 @@ pub async fn unwrap_dek<T: Unlock>(
                 token.shared.settings.meters.note_hedged();
             }
             patience = token.shared.settings.deadline / PATIENCE;
+            last = Some(token);
             asked.push(question.ask());
             continue;
         };
@@ -88,6 +90,33 @@ pub async fn unwrap_dek<T: Unlock>(
         error: problem.unwrap_or_else(Error::nobody),
         claim: Some(claim),
     })
+}
+
+/// The next answer, unless it takes long, or the token that was asked `last` does not serve: what
+/// was asked of a worker that is lost waits for its successor.
+async fn soon<T>(
+    last: Option<&Client>,
+    patience: Duration,
+    answer: impl Future<Output = Option<T>>,
+) -> Option<T> {
+    tokio::select! {
+        biased;
+        answer = answer => answer,
+        () = lost(last) => None,
+        () = sleep(patience) => None,
+    }
+}
+
+/// When a token does not serve.
+async fn lost(token: Option<&Client>) {
+    match token {
+        Some(token) => {
+            let mut health = token.health();
+            let lost = health.wait_for(|health| health.breaker() != Breaker::Closed);
+            drop(lost.await);
+        }
+        None => pending().await,
+    }
 }
 
 /// Who is least reluctant is asked first.

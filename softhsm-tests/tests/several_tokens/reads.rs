@@ -44,10 +44,14 @@ fn hedged(pair: &Pair) -> [f64; 2] {
 /// Starts with tokens whose deliveries ask in the order of `reads`, and take their time.
 fn reading(reads: &str) -> Pair {
     let pair = Pair::new("");
+    change(&pair, |text| format!("reads = {reads:?}\n{text}"));
+    pair
+}
+
+fn change(pair: &Pair, configuration: impl FnOnce(&str) -> String) {
     let file = pair.site.path("custodyd.toml");
     let text = std::fs::read_to_string(&file).unwrap();
-    std::fs::write(&file, format!("reads = {reads:?}\n{text}")).unwrap();
-    pair
+    std::fs::write(&file, configuration(&text)).unwrap();
 }
 
 fn slow_down(pair: &Pair) {
@@ -104,6 +108,37 @@ fn a_token_that_hangs_is_not_waited_for_while_another_can_be_asked() {
     assert!(decrypted(&pair)[0] > before);
     assert!(pair.site.entries("undelivered").is_empty());
     daemon.stop_unharmed();
+}
+
+#[test]
+fn what_waits_for_a_worker_that_is_lost_is_asked_of_another_token() {
+    const SECRETS: usize = 100;
+    // Nothing that takes this long is waited for by a fetch.
+    let pair = Pair::new("deadline = \"600s\"\nstart-deadline = \"600s\"\nsessions = 1\n");
+    // So that the first is asked for more than its worker takes at a time.
+    change(&pair, |text| {
+        let (before, after) = text.rsplit_once("sessions = 1").unwrap();
+        format!("{before}sessions = 4{after}")
+    });
+    let daemon = pair.site.start();
+    pair.site.furnish_many(SECRETS);
+    let decrypts_for_a_second = Some(Delay::Fixed(1000));
+    pair.misbehave(First, |control| {
+        control.faults = vec![
+            decrypting(decrypts_for_a_second, Some(Act::Abort)),
+            Fault {
+                function: "C_Initialize".to_owned(),
+                act: Some(Act::Hang),
+                ..Fault::default()
+            },
+        ];
+    });
+    let [_, before] = decrypted(&pair);
+    fetch_at_once(&pair, 0..SECRETS);
+    assert_eq!(pair.token(First)["state"], "starting");
+    assert_eq!(decrypted(&pair)[1] - before, SECRETS as u64);
+    assert!(pair.site.entries("undelivered").is_empty());
+    daemon.kill();
 }
 
 #[test]
