@@ -1,7 +1,5 @@
 //! Which of the tokens that hold a data key is asked for it, and when another is.
 
-use std::{future::pending, time::Duration};
-
 use custody::{
     name::KeyId,
     release::{Unlock, Urgency},
@@ -59,14 +57,14 @@ pub async fn unwrap_dek<T: Unlock>(
     questions.sort_by_cached_key(|question| Reluctance::to_ask(question, reads));
     let mut rest = questions.iter();
     let mut asked = FuturesUnordered::new();
-    let (mut last, mut patience) = (None, Duration::ZERO);
+    let mut last = None;
     let mut problem = None;
     loop {
         let waits = rest.len() == 0 || T::URGENCY > Urgency::Delivery;
-        let answer = match (asked.is_empty(), waits) {
-            (true, _) => None,
-            (false, true) => asked.next().await,
-            (false, false) => soon(last, patience, asked.next()).await,
+        let answer = match last {
+            _ if asked.is_empty() => None,
+            Some(token) if !waits => soon(token, asked.next()).await,
+            _ => asked.next().await,
         };
         let Some(answer) = answer else {
             let Some(question) = rest.next() else {
@@ -76,7 +74,6 @@ pub async fn unwrap_dek<T: Unlock>(
             if !asked.is_empty() {
                 token.shared.settings.meters.note_hedged();
             }
-            patience = token.shared.settings.deadline / PATIENCE;
             last = Some(token);
             asked.push(question.ask());
             continue;
@@ -92,30 +89,15 @@ pub async fn unwrap_dek<T: Unlock>(
     })
 }
 
-/// The next answer, unless it takes long, or the token that was asked `last` does not serve: what
-/// was asked of a worker that is lost waits for its successor.
-async fn soon<T>(
-    last: Option<&Client>,
-    patience: Duration,
-    answer: impl Future<Output = Option<T>>,
-) -> Option<T> {
+/// The next answer, unless it takes long, or `token`, which was asked last, does not serve: what was
+/// asked of a worker that is lost waits for its successor.
+async fn soon<T>(token: &Client, answer: impl Future<Output = Option<T>>) -> Option<T> {
+    let mut health = token.health();
     tokio::select! {
         biased;
         answer = answer => answer,
-        () = lost(last) => None,
-        () = sleep(patience) => None,
-    }
-}
-
-/// When a token does not serve.
-async fn lost(token: Option<&Client>) {
-    match token {
-        Some(token) => {
-            let mut health = token.health();
-            let lost = health.wait_for(|health| health.breaker() != Breaker::Closed);
-            drop(lost.await);
-        }
-        None => pending().await,
+        _lost = health.wait_for(|health| health.breaker() != Breaker::Closed) => None,
+        () = sleep(token.shared.settings.deadline / PATIENCE) => None,
     }
 }
 

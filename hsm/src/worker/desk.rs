@@ -111,12 +111,11 @@ impl<'a> Desk<'a> {
     fn judge(&mut self, op: &Op, fault: Fault, tries: usize) -> Verdict {
         let (error, remedy, may_pass) = match fault {
             Fault::Answer(error) => return Verdict::Answer(error),
-            Fault::Odd(what) => return Verdict::Answer(odd(what)),
-            Fault::Changed(what) => return Verdict::Worker(odd(what)),
-            Fault::BadBlob => (malformed(), Remedy::AskCanary, false),
+            Fault::Odd(what) => return Verdict::Answer(odd("a wrap", what)),
             // A handle that means another key by now looks the same. Whoever comes next proves the
-            // key before it signs.
-            Fault::WrongSignature => return Verdict::Worker(wrong_signature()),
+            // key, and how the token wraps, before it is used.
+            Fault::Changed(function, what) => return Verdict::Worker(odd(function, what)),
+            Fault::BadBlob => (malformed(), Remedy::AskCanary, false),
             Fault::Token(error) => match self.token.codes().remedy(&error) {
                 Remedy::ReplaceSession => return Verdict::Session(error),
                 remedy => (recovery::token_error(&error), remedy, tries < TRIES),
@@ -342,17 +341,10 @@ fn key_id(bytes: &[u8]) -> Result<KeyId, Error> {
     KeyId::from_bytes(bytes).ok_or_else(malformed)
 }
 
-fn odd(what: &str) -> Error {
+fn odd(function: &str, what: &str) -> Error {
     Error::Token {
-        function: "a wrap".to_owned(),
+        function: function.to_owned(),
         code: what.to_owned(),
-    }
-}
-
-fn wrong_signature() -> Error {
-    Error::Token {
-        function: "C_Sign".to_owned(),
-        code: "a signature that its public key does not verify".to_owned(),
     }
 }
 

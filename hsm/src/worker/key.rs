@@ -171,17 +171,19 @@ impl Keys {
         let mut found = session.find_objects(&template::gmk_search(id))?;
         found.retain(|object| !macs.contains(object));
         found.extend(session.find_objects(&template::pair_search(id))?);
-        let mut was_there = false;
+        let mut parts = Vec::new();
         for found in [macs, found] {
             match find::only(session, id, &found) {
-                Ok(object) => {
-                    session.destroy_object(object)?;
-                    was_there = true;
-                }
+                Ok(object) => parts.push(object),
                 Err(Fault::Answer(Error::NoSuchKey { .. })) => {}
                 Err(fault) => return Err(fault),
             }
         }
+        // Once it is known of each that there is no other: nothing is destroyed of what is in doubt.
+        for object in &parts {
+            session.destroy_object(*object)?;
+        }
+        let was_there = !parts.is_empty();
         // A public half opens nothing, and may have been left by a try that was cut off.
         for public in session.find_objects(&template::pair_public_search(id))? {
             session.destroy_object(public)?;

@@ -106,9 +106,8 @@ impl From<Fault> for Amiss {
     fn from(fault: Fault) -> Self {
         match fault {
             Fault::Token(error) => error.into(),
-            Fault::Odd(what) | Fault::Changed(what) => Self::lasting(what),
+            Fault::Odd(what) | Fault::Changed(_, what) => Self::lasting(what),
             Fault::BadBlob => Self::lasting("it is not of the form it must have"),
-            Fault::WrongSignature => Self::lasting("what it signs does not verify"),
             Fault::Answer(error) => Self::lasting(error.to_string()),
         }
     }

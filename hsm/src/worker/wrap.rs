@@ -35,10 +35,9 @@ pub(super) enum Fault {
     BadBlob,
     /// The token does not do what the algorithm says.
     Odd(&'static str),
-    /// It does no longer what it did when it was tried: that has to be found out anew.
-    Changed(&'static str),
-    /// The token signed, and its public key does not verify that.
-    WrongSignature,
+    /// It does no longer what it did when it was tried: that has to be found out anew. Of which
+    /// function, and what.
+    Changed(&'static str, &'static str),
     /// The request itself has an answer.
     Answer(Error),
 }

@@ -32,22 +32,27 @@ pub(crate) fn make_what_was_asked_for() {
     }
 }
 
-fn make_lax_key(session: &Session, id: Attribute) {
-    let template = [
+/// A key that is kept in, and can encrypt, decrypt, wrap, sign and verify as is said.
+fn secret(id: Attribute, [encrypt, decrypt, wrap, sign, verify]: [bool; 5]) -> Vec<Attribute> {
+    vec![
         Attribute::Token(true),
         Attribute::Private(true),
         id,
         Attribute::ValueLen(32.into()),
         Attribute::Sensitive(true),
         Attribute::Extractable(false),
-        Attribute::Encrypt(true),
-        Attribute::Decrypt(true),
-        Attribute::Wrap(true),
+        Attribute::Encrypt(encrypt),
+        Attribute::Decrypt(decrypt),
+        Attribute::Wrap(wrap),
         Attribute::Unwrap(false),
-        Attribute::Sign(false),
-        Attribute::Verify(false),
+        Attribute::Sign(sign),
+        Attribute::Verify(verify),
         Attribute::Derive(false),
-    ];
+    ]
+}
+
+fn make_lax_key(session: &Session, id: Attribute) {
+    let template = secret(id, [true, true, true, false, false]);
     session
         .generate_key(&Mechanism::AesKeyGen, &template)
         .unwrap();
@@ -105,25 +110,8 @@ fn destroy_mac(session: &Session, id: &Attribute) -> Attribute {
 /// Makes another in its place, which signs and, if it `can`, verifies.
 fn exchange_mac(session: &Session, id: Attribute, can: &str) {
     let kind = destroy_mac(session, &id);
-    let mut template = vec![
-        kind,
-        Attribute::Token(true),
-        Attribute::Private(true),
-        id,
-        Attribute::ValueLen(32.into()),
-        Attribute::Sensitive(true),
-        Attribute::Extractable(false),
-        Attribute::Sign(true),
-        Attribute::Verify(can == "verify"),
-    ];
-    let unused = [
-        Attribute::Encrypt(false),
-        Attribute::Decrypt(false),
-        Attribute::Wrap(false),
-        Attribute::Unwrap(false),
-        Attribute::Derive(false),
-    ];
-    template.extend(unused);
+    let mut template = secret(id, [false, false, false, true, can == "verify"]);
+    template.push(kind);
     session
         .generate_key(&Mechanism::GenericSecretKeyGen, &template)
         .unwrap();

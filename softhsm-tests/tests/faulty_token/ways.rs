@@ -202,6 +202,31 @@ fn a_group_lives_with_keys_that_are_two_and_both_of_a_former_one_are_destroyed()
 }
 
 #[test]
+fn of_a_key_of_two_that_is_in_doubt_neither_is_destroyed() {
+    let test = "of_a_key_of_two_that_is_in_doubt_neither_is_destroyed";
+    if !Kind::has(test, "aes-256-cbc-hmac-sha256") {
+        return;
+    }
+    let site = site_of_twins();
+    let daemon = site.start();
+    assert_eq!(wrapping(&site, "web"), "aes-256-cbc-hmac-sha256");
+    furnish(&site, "web");
+    let old = site.gmk("web");
+    site.ctl(&["group", "rotate", "web", "--wait"]);
+    site.intrude(&["forge", &old, "custodyd web 1", "none"]);
+    assert_eq!(site.intrude(&["count", &old]), 3);
+    site.ctl(&["group", "destroy-key", "web", "1", "--yes", "--now"]);
+    until("it is tried", || {
+        site.log()
+            .contains("objects have the identifier")
+            .then_some(())
+    });
+    assert_eq!(site.intrude(&["count", &old]), 3);
+    is_had(&site, "web/key");
+    daemon.stop();
+}
+
+#[test]
 fn a_key_of_two_that_comes_to_nothing_leaves_neither() {
     if !Kind::has(
         "a_key_of_two_that_comes_to_nothing_leaves_neither",

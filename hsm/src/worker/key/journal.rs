@@ -43,7 +43,10 @@ impl Journal {
         let signed = signing::sign(session, self.public_key.signing(), self.handle, digest)?;
         Signature::from_bytes(signed)
             .filter(|signature| self.public_key.signed_digest(digest, signature))
-            .ok_or(Fault::WrongSignature)
+            .ok_or(Fault::Changed(
+                "C_Sign",
+                "a signature that its public key does not verify",
+            ))
     }
 }
 
@@ -76,7 +79,7 @@ impl Keys {
         conforms(session, &id, journal.handle, &expected)?;
         let digest = digest::digest(&digest::SHA256, PROBE);
         match journal.sign(session, digest.as_ref()) {
-            Err(Fault::WrongSignature) => {
+            Err(Fault::Changed(..)) => {
                 let why = "what it signs does not verify with its public key";
                 return Err(nonconforming(why).into());
             }

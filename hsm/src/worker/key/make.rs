@@ -93,15 +93,16 @@ impl Keys {
         gmk.inspect_err(|_| told(made.destroy(session)))
     }
 
-    pub(super) fn first_that_works(
+    pub(super) fn first_that_works<T: Copy + Into<Wrapping>>(
         &mut self,
         session: &Session,
-        allowed: &[Wrapping],
-    ) -> Result<Wrapping, Fault> {
+        ways: &[T],
+    ) -> Result<T, Fault> {
         let mut tried = Vec::new();
-        for wrapping in allowed.iter().copied() {
+        for way in ways {
+            let wrapping = (*way).into();
             match self.prove(session, wrapping)? {
-                Ok(()) => return Ok(wrapping),
+                Ok(()) => return Ok(*way),
                 Err(why) => tried.push(Refusal { wrapping, why }),
             }
         }

@@ -93,7 +93,7 @@ impl Keys {
             .into());
         }
         let wrapping = self.first_that_works(session, &keys)?;
-        let by = self.way_of_roots(session)?;
+        let by = self.first_that_works(session, &KeyWrap::ALL)?;
         if let Some(id) = root {
             let root = self.root(session, &id, by)?;
             return self.finish_wrapped_gmk(sessions, (id, root), wrapping);
@@ -133,21 +133,6 @@ impl Keys {
             .and_then(|kek| self.finish_gmk(session, id, kek, Place::Session(blob)));
         let gmk = finished.inspect_err(|_| strategy::discard(anchor, handle))?;
         Ok(wire::Gmk { kept, ..gmk })
-    }
-
-    /// How root keys wrap: the first way that works.
-    fn way_of_roots(&mut self, session: &Session) -> Result<KeyWrap, Fault> {
-        let mut tried = Vec::new();
-        for by in KeyWrap::ALL {
-            match self.prove(session, by.into())? {
-                Ok(()) => return Ok(by),
-                Err(why) => tried.push(Refusal {
-                    wrapping: by.into(),
-                    why,
-                }),
-            }
-        }
-        Err(Error::NoWrapping { tried }.into())
     }
 
     /// A root key, found and proven once in a worker's life, for each way in which it wraps.

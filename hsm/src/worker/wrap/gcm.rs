@@ -90,7 +90,10 @@ pub(super) fn seal(
         0 if nonce != given => (&nonce[..], Maker::WrittenBack),
         // Each time the same: that must not get out.
         0 if nonces == Nonces::Zeros => {
-            return Err(Fault::Changed("the token uses a nonce of zeros"));
+            return Err(Fault::Changed(
+                "C_Encrypt",
+                "the nonce of zeros that it was given",
+            ));
         }
         0 => (&nonce[..], Maker::Caller),
         NONCE | LONG_NONCE => (rest, Maker::Appended),
